@@ -1,0 +1,259 @@
+//! The command line: every setting from a flag, else from the environment, checked once at start.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use encours::domain::access::Role;
+use encours::domain::ids::{CompanyId, Id};
+use encours::embedded;
+use uuid::Uuid;
+
+/// API server for accounts receivable (suivi des créances clients).
+///
+/// Exit status: 0 done, 1 refused or broken, 2 wrong usage.
+#[derive(Debug, Parser)]
+#[command(name = "encours", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the API until interrupted
+    Serve(Serve),
+    /// Bring the database up to date
+    Migrate(Options),
+    /// Load the demo company, once
+    Demo(Options),
+    /// Work with companies
+    #[command(subcommand)]
+    Company(CompanyCommand),
+    /// Print an access token, alone on standard output
+    Token(Token),
+    /// Check the books; status 1 and the first broken fact when something is wrong
+    Check(Check),
+    /// Print the schema of the API in SDL
+    Schema,
+    /// Ask a running server whether it is well: status 0 or 1
+    Health(Health),
+}
+
+/// Where the data is, for every command.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// Directory of the private Postgres and of the token key [default: $XDG_DATA_HOME/encours or
+    /// ~/.local/share/encours; for root /var/lib/encours]
+    #[arg(long, value_name = "DIR", env = "ENCOURS_DATA")]
+    data: Option<PathBuf>,
+
+    /// Postgres to use, as the owner of the tables; without it a private one runs under the data directory
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+
+    /// Same Postgres, as the serving role; without it the owner steps down to encours_app
+    #[arg(long, value_name = "URL", env = "ENCOURS_APP_DATABASE_URL", hide_env_values = true)]
+    app_database_url: Option<String>,
+
+    /// Secret that signs tokens, 32 bytes or more; without it one is made and kept in the data directory
+    #[arg(long, value_name = "SECRET", env = "ENCOURS_JWT_SECRET", hide_env_values = true)]
+    jwt_secret: Option<String>,
+
+    /// Directory of initdb and postgres, when they are not found by themselves
+    #[arg(long, value_name = "DIR", env = "ENCOURS_PG_BIN")]
+    pub pg_bin: Option<PathBuf>,
+}
+
+impl Options {
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(embedded::default_data_dir)
+    }
+
+    /// The database as its owner sees it, when it is not a private one.
+    pub fn database_url(&self) -> Option<&str> {
+        filled(self.database_url.as_deref())
+    }
+
+    /// The same database as the serving role sees it.
+    pub fn app_database_url(&self) -> Option<&str> {
+        filled(self.app_database_url.as_deref())
+    }
+
+    /// The secret that signs tokens.
+    pub fn jwt_secret(&self) -> Option<&str> {
+        filled(self.jwt_secret.as_deref())
+    }
+}
+
+/// An empty variable counts as one that is not set: container set-ups pass both the same way.
+fn filled(value: Option<&str>) -> Option<&str> {
+    value.filter(|text| !text.is_empty())
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "ENCOURS_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+
+    /// Load the demo company when there is no company yet
+    #[arg(long)]
+    pub demo: bool,
+
+    /// Print a link to the explorer and a token per role of the first company, valid for 7 days
+    #[arg(long)]
+    pub print_tokens: bool,
+
+    /// Database connections, and so requests that are worked on at once
+    #[arg(long, value_name = "N", env = "ENCOURS_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub pool_size: u32,
+
+    /// Do not serve the explorer page at /
+    #[arg(long)]
+    pub no_explorer: bool,
+}
+
+/// What to do with companies.
+#[derive(Debug, Subcommand)]
+pub enum CompanyCommand {
+    /// Create a company and print its id, alone on standard output
+    Create(CreateCompany),
+}
+
+/// A new company.
+#[derive(Debug, Args)]
+pub struct CreateCompany {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// Its name
+    #[arg(long)]
+    pub name: String,
+
+    /// Its SIREN: 9 digits
+    #[arg(long, value_name = "N")]
+    pub siren: Option<String>,
+
+    /// The currency of its books, ISO 4217
+    #[arg(long, value_name = "CODE", default_value = "EUR")]
+    pub currency: String,
+
+    /// Segregation of duties (séparation des tâches): whoever decides a dispute does not close it
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub segregation: Switch,
+}
+
+/// On or off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
+}
+
+/// A token to make.
+#[derive(Debug, Args)]
+pub struct Token {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// The only company that the token opens
+    #[arg(long, value_name = "ID", value_parser = company)]
+    pub company: CompanyId,
+
+    /// ADMIN, DIRECTOR, CREDIT_MANAGER, AR_ACCOUNTANT, SALES, AUDITOR or BI_READER
+    #[arg(long, value_parser = role)]
+    pub role: Role,
+
+    /// The member that it is for; without one it is for a script. SALES needs one: a portfolio has an owner
+    #[arg(long, value_name = "EMAIL")]
+    pub user: Option<String>,
+
+    /// How long it is valid, such as 30m, 1h or 7d; at most 366d
+    #[arg(long, default_value = "1h", value_parser = ttl)]
+    pub ttl: Duration,
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// The company to check; without it every company
+    #[arg(long, value_name = "ID", value_parser = company)]
+    pub company: Option<CompanyId>,
+}
+
+/// Whom to ask.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Address and port that the server listens on
+    #[arg(long, value_name = "ADDR", env = "ENCOURS_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+}
+
+fn company(text: &str) -> Result<CompanyId, String> {
+    CompanyId::read(text)
+        .or_else(|| Uuid::try_parse(text).ok().map(CompanyId))
+        .ok_or_else(|| "a company id looks like com_0199…; `company create` prints it".into())
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::read(&text.to_ascii_uppercase()).ok_or_else(|| {
+        let known: Vec<_> = Role::ALL.iter().map(|role| role.code()).collect();
+        format!("a role is one of {}", known.join(", "))
+    })
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    const SHAPE: &str = "a duration looks like 30m, 1h or 7d, and is at most 366d";
+    const DAY: u64 = 24 * 60 * 60;
+    let digits = text.trim_end_matches(|sign: char| sign.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => DAY,
+        _ => return Err(SHAPE.into()),
+    };
+    let seconds = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
+    seconds
+        .filter(|seconds| (1..=366 * DAY).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or_else(|| SHAPE.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_a_limit() {
+        assert_eq!(ttl("30m"), Ok(Duration::from_secs(1800)));
+        assert_eq!(ttl("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        for bad in ["", "1", "h", "0h", "-1h", "367d", "1w", "1hh", "99999999999999999999d", "é"] {
+            assert!(ttl(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_company_is_named_by_its_id_or_its_uuid() {
+        let id = CompanyId::new();
+        assert_eq!(company(&id.show()), Ok(id));
+        assert_eq!(company(&id.uuid().to_string()), Ok(id));
+        assert!(company("cli_0199").is_err());
+    }
+}

@@ -1,0 +1,276 @@
+//! Who may do what: one table of roles and actions, one table of API fields and their action.
+//!
+//! The matrix of section 12 of the domain rules. The schema, the documentation and the tests are
+//! checked against these tables; a field that stands in none is refused to everybody.
+
+use chrono::NaiveDate;
+
+use super::ids::{CompanyId, UserId};
+
+macro_rules! codes {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// Every value, in the order of the documentation.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// The stable code, as the API shows it.
+            pub fn code(self) -> &'static str {
+                match self { $($name::$variant => $code),+ }
+            }
+
+            /// Reads a stable code.
+            pub fn read(code: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.code() == code)
+            }
+        }
+    };
+}
+pub(crate) use codes;
+
+codes! {
+    /// What a person is in a company.
+    Role {
+        /// Everything, set-up included.
+        Admin = "ADMIN",
+        /// Dirigeant: reads everything, approves.
+        Director = "DIRECTOR",
+        /// Credit manager: limits, terms, dunning, policies.
+        CreditManager = "CREDIT_MANAGER",
+        /// Comptable clients: documents, receipts, matching.
+        ArAccountant = "AR_ACCOUNTANT",
+        /// Commercial: the clients of the own portfolio, their disputes.
+        Sales = "SALES",
+        /// Expert-comptable or auditor: reads everything, changes nothing (R12.4).
+        Auditor = "AUDITOR",
+        /// BI tool: documents and aggregates without personal data (R12.4).
+        BiReader = "BI_READER",
+    }
+}
+
+codes! {
+    /// Something a role may be allowed to do.
+    Action {
+        /// Read the company, oneself, code tables and legal rates.
+        ReadCompany = "READ_COMPANY",
+        /// Read clients, without their contacts.
+        ReadClients = "READ_CLIENTS",
+        /// Read the personal data of contacts.
+        ReadContacts = "READ_CONTACTS",
+        /// Read invoices, credit notes, payments, deductions, disputes and their allocations.
+        ReadDocuments = "READ_DOCUMENTS",
+        /// Read aged balances, statements and open items.
+        ReadReports = "READ_REPORTS",
+        /// Read provisions and their policies.
+        ReadProvision = "READ_PROVISION",
+        /// Read journal entries and the integrity check.
+        ReadJournal = "READ_JOURNAL",
+        /// Read the members of the company.
+        ReadMembers = "READ_MEMBERS",
+        /// Open and change clients and contacts.
+        WriteClients = "WRITE_CLIENTS",
+        /// Set payment terms, credit limits, insurance cover and insolvency.
+        WriteCreditTerms = "WRITE_CREDIT_TERMS",
+        /// Draft and issue invoices.
+        IssueInvoices = "ISSUE_INVOICES",
+        /// Issue credit notes.
+        IssueCreditNotes = "ISSUE_CREDIT_NOTES",
+        /// Record receipts, name their payer, record their return.
+        RecordPayments = "RECORD_PAYMENTS",
+        /// Match and un-match items.
+        Match = "MATCH",
+        /// Record customer deductions.
+        RecordDeductions = "RECORD_DEDUCTIONS",
+        /// Open disputes and write notes on them.
+        OpenDisputes = "OPEN_DISPUTES",
+        /// Settle disputes and deductions: the decision, the closing, or both.
+        ResolveDisputes = "RESOLVE_DISPUTES",
+        /// Decide whether the customer is right (R8.2).
+        DecideDisputes = "DECIDE_DISPUTES",
+        /// Close a decided dispute, with its credit note (R8.2).
+        CloseDisputes = "CLOSE_DISPUTES",
+        /// Set provision policies and individual estimates.
+        WriteProvision = "WRITE_PROVISION",
+        /// Close and reopen accounting periods.
+        ClosePeriods = "CLOSE_PERIODS",
+        /// Import receivables.
+        Import = "IMPORT",
+        /// Change the company's settings and code tables.
+        ManageCompany = "MANAGE_COMPANY",
+        /// Add members and change their roles.
+        ManageMembers = "MANAGE_MEMBERS",
+    }
+}
+
+impl Role {
+    /// Whether the role may do this: the matrix of section 12.
+    pub fn may(self, action: Action) -> bool {
+        use Role::{Admin, ArAccountant, Auditor, BiReader, CreditManager, Director, Sales};
+        let allowed: &[Role] = match action {
+            Action::ReadCompany | Action::ReadClients | Action::ReadDocuments | Action::ReadReports => Role::ALL,
+            Action::ReadContacts => &[Admin, Director, CreditManager, ArAccountant, Sales, Auditor],
+            Action::ReadProvision => &[Admin, Director, CreditManager, ArAccountant, Auditor, BiReader],
+            Action::ReadJournal => &[Admin, Director, CreditManager, ArAccountant, Auditor],
+            Action::ReadMembers => &[Admin, Director, CreditManager, ArAccountant, Auditor],
+            Action::WriteClients => &[Admin, ArAccountant],
+            Action::WriteCreditTerms => &[Admin, CreditManager],
+            Action::IssueInvoices
+            | Action::IssueCreditNotes
+            | Action::RecordPayments
+            | Action::Match
+            | Action::RecordDeductions
+            | Action::CloseDisputes
+            | Action::ClosePeriods
+            | Action::Import => &[Admin, ArAccountant],
+            Action::OpenDisputes | Action::ResolveDisputes => &[Admin, ArAccountant, Sales],
+            Action::DecideDisputes => &[Admin, Sales],
+            Action::WriteProvision => &[Admin, Director, CreditManager],
+            Action::ManageCompany | Action::ManageMembers => &[Admin],
+        };
+        allowed.contains(&self)
+    }
+
+    /// What the role may do, in the table's order: what a front-end shows or hides.
+    pub fn permissions(self) -> Vec<Action> {
+        Action::ALL.iter().copied().filter(|action| self.may(*action)).collect()
+    }
+}
+
+/// The action that each guarded field of the API asks for: `Type.field`.
+pub const FIELDS: &[(&str, Action)] = &[
+    ("Query.viewer", Action::ReadCompany),
+    ("Query.company", Action::ReadCompany),
+    ("Query.disputeReasons", Action::ReadCompany),
+    ("Query.legalRates", Action::ReadCompany),
+    ("Query.members", Action::ReadMembers),
+    ("Query.node", Action::ReadDocuments),
+    ("Query.nodes", Action::ReadDocuments),
+    ("Query.client", Action::ReadClients),
+    ("Query.clients", Action::ReadClients),
+    ("Client.contacts", Action::ReadContacts),
+    ("Query.invoice", Action::ReadDocuments),
+    ("Query.invoices", Action::ReadDocuments),
+    ("Query.invoiceDrafts", Action::ReadDocuments),
+    ("Query.creditNote", Action::ReadDocuments),
+    ("Query.creditNotes", Action::ReadDocuments),
+    ("Query.payment", Action::ReadDocuments),
+    ("Query.payments", Action::ReadDocuments),
+    ("Query.deduction", Action::ReadDocuments),
+    ("Query.deductions", Action::ReadDocuments),
+    ("Query.dispute", Action::ReadDocuments),
+    ("Query.disputes", Action::ReadDocuments),
+    ("Query.openItems", Action::ReadReports),
+    ("Query.matchingProposals", Action::ReadDocuments),
+    ("Query.agedBalance", Action::ReadReports),
+    ("Query.doubtfulDebtProvision", Action::ReadProvision),
+    ("Query.provisionPolicies", Action::ReadProvision),
+    ("Query.provisionAssessments", Action::ReadProvision),
+    ("Query.journalEntries", Action::ReadJournal),
+    ("Query.integrityCheck", Action::ReadJournal),
+    ("Invoice.entries", Action::ReadJournal),
+    ("CreditNote.entries", Action::ReadJournal),
+    ("Payment.entries", Action::ReadJournal),
+    ("Deduction.entries", Action::ReadJournal),
+    ("Mutation.createClient", Action::WriteClients),
+    ("Mutation.updateClient", Action::WriteClients),
+    ("Mutation.setCreditTerms", Action::WriteCreditTerms),
+    ("Mutation.closeClient", Action::WriteClients),
+    ("Mutation.addContact", Action::WriteClients),
+    ("Mutation.removeContact", Action::WriteClients),
+    ("Mutation.saveInvoiceDraft", Action::IssueInvoices),
+    ("Mutation.deleteInvoiceDraft", Action::IssueInvoices),
+    ("Mutation.issueInvoice", Action::IssueInvoices),
+    ("Mutation.issueCreditNote", Action::IssueCreditNotes),
+    ("Mutation.recordPayment", Action::RecordPayments),
+    ("Mutation.identifyPayment", Action::RecordPayments),
+    ("Mutation.returnPayment", Action::RecordPayments),
+    ("Mutation.allocate", Action::Match),
+    ("Mutation.unallocate", Action::Match),
+    ("Mutation.autoAllocate", Action::Match),
+    ("Mutation.openDispute", Action::OpenDisputes),
+    ("Mutation.updateDispute", Action::OpenDisputes),
+    ("Mutation.addDisputeNote", Action::OpenDisputes),
+    ("Mutation.resolveDispute", Action::ResolveDisputes),
+    ("Mutation.recordDeduction", Action::RecordDeductions),
+    ("Mutation.resolveDeduction", Action::ResolveDisputes),
+    ("Mutation.saveProvisionPolicy", Action::WriteProvision),
+    ("Mutation.assessClaim", Action::WriteProvision),
+    ("Mutation.recordOpeningProvision", Action::ClosePeriods),
+    ("Mutation.closePeriod", Action::ClosePeriods),
+    ("Mutation.reopenPeriod", Action::ManageCompany),
+    ("Mutation.importReceivables", Action::Import),
+    ("Mutation.saveDisputeReason", Action::ManageCompany),
+    ("Mutation.updateCompany", Action::ManageCompany),
+    ("Mutation.saveMember", Action::ManageMembers),
+    ("Mutation.removeMember", Action::ManageMembers),
+];
+
+/// The action that a field asks for; `None` when the table does not know the field.
+pub fn action_of(field: &str) -> Option<Action> {
+    FIELDS.iter().find(|(name, _)| *name == field).map(|(_, action)| *action)
+}
+
+/// Who asks, for which company, as what, on which day.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// The company: never an argument of the API, always the token's.
+    pub company: CompanyId,
+    /// The person; none for a token made for a script.
+    pub user: Option<UserId>,
+    /// Who stands in the books as the author.
+    pub author: String,
+    /// What the caller is in the company.
+    pub role: Role,
+    /// Today in the company's time zone (R0.4).
+    pub today: NaiveDate,
+}
+
+impl Caller {
+    /// Whether the caller may do this.
+    pub fn may(&self, action: Action) -> bool {
+        self.role.may(action)
+    }
+
+    /// The portfolio that bounds what the caller sees (R12.3): `Some` for sales people.
+    ///
+    /// A sales token without a person has an empty portfolio: it sees no client at all.
+    pub fn portfolio(&self) -> Option<UserId> {
+        match self.role {
+            Role::Sales => Some(self.user.unwrap_or(UserId(uuid::Uuid::nil()))),
+            Role::Admin | Role::Director | Role::CreditManager | Role::ArAccountant | Role::Auditor | Role::BiReader => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auditors_and_bi_readers_change_nothing_r12_4() {
+        for (field, action) in FIELDS.iter().filter(|(field, _)| field.starts_with("Mutation.")) {
+            assert!(!Role::Auditor.may(*action), "{field}");
+            assert!(!Role::BiReader.may(*action), "{field}");
+            assert!(Role::Admin.may(*action), "{field}");
+        }
+        assert!(!Role::BiReader.may(Action::ReadContacts));
+    }
+
+    #[test]
+    fn sales_never_credits_nor_sets_terms_r12_3() {
+        for action in [Action::IssueCreditNotes, Action::WriteCreditTerms, Action::RecordPayments, Action::ReadProvision] {
+            assert!(!Role::Sales.may(action), "{action:?}");
+        }
+        assert!(Role::Sales.may(Action::DecideDisputes));
+    }
+
+    #[test]
+    fn a_field_stands_once_in_the_table() {
+        for (position, (field, _)) in FIELDS.iter().enumerate() {
+            assert!(FIELDS[position + 1..].iter().all(|(other, _)| other != field), "{field}");
+        }
+    }
+}

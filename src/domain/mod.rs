@@ -1,0 +1,16 @@
+//! The rules: values in, values out. No clock, no database, no network.
+
+pub mod access;
+pub mod aging;
+pub mod company;
+pub mod dispute;
+pub mod identity;
+pub mod ids;
+pub mod lettering;
+pub mod money;
+pub mod numbering;
+pub mod proposal;
+pub mod provision;
+pub mod refusal;
+pub mod terms;
+pub mod vat;

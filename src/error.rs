@@ -1,0 +1,96 @@
+//! The one error, and how it came about. Its codes are given in `graphql/error.rs`.
+
+use crate::domain::access::Action;
+use crate::domain::refusal::Refusal;
+
+/// The result of everything below the API.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Rules said no; nothing was written.
+    #[error("refused: {}", .0.iter().map(|r| r.message.as_str()).collect::<Vec<_>>().join("; "))]
+    Refused(Vec<Refusal>),
+    /// Everything was checked, nothing is to be kept: rolls a validation back.
+    #[error("validated only")]
+    Validated,
+    /// An argument of a query is not acceptable.
+    #[error("{message}")]
+    BadInput {
+        /// The argument.
+        field: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// No valid token. The cause is not told.
+    #[error("a valid token is needed")]
+    Unauthenticated,
+    /// The caller's role does not allow this.
+    #[error("the role of this token may not do this")]
+    Forbidden(Option<Action>),
+    /// The database is away or everything is busy: try again.
+    #[error("the service is busy or starting, try again: {0}")]
+    Unavailable(String),
+    /// The statement took too long.
+    #[error("the request took too long")]
+    Timeout,
+    /// A fault of ours.
+    #[error("database: {0}")]
+    Database(diesel::result::Error),
+    /// A fault of ours.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Error::Refused(vec![refusal])
+    }
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};
+        match &error {
+            Diesel::DatabaseError(Kind::ClosedConnection, _) => Error::Unavailable("database connection lost".into()),
+            Diesel::DatabaseError(_, info) if is_cancelled(info.message()) => Error::Timeout,
+            Diesel::DatabaseError(_, info) if is_away(info.message()) => {
+                Error::Unavailable("database is not accepting connections".into())
+            }
+            Diesel::BrokenTransactionManager => Error::Unavailable("database connection lost".into()),
+            _ => Error::Database(error),
+        }
+    }
+}
+
+// libpq gives no error class for these through diesel: the server runs with lc_messages C.
+fn is_cancelled(message: &str) -> bool {
+    message.contains("statement timeout") || message.contains("lock timeout")
+}
+
+fn is_away(message: &str) -> bool {
+    ["server closed the connection", "terminating connection", "the database system is", "connection to server", "no connection to the server"]
+        .iter()
+        .any(|away| message.contains(away))
+}
+
+impl Error {
+    /// Whether another try of the same transaction may succeed: a deadlock or a serialization failure.
+    pub fn is_transient(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};
+        match self {
+            Error::Database(Diesel::DatabaseError(Kind::SerializationFailure, _)) => true,
+            Error::Database(Diesel::DatabaseError(_, info)) => info.message().contains("deadlock detected"),
+            _ => false,
+        }
+    }
+
+    /// The constraint that a write violated, if that is what happened.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            Error::Database(diesel::result::Error::DatabaseError(_, info)) => info.constraint_name(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,660 @@
+//! Open items and the aged balance (balance âgée).
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeZone, Utc};
+use uuid::Uuid;
+
+use super::client::{Client, ClientFilter, client_filter_id, code_enum};
+use super::document::{Invoice, OrderDirection, maybe, one};
+use super::loaders::DisputedOn;
+use super::page::{Asked, Connection, counted};
+use super::scalars::{ClientRef, Decimal, day, money, show};
+use super::{Permitted, loader, session};
+use crate::domain::aging::{AgingBasis as Basis, Buckets};
+use crate::domain::ids::{ClientId, DocumentId, ItemId};
+use crate::error::{Error, Result};
+use crate::store::aging::{self, Cell, Group, Layout, OpenItems, Population, RowSort};
+use crate::store::item::Item;
+
+code_enum! {
+    /// What made an open item.
+    ItemKind {
+        /// An invoice, or one of its instalments.
+        Invoice = "INVOICE",
+        /// A credit note (avoir).
+        CreditNote = "CREDIT_NOTE",
+        /// A payment on account (règlement).
+        Payment = "PAYMENT",
+        /// The disputed item of a deduction.
+        Deduction = "DEDUCTION",
+        /// The leg of a deduction that closes its invoice.
+        DeductionSettlement = "DEDUCTION_SETTLEMENT",
+        /// A payment that came back unpaid.
+        Return = "RETURN",
+        /// A bill of exchange (effet à recevoir, 413).
+        Bill = "BILL",
+    }
+}
+
+/// A line on a client's account on a day: debts positive, receipts and credit notes negative, so that
+/// `open` adds up to the balance.
+#[derive(Clone)]
+pub struct OpenItem {
+    id: ItemId,
+    client: ClientId,
+    kind: ItemKind,
+    reference: String,
+    invoice: Option<Uuid>,
+    posted_on: NaiveDate,
+    due_on: Option<NaiveDate>,
+    amount: i64,
+    open: i64,
+    currency: String,
+    as_of: NaiveDate,
+    /// Known when the item was read as of a day; else what is in dispute now is loaded.
+    disputed: Option<i64>,
+}
+
+impl OpenItem {
+    /// The item as it is now.
+    pub fn now(ctx: &Context<'_>, item: Item) -> Result<OpenItem> {
+        Ok(OpenItem {
+            id: item.id,
+            client: item.client_id,
+            kind: ItemKind::of(&item.kind)?,
+            invoice: item.invoice_id.map(|id| id.0),
+            posted_on: item.posted_on,
+            due_on: item.due_on,
+            amount: if item.is_debit { item.amount } else { -item.amount },
+            open: item.signed_open(),
+            as_of: session(ctx)?.caller().today,
+            disputed: None,
+            reference: item.reference,
+            currency: item.currency,
+        })
+    }
+
+    /// The item as of a day.
+    pub fn then(open: aging::Open, as_of: NaiveDate) -> Result<OpenItem> {
+        Ok(OpenItem {
+            id: ItemId(open.id),
+            client: ClientId(open.client_id),
+            kind: ItemKind::of(&open.kind)?,
+            invoice: open.invoice_id,
+            posted_on: open.posted_on,
+            due_on: open.due_on,
+            amount: open.amount,
+            open: open.open,
+            as_of,
+            disputed: Some(open.disputed),
+            reference: open.reference,
+            currency: open.currency,
+        })
+    }
+}
+
+/// A line on a client's account (poste ouvert).
+#[Object]
+impl OpenItem {
+    /// The opaque id.
+    async fn id(&self) -> ID {
+        show(self.id)
+    }
+    /// What made it.
+    async fn kind(&self) -> ItemKind {
+        self.kind
+    }
+    /// Number of its document.
+    async fn reference(&self) -> &str {
+        &self.reference
+    }
+    /// Whose account it stands on.
+    async fn client(&self, ctx: &Context<'_>) -> Result<Client> {
+        Ok(Client(one(ctx, self.client).await?))
+    }
+    /// The invoice behind it: itself, the one a deduction was taken on, the one a credit note corrects; null when there is none.
+    async fn invoice(&self, ctx: &Context<'_>) -> Result<Option<Invoice>> {
+        match self.invoice {
+            Some(id) => Ok(Some(Invoice(one(ctx, DocumentId(id)).await?))),
+            None => Ok(None),
+        }
+    }
+    /// Accounting date.
+    async fn posted_on(&self) -> NaiveDate {
+        self.posted_on
+    }
+    /// Due date, the original one whatever happened since (R4.13); null for credits.
+    async fn due_on(&self) -> Option<NaiveDate> {
+        self.due_on
+    }
+    /// The amount it began with: debts positive, credits negative.
+    async fn amount(&self) -> Decimal {
+        money(self.amount, &self.currency)
+    }
+    /// What is open of it: debts positive, credits negative.
+    async fn open(&self) -> Decimal {
+        money(self.open, &self.currency)
+    }
+    /// The currency of the amounts.
+    async fn currency(&self) -> &str {
+        &self.currency
+    }
+    /// Days past the due date on the day of the question; 0 when not overdue (R4.4), or a credit.
+    async fn days_overdue(&self) -> i32 {
+        let days = self.due_on.map_or(0, |due| (self.as_of - due).num_days().max(0));
+        i32::try_from(days).unwrap_or(i32::MAX)
+    }
+    /// The part of `open` that is in dispute, never above it (R4.9).
+    async fn disputed_amount(&self, ctx: &Context<'_>) -> Result<Decimal> {
+        let disputed = match self.disputed {
+            Some(disputed) => disputed,
+            None => maybe(ctx, DisputedOn(self.id)).await?.unwrap_or_default().min(self.open.max(0)),
+        };
+        Ok(money(disputed, &self.currency))
+    }
+}
+
+/// A page of open items.
+pub async fn open_items(ctx: &Context<'_>, question: OpenItems, first: Option<i32>, after: Option<String>) -> Result<Connection<OpenItem>> {
+    let asked = Asked::new(first, after.as_deref(), &format!("{question:?}"))?;
+    let as_of = question.population.as_of;
+    let (asking, keyset) = (question.clone(), asked.keyset());
+    let session = session(ctx)?.clone();
+    let (rows, has_next) = session.read(move |conn, _| Ok(asking.page(conn, &keyset)?)).await?;
+    let cursors = rows.iter().map(|row| asked.cursor(&row.due_on.unwrap_or(row.posted_on).to_string(), row.id)).collect();
+    let nodes = rows.into_iter().map(|row| OpenItem::then(row, as_of)).collect::<Result<_>>()?;
+    Ok(Connection {
+        cursors,
+        nodes,
+        behind: asked.after.is_some(),
+        has_next,
+        count: counted(move || {
+            let (session, question) = (session.clone(), question.clone());
+            async move { session.read(move |conn, _| Ok(question.count(conn)?)).await }
+        }),
+    })
+}
+
+/// What age is counted from.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AgingBasis {
+    /// The due date: what is not due yet has its own bucket.
+    #[default]
+    DueDate,
+    /// The invoice's date (R4.6): no bucket for what is not due.
+    InvoiceDate,
+}
+
+/// Where unallocated credits stand (R4.7).
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum UnallocatedCredits {
+    /// In a column of their own, so that overdue debt is not hidden.
+    #[default]
+    Separate,
+    /// In the buckets, aged from their own date.
+    ByOwnDate,
+}
+
+/// Narrows an aged balance; all conditions hold at once.
+#[derive(InputObject, Clone, Debug, Default)]
+struct AgedBalanceFilter {
+    /// Of this client alone.
+    client: Option<ClientRef>,
+    /// Of these clients.
+    clients: Option<ClientFilter>,
+    /// In this currency.
+    currency: Option<String>,
+    /// With bills of exchange to receive (413) beside 411 and 416.
+    #[graphql(default)]
+    include_bills: bool,
+}
+
+/// A column of an aged balance.
+#[derive(SimpleObject, Clone)]
+struct AgedBucket {
+    /// "not due", "1-30", …, "> 90".
+    label: String,
+    /// First day of age, inclusive; null when not bounded.
+    from_days: Option<i32>,
+    /// Last day of age, inclusive; null when not bounded.
+    to_days: Option<i32>,
+}
+
+/// What one client owes in one currency, by age. Unallocated credits are negative.
+#[derive(Clone)]
+struct AgedBalanceRow {
+    row: aging::Row,
+    report: AgedBalance,
+}
+
+/// A row of an aged balance.
+#[Object]
+impl AgedBalanceRow {
+    /// The client.
+    async fn client(&self, ctx: &Context<'_>) -> Result<Client> {
+        Ok(Client(one(ctx, ClientId(self.row.id)).await?))
+    }
+    /// The currency of the amounts: currencies are never added (R4.11).
+    async fn currency(&self) -> &str {
+        &self.row.currency
+    }
+    /// Amounts per bucket, in the order of `AgedBalance.buckets`.
+    async fn buckets(&self) -> Vec<Decimal> {
+        self.row.buckets.iter().map(|amount| money(*amount, &self.row.currency)).collect()
+    }
+    /// Receipts and credit notes not matched (non affecté), zero or negative.
+    async fn unallocated(&self) -> Decimal {
+        money(self.row.unallocated, &self.row.currency)
+    }
+    /// Buckets and unallocated together.
+    async fn total(&self) -> Decimal {
+        money(self.row.total, &self.row.currency)
+    }
+    /// Debts past their due date; credits do not reduce it.
+    async fn overdue(&self) -> Decimal {
+        money(self.row.overdue, &self.row.currency)
+    }
+    /// Of which in dispute: a memo, already inside the buckets unless disputes are excluded (R4.9).
+    async fn disputed(&self) -> Decimal {
+        money(self.row.disputed, &self.row.currency)
+    }
+    /// The open items behind the row, or behind one of its cells: bucket 0 is the first column.
+    async fn open_items(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Position of a bucket; all when absent.")] bucket: Option<i32>,
+        #[graphql(desc = "Only the unallocated credits.", default)] unallocated: bool,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<OpenItem>> {
+        let population = Population {
+            client_ids: vec![ClientId(self.row.id)],
+            currency: Some(self.row.currency.clone()),
+            ..self.report.population.clone()
+        };
+        self.report.cell(ctx, population, bucket, unallocated, first, after).await
+    }
+}
+
+/// Totals of an aged balance in one currency.
+#[derive(SimpleObject)]
+struct AgedBalanceTotals {
+    /// The currency of the amounts.
+    currency: String,
+    /// Amounts per bucket, in the order of `AgedBalance.buckets`.
+    buckets: Vec<Decimal>,
+    /// Receipts and credit notes not matched, zero or negative.
+    unallocated: Decimal,
+    /// Buckets and unallocated together.
+    total: Decimal,
+    /// Debts past their due date.
+    overdue: Decimal,
+    /// Of which in dispute (memo).
+    disputed: Decimal,
+}
+
+/// The sums of a group of clients in one currency.
+#[derive(SimpleObject)]
+struct AgedBalanceGroup {
+    /// What they share: a segment, or a person's id; null for clients without one.
+    key: Option<String>,
+    /// The same in words: a person's name.
+    label: Option<String>,
+    /// The sums.
+    totals: AgedBalanceTotals,
+}
+
+/// What the rows are added up by.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+enum AgedBalanceGrouping {
+    /// The clients' segment.
+    Segment,
+    /// The sales person.
+    SalesOwner,
+    /// The collector.
+    Collector,
+}
+
+/// The open items against the general ledger: the difference must be zero (R4.8).
+#[derive(SimpleObject)]
+struct LedgerCheck {
+    /// The currency of the amounts.
+    currency: String,
+    /// The sum of all open items, whatever the filter.
+    open_items: Decimal,
+    /// The balance of the accounts (411, 416) in the general ledger.
+    ledger_balance: Decimal,
+    /// The one less the other.
+    difference: Decimal,
+}
+
+/// What was left out because it is in dispute (D441-6 IV), per currency.
+#[derive(SimpleObject)]
+struct ExcludedDisputes {
+    /// The currency of the amount.
+    currency: String,
+    /// How many documents have a disputed part.
+    documents: i32,
+    /// How much is in dispute.
+    amount: Decimal,
+}
+
+/// What the rows of an aged balance are ordered by.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+enum AgedBalanceOrderField {
+    /// Debts past their due date.
+    Overdue,
+    /// Everything open.
+    Total,
+    /// The amount in dispute.
+    Disputed,
+    /// The client's number.
+    Number,
+    /// The client's name.
+    Name,
+}
+
+/// Order of the rows of an aged balance.
+#[derive(InputObject, Clone, Copy, Debug)]
+struct AgedBalanceOrder {
+    /// By what.
+    field: AgedBalanceOrderField,
+    /// Which way.
+    #[graphql(default)]
+    direction: OrderDirection,
+}
+
+/// An aged balance (balance âgée) on a day. Each part is computed when it is asked for, all from one
+/// state of the books.
+#[derive(Clone)]
+pub struct AgedBalance {
+    population: Population,
+    layout: Layout,
+    buckets: Buckets,
+}
+
+fn totals(row: &aging::Row) -> AgedBalanceTotals {
+    let amount = |minor| money(minor, &row.currency);
+    AgedBalanceTotals {
+        currency: row.currency.clone(),
+        buckets: row.buckets.iter().map(|minor| amount(*minor)).collect(),
+        unallocated: amount(row.unallocated),
+        total: amount(row.total),
+        overdue: amount(row.overdue),
+        disputed: amount(row.disputed),
+    }
+}
+
+impl AgedBalance {
+    async fn sums(&self, ctx: &Context<'_>) -> Result<Vec<aging::Row>> {
+        let this = self.clone();
+        session(ctx)?.read(move |conn, _| Ok(aging::totals(conn, &this.population, &this.layout)?)).await
+    }
+
+    async fn cell(
+        &self,
+        ctx: &Context<'_>,
+        population: Population,
+        bucket: Option<i32>,
+        unallocated: bool,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<OpenItem>> {
+        let cell = match bucket {
+            Some(_) if unallocated => {
+                return Err(Error::BadInput { field: "bucket", message: "ask for a bucket or for unallocated credits, not both".into() });
+            }
+            Some(bucket) if !(0..self.buckets.len()).contains(&usize::try_from(bucket).unwrap_or(usize::MAX)) => {
+                return Err(Error::BadInput { field: "bucket", message: format!("this balance has the buckets 0 to {}", self.buckets.len() - 1) });
+            }
+            Some(bucket) => Some((self.layout.clone(), Cell::Bucket(bucket))),
+            None if unallocated => Some((self.layout.clone(), Cell::Unallocated)),
+            None => None,
+        };
+        open_items(ctx, OpenItems { population, cell, is_debit: None, invoice: None }, first, after).await
+    }
+}
+
+/// An aged balance (balance âgée).
+#[Object]
+impl AgedBalance {
+    /// The effective day, inclusive.
+    async fn as_of(&self) -> NaiveDate {
+        self.population.as_of
+    }
+    /// As recorded by this instant; null means now.
+    async fn known_at(&self) -> Option<DateTime<Utc>> {
+        self.population.known_at
+    }
+    /// The columns.
+    async fn buckets(&self) -> Vec<AgedBucket> {
+        self.buckets
+            .labels()
+            .into_iter()
+            .map(|bucket| AgedBucket { label: bucket.label, from_days: bucket.from_days, to_days: bucket.to_days })
+            .collect()
+    }
+    /// Totals, one per currency.
+    async fn totals(&self, ctx: &Context<'_>) -> Result<Vec<AgedBalanceTotals>> {
+        Ok(self.sums(ctx).await?.iter().map(totals).collect())
+    }
+    /// What was left out because it is in dispute; empty unless disputes are excluded.
+    async fn excluded_disputes(&self, ctx: &Context<'_>) -> Result<Vec<ExcludedDisputes>> {
+        if !self.layout.exclude_disputed {
+            return Ok(Vec::new());
+        }
+        let rows = self.sums(ctx).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| ExcludedDisputes {
+                documents: i32::try_from(row.disputed_count).unwrap_or(i32::MAX),
+                amount: money(row.disputed, &row.currency),
+                currency: row.currency,
+            })
+            .collect())
+    }
+    /// Totals per segment, sales person or collector, and currency.
+    async fn groups(&self, ctx: &Context<'_>, by: AgedBalanceGrouping) -> Result<Vec<AgedBalanceGroup>> {
+        let group = match by {
+            AgedBalanceGrouping::Segment => Group::Segment,
+            AgedBalanceGrouping::SalesOwner => Group::SalesOwner,
+            AgedBalanceGrouping::Collector => Group::Collector,
+        };
+        let this = self.clone();
+        let rows = session(ctx)?.read(move |conn, _| Ok(aging::groups(conn, &this.population, &this.layout, group)?)).await?;
+        let ids: Vec<_> = rows.iter().filter_map(|row| Uuid::try_parse(&row.sort).ok()).map(crate::domain::ids::UserId).collect();
+        let users = loader(ctx)?.load_many(ids).await.map_err(super::document::shared)?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let user = Uuid::try_parse(&row.sort).ok().map(crate::domain::ids::UserId);
+                let label = match user {
+                    Some(id) => users.get(&id).map(|user| user.name.clone()),
+                    None => (!row.sort.is_empty()).then(|| row.sort.clone()),
+                };
+                let key = user.map(|id| show(id).0).or_else(|| (!row.sort.is_empty()).then(|| row.sort.clone()));
+                AgedBalanceGroup { key, label, totals: totals(&row) }
+            })
+            .collect())
+    }
+    /// The whole company's open items against the general ledger, per currency, whatever the filter.
+    async fn ledger_check(&self, ctx: &Context<'_>) -> Result<Vec<LedgerCheck>> {
+        let population = self.population.clone();
+        let rows = session(ctx)?.read(move |conn, _| Ok(aging::ledger_check(conn, &population)?)).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| LedgerCheck {
+                open_items: money(row.items, &row.currency),
+                ledger_balance: money(row.ledger, &row.currency),
+                difference: money(row.items - row.ledger, &row.currency),
+                currency: row.currency,
+            })
+            .collect())
+    }
+    /// One row per client and currency with something open, most overdue first unless ordered otherwise.
+    async fn rows(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        order_by: Option<AgedBalanceOrder>,
+    ) -> Result<Connection<AgedBalanceRow>> {
+        let asked = Asked::new(first, after.as_deref(), &format!("{:?}{:?}{order_by:?}", self.population, self.layout))?;
+        let order = order_by.unwrap_or(AgedBalanceOrder { field: AgedBalanceOrderField::Overdue, direction: OrderDirection::Desc });
+        let sort = match order.field {
+            AgedBalanceOrderField::Overdue => RowSort::Overdue,
+            AgedBalanceOrderField::Total => RowSort::Total,
+            AgedBalanceOrderField::Disputed => RowSort::Disputed,
+            AgedBalanceOrderField::Number => RowSort::Number,
+            AgedBalanceOrderField::Name => RowSort::Name,
+        };
+        // A row is found again by its sort value, client and currency; the cursor's text holds both.
+        let behind = asked.after.clone().map(|(text, client)| {
+            let (currency, value) = text.split_at_checked(3).unwrap_or(("", ""));
+            (value.to_owned(), client, currency.to_owned())
+        });
+        let (this, count) = (self.clone(), asked.first);
+        let session = session(ctx)?.clone();
+        let mut rows = session
+            .read(move |conn, _| Ok(aging::rows(conn, &this.population, &this.layout, sort, order.direction.into(), count, behind)?))
+            .await?;
+        let has_next = rows.len() as i64 > asked.first;
+        rows.truncate(usize::try_from(asked.first).unwrap_or_default());
+        let population = self.population.clone();
+        Ok(Connection {
+            cursors: rows.iter().map(|row| asked.cursor(&format!("{}{}", row.currency, row.sort), row.id)).collect(),
+            nodes: rows.into_iter().map(|row| AgedBalanceRow { row, report: self.clone() }).collect(),
+            behind: asked.after.is_some(),
+            has_next,
+            count: counted(move || {
+                let (session, population) = (session.clone(), population.clone());
+                async move { session.read(move |conn, _| Ok(aging::row_count(conn, &population)?)).await }
+            }),
+        })
+    }
+    /// The open items behind the whole balance, or behind one of its columns.
+    async fn open_items(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Position of a bucket; all when absent.")] bucket: Option<i32>,
+        #[graphql(desc = "Only the unallocated credits.", default)] unallocated: bool,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<OpenItem>> {
+        self.cell(ctx, self.population.clone(), bucket, unallocated, first, after).await
+    }
+    /// Documents that take effect by `asOf` but were recorded later (R4.14): after `since`, else after
+    /// `knownAt`, else after the day itself. Earliest recorded first.
+    async fn late_entries(
+        &self,
+        ctx: &Context<'_>,
+        since: Option<DateTime<Utc>>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<OpenItem>> {
+        let asked = Asked::new(first, after.as_deref(), &format!("late{:?}{since:?}", self.population))?;
+        let since = since.or(self.population.known_at).unwrap_or_else(|| end_of_day(self.population.as_of));
+        let (population, keyset) = (self.population.clone(), asked.keyset());
+        let session = session(ctx)?;
+        let (keys, mut items) = session
+            .read(move |conn, caller| {
+                let keys = aging::late_entries(conn, &population, since, &keyset)?;
+                let ids: Vec<ItemId> = keys.keys.iter().map(|key| ItemId(key.id)).collect();
+                let items = crate::store::item::by_ids(conn, caller.company, &ids)?;
+                Ok((keys, items.into_iter().map(|item| (item.id.0, item)).collect::<std::collections::HashMap<_, _>>()))
+            })
+            .await?;
+        let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
+        for key in &keys.keys {
+            if let Some(item) = items.remove(&key.id) {
+                cursors.push(asked.cursor(&key.sort, key.id));
+                nodes.push(OpenItem::now(ctx, item)?);
+            }
+        }
+        let (session, population) = (session.clone(), self.population.clone());
+        Ok(Connection {
+            cursors,
+            nodes,
+            behind: asked.after.is_some(),
+            has_next: keys.has_next,
+            count: counted(move || {
+                let (session, population) = (session.clone(), population.clone());
+                async move { session.read(move |conn, _| Ok(aging::late_count(conn, &population, since)?)).await }
+            }),
+        })
+    }
+}
+
+/// The first instant after a day in the company's time zone (R0.4).
+fn end_of_day(on: NaiveDate) -> DateTime<Utc> {
+    let midnight = (on + chrono::Duration::days(1)).and_time(NaiveTime::MIN);
+    chrono_tz::Europe::Paris.from_local_datetime(&midnight).earliest().map_or_else(|| midnight.and_utc(), |at| at.with_timezone(&Utc))
+}
+
+/// Reports.
+#[derive(Default)]
+pub struct AgingQuery;
+
+#[Object]
+impl AgingQuery {
+    /// What is open on a day, over all clients, oldest due first.
+    #[graphql(guard = "Permitted(\"Query.openItems\")")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
+    async fn open_items(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<NaiveDate>,
+        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<DateTime<Utc>>,
+        filter: Option<AgedBalanceFilter>,
+        #[graphql(desc = "Only debts, or only credits.")] debit: Option<bool>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<OpenItem>> {
+        let as_of = as_of.unwrap_or(session(ctx)?.caller().today);
+        let population = population(ctx, as_of, known_at, filter).await?;
+        open_items(ctx, OpenItems { population, cell: None, is_debit: debit, invoice: None }, first, after).await
+    }
+
+    /// The aged balance (balance âgée) on a day: who owes what since when (section 4).
+    #[graphql(guard = "Permitted(\"Query.agedBalance\")")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
+    async fn aged_balance(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<NaiveDate>,
+        #[graphql(desc = "As recorded by this instant: prints a report as it was printed then; now when absent.")] known_at: Option<DateTime<Utc>>,
+        #[graphql(desc = "What age is counted from; DUE_DATE when absent.")] basis: Option<AgingBasis>,
+        #[graphql(desc = "Last day of each bucket, ascending, at most 12; 30, 60, 90 when absent.")] bounds: Option<Vec<i32>>,
+        #[graphql(desc = "Where unallocated credits stand; SEPARATE when absent.")] unallocated_credits: Option<UnallocatedCredits>,
+        #[graphql(desc = "Leave disputed amounts out, and say how much.", default)] exclude_disputed: bool,
+        filter: Option<AgedBalanceFilter>,
+    ) -> Result<AgedBalance> {
+        let as_of = as_of.unwrap_or(session(ctx)?.caller().today);
+        let basis = match basis.unwrap_or_default() {
+            AgingBasis::DueDate => Basis::DueDate,
+            AgingBasis::InvoiceDate => Basis::InvoiceDate,
+        };
+        let buckets = Buckets::new(basis, &bounds.unwrap_or_else(|| vec![30, 60, 90]))
+            .map_err(|error| Error::BadInput { field: "bounds", message: error.to_string() })?;
+        let layout = Layout {
+            by_due_date: basis == Basis::DueDate,
+            lower_bounds: buckets.lower_bounds(),
+            credits_by_own_date: unallocated_credits.unwrap_or_default() == UnallocatedCredits::ByOwnDate,
+            exclude_disputed,
+        };
+        Ok(AgedBalance { population: population(ctx, as_of, known_at, filter).await?, layout, buckets })
+    }
+}
+
+async fn population(ctx: &Context<'_>, as_of: NaiveDate, known_at: Option<DateTime<Utc>>, filter: Option<AgedBalanceFilter>) -> Result<Population> {
+    let as_of = day("asOf", as_of)?;
+    let filter = filter.unwrap_or_default();
+    let mut population = Population { known_at, ..Population::of(session(ctx)?.caller().company, as_of) };
+    if filter.include_bills {
+        population.families.push("413".into());
+    }
+    population.client_ids = client_filter_id(ctx, filter.client).await?.into_iter().collect();
+    population.clients = filter.clients.unwrap_or_default().read()?;
+    population.currency = filter.currency;
+    Ok(population)
+}

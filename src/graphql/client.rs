@@ -1,0 +1,793 @@
+//! Clients: who they are, what they owe, and their lists.
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use chrono::{DateTime, NaiveDate, Utc};
+use uuid::Uuid;
+
+use super::aging::{OpenItem, open_items};
+use super::company::User;
+use super::dispute::{Deduction, Dispute};
+use super::document::{CreditNote, CreditNoteKey, Invoice, OrderDirection, found, maybe, nested, one};
+use super::error::UserError;
+use super::loaders::ContactsOf;
+use super::mutation::{How, mutate};
+use super::page::{self, Asked, Connection, Listed};
+use super::payment::Payment;
+use super::scalars::{ClientRef, Decimal, day, money, rate, read, show};
+use super::{Permitted, session};
+use crate::domain::ids::{ClientId, ContactId, DeductionId, DisputeId, DocumentId, PaymentId, UserId};
+use crate::domain::terms::TermsRule;
+use crate::error::Result;
+use crate::service::client::{self, CreditTerms, Identity};
+use crate::service::reference;
+use crate::store::aging::{OpenItems, Population};
+use crate::store::list::{Direction, Sort};
+use crate::store::nested::Nested;
+use crate::store::{self};
+
+macro_rules! code_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum $name { $($(#[$vdoc])* #[graphql(name = $code)] $variant),+ }
+
+        impl $name {
+            /// The stored code.
+            pub fn code(self) -> &'static str {
+                match self { $($name::$variant => $code),+ }
+            }
+
+            /// Reads the stored code.
+            pub fn of(code: &str) -> Result<Self> {
+                match code {
+                    $($code => Ok($name::$variant),)+
+                    other => Err(crate::error::Error::Internal(format!("stored code {other}"))),
+                }
+            }
+        }
+    };
+}
+pub(crate) use code_enum;
+
+code_enum! {
+    /// What a debtor is to the company.
+    ClientKind {
+        /// A customer (client).
+        Customer = "CUSTOMER",
+        /// A member of an association (adhérent).
+        Member = "MEMBER",
+        /// A student (élève, étudiant).
+        Student = "STUDENT",
+        /// Any other debtor (débiteur divers).
+        Other = "OTHER",
+    }
+}
+
+code_enum! {
+    /// How a client is treated in dunning and in provisions (R7.8).
+    ClientSegment {
+        /// Large group: pays later, defaults less.
+        LargeGroup = "LARGE_GROUP",
+        /// Small or mid-size enterprise: the default.
+        Sme = "SME",
+        /// New or risky.
+        NewOrRisky = "NEW_OR_RISKY",
+        /// Public buyer.
+        Public = "PUBLIC",
+        /// Consumer: the rules between professionals do not apply (R6.12).
+        Consumer = "CONSUMER",
+        /// Company of the same group.
+        GroupCompany = "GROUP_COMPANY",
+    }
+}
+
+code_enum! {
+    /// Insolvency proceedings (procédure collective).
+    Insolvency {
+        /// None.
+        None = "NONE",
+        /// Sauvegarde.
+        Safeguard = "SAFEGUARD",
+        /// Redressement judiciaire.
+        Receivership = "RECEIVERSHIP",
+        /// Liquidation judiciaire.
+        Liquidation = "LIQUIDATION",
+    }
+}
+
+code_enum! {
+    /// What a contact is asked about.
+    ContactRole {
+        /// Comptabilité fournisseurs.
+        Accounting = "ACCOUNTING",
+        /// Achats.
+        Purchasing = "PURCHASING",
+        /// Direction.
+        Management = "MANAGEMENT",
+        /// Logistique.
+        Logistics = "LOGISTICS",
+        /// Juridique.
+        Legal = "LEGAL",
+        /// Anything else.
+        Other = "OTHER",
+    }
+}
+
+code_enum! {
+    /// How a due date follows from the date of issue (R6.1): both end-of-month methods are lawful,
+    /// the one that was agreed must be stored.
+    PaymentTermsRule {
+        /// Issue date + days (net).
+        Net = "NET",
+        /// End of the issue month, then days (fin de mois + n).
+        EomThenDays = "EOM_THEN_DAYS",
+        /// Issue date + days, then end of that month (n jours fin de mois), or `thenDay` of the next.
+        DaysThenEom = "DAYS_THEN_EOM",
+        /// Nothing agreed: 30 days after goods or service were received.
+        LegalDefault = "LEGAL_DEFAULT",
+        /// End of the ten-day period of delivery, then days (décade).
+        Decade = "DECADE",
+    }
+}
+
+/// Payment terms (conditions de règlement).
+#[derive(SimpleObject)]
+struct PaymentTerms {
+    /// How the due date is found.
+    rule: PaymentTermsRule,
+    /// The days of the rule.
+    days: i32,
+    /// Day of the following month ("le 10"); null when there is none.
+    then_day: Option<i32>,
+}
+
+/// Credit-insurance cover (assurance-crédit).
+#[derive(SimpleObject)]
+struct CreditInsurance {
+    /// Covered share in percent.
+    percent: Decimal,
+    /// Most that is covered, in the client's currency; null when not bounded.
+    limit: Option<Decimal>,
+}
+
+/// A contact of a client: personal data, hidden from roles without the right to it.
+#[derive(SimpleObject)]
+struct Contact {
+    /// The opaque id.
+    id: ID,
+    /// What the contact is asked about.
+    role: ContactRole,
+    /// The person's or service's name.
+    name: String,
+    /// E-mail address; null when unknown.
+    email: Option<String>,
+    /// Telephone number; null when unknown.
+    phone: Option<String>,
+}
+
+/// What a client owes in one currency on a day. Debts positive, unallocated credits negative.
+#[derive(SimpleObject)]
+struct ClientBalance {
+    /// The currency of the amounts.
+    currency: String,
+    /// Everything open: debts less unallocated credits. Equals the client's account (411, 416).
+    total: Decimal,
+    /// The part of the debts past its due date; an item due on the day is not (R4.4).
+    overdue: Decimal,
+    /// The part of the debts in dispute, already inside `total`.
+    disputed: Decimal,
+    /// Receipts and credit notes not matched yet (non affecté), zero or negative.
+    unallocated: Decimal,
+}
+
+/// A movement on a client's account.
+#[derive(SimpleObject)]
+struct StatementLine {
+    /// Accounting date.
+    posted_on: NaiveDate,
+    /// What it is.
+    kind: super::aging::ItemKind,
+    /// Number of the document.
+    reference: String,
+    /// Due date; null for credits.
+    due_on: Option<NaiveDate>,
+    /// Debit, zero or positive.
+    debit: Decimal,
+    /// Credit, zero or positive.
+    credit: Decimal,
+    /// Balance after the movement.
+    balance: Decimal,
+}
+
+/// A client's account over a period (relevé de compte).
+#[derive(SimpleObject)]
+struct Statement {
+    /// The currency of the amounts.
+    currency: String,
+    /// First day.
+    from: NaiveDate,
+    /// Last day.
+    to: NaiveDate,
+    /// Balance before the first day.
+    opening: Decimal,
+    /// The movements, in order.
+    lines: Vec<StatementLine>,
+    /// Balance after the last day.
+    closing: Decimal,
+}
+
+/// A client (client): any debtor of the company.
+#[derive(Clone)]
+pub struct Client(pub store::client::Client);
+
+impl Listed for store::client::Client {
+    type View = Client;
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+    fn view(self) -> Client {
+        Client(self)
+    }
+}
+
+async fn user(ctx: &Context<'_>, id: Option<UserId>) -> Result<Option<User>> {
+    match id {
+        Some(id) => Ok(maybe(ctx, id).await?.map(|user: store::member::User| User::of(user.id, user.name))),
+        None => Ok(None),
+    }
+}
+
+/// A client (client).
+#[Object]
+impl Client {
+    /// The opaque id.
+    pub async fn id(&self) -> ID {
+        show(self.0.id)
+    }
+    /// The company's own number for the client (code client), also its auxiliary account.
+    async fn number(&self) -> &str {
+        &self.0.number
+    }
+    /// Another system's reference; null when there is none.
+    async fn external_ref(&self) -> Option<&str> {
+        self.0.external_ref.as_deref()
+    }
+    /// Name (raison sociale).
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+    /// What the debtor is to the company.
+    async fn kind(&self) -> Result<ClientKind> {
+        ClientKind::of(&self.0.kind)
+    }
+    /// How the client is treated.
+    async fn segment(&self) -> Result<ClientSegment> {
+        ClientSegment::of(&self.0.segment)
+    }
+    /// SIREN, nine digits; null when unknown.
+    async fn siren(&self) -> Option<&str> {
+        self.0.siren.as_deref()
+    }
+    /// SIRET, fourteen digits; null when unknown.
+    async fn siret(&self) -> Option<&str> {
+        self.0.siret.as_deref()
+    }
+    /// VAT number (numéro de TVA); null when unknown.
+    async fn vat_number(&self) -> Option<&str> {
+        self.0.vat_number.as_deref()
+    }
+    /// Postal address; null when unknown.
+    async fn address(&self) -> Option<&str> {
+        self.0.address.as_deref()
+    }
+    /// The currency that the client is invoiced in unless said otherwise.
+    async fn currency(&self) -> &str {
+        &self.0.currency
+    }
+    /// Payment terms.
+    async fn payment_terms(&self) -> Result<PaymentTerms> {
+        Ok(PaymentTerms {
+            rule: PaymentTermsRule::of(&self.0.terms_rule)?,
+            days: i32::from(self.0.terms_days),
+            then_day: self.0.terms_then_day.map(i32::from),
+        })
+    }
+    /// The sales person whose portfolio the client is in; null when there is none.
+    async fn sales_owner(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        user(ctx, self.0.sales_owner_id).await
+    }
+    /// Who collects from the client; null when there is none.
+    async fn collector(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        user(ctx, self.0.collector_id).await
+    }
+    /// Insolvency proceedings.
+    async fn insolvency(&self) -> Result<Insolvency> {
+        Insolvency::of(&self.0.insolvency)
+    }
+    /// Day of the opening judgment; null without proceedings.
+    async fn insolvency_on(&self) -> Option<NaiveDate> {
+        self.0.insolvency_on
+    }
+    /// Credit-insurance cover; null when there is none.
+    async fn credit_insurance(&self) -> Option<CreditInsurance> {
+        (!self.0.insured_percent.is_zero()).then(|| CreditInsurance {
+            percent: rate(self.0.insured_percent),
+            limit: self.0.insured_limit.map(|limit| money(limit, &self.0.currency)),
+        })
+    }
+    /// Credit limit (encours autorisé) in the client's currency; null when none is set.
+    async fn credit_limit(&self) -> Option<Decimal> {
+        self.0.credit_limit.map(|limit| money(limit, &self.0.currency))
+    }
+    /// Contacts; null when the role may not read personal data.
+    #[graphql(guard = "Permitted(\"Client.contacts\")")]
+    async fn contacts(&self, ctx: &Context<'_>) -> Result<Option<Vec<Contact>>> {
+        let rows = maybe(ctx, ContactsOf(self.0.id)).await?.unwrap_or_default();
+        let contacts = rows.into_iter().map(|row| {
+            Ok(Contact { id: show(row.id), role: ContactRole::of(&row.role)?, name: row.name, email: row.email, phone: row.phone })
+        });
+        contacts.collect::<Result<_>>().map(Some)
+    }
+    /// The day the account was closed; null while it is open.
+    async fn closed_on(&self) -> Option<NaiveDate> {
+        self.0.closed_on
+    }
+    /// Counts the changes: give it back with a change so that nobody's is overwritten.
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
+    /// What the client owes on a day, one row per currency; always one for the client's own.
+    async fn balance(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<NaiveDate>,
+        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<DateTime<Utc>>,
+    ) -> Result<Vec<ClientBalance>> {
+        let id = self.0.id;
+        let session = session(ctx)?;
+        let as_of = day("asOf", as_of.unwrap_or(session.caller().today))?;
+        let rows = session
+            .read(move |conn, caller| {
+                let population = Population { known_at, client_ids: vec![id], ..Population::of(caller.company, as_of) };
+                Ok(store::aging::client_balances(conn, &population)?)
+            })
+            .await?;
+        let mut balances: Vec<ClientBalance> = rows
+            .into_iter()
+            .map(|row| ClientBalance {
+                total: money(row.total, &row.currency),
+                overdue: money(row.overdue, &row.currency),
+                disputed: money(row.disputed, &row.currency),
+                unallocated: money(row.unallocated, &row.currency),
+                currency: row.currency,
+            })
+            .collect();
+        if !balances.iter().any(|balance| balance.currency == self.0.currency) {
+            let zero = money(0, &self.0.currency);
+            balances.insert(0, ClientBalance { currency: self.0.currency.clone(), total: zero, overdue: zero, disputed: zero, unallocated: zero });
+        }
+        Ok(balances)
+    }
+    /// What is open on a day, oldest due first: debts positive, credits negative.
+    async fn open_items(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<NaiveDate>,
+        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<DateTime<Utc>>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<OpenItem>> {
+        let caller = session(ctx)?.caller();
+        let as_of = day("asOf", as_of.unwrap_or(caller.today))?;
+        let population = Population { known_at, client_ids: vec![self.0.id], ..Population::of(caller.company, as_of) };
+        open_items(ctx, OpenItems { population, cell: None, is_debit: None, invoice: None }, first, after).await
+    }
+    /// The account over a period (relevé de compte), in one currency: at most 366 days.
+    async fn statement(
+        &self,
+        ctx: &Context<'_>,
+        from: NaiveDate,
+        to: NaiveDate,
+        #[graphql(desc = "The client's currency when absent.")] currency: Option<String>,
+        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<DateTime<Utc>>,
+    ) -> Result<Statement> {
+        day("from", from)?;
+        if to < from || (day("to", to)? - from).num_days() > 366 {
+            return Err(crate::error::Error::BadInput { field: "to", message: "a statement covers 1 to 367 days".into() });
+        }
+        let (id, currency) = (self.0.id, currency.unwrap_or_else(|| self.0.currency.clone()));
+        crate::service::books::currency_input("currency", &currency)?;
+        let code = currency.clone();
+        let (opening, movements) = session(ctx)?
+            .read(move |conn, caller| Ok(store::aging::statement(conn, caller.company, id, &code, from, to, known_at)?))
+            .await?;
+        let mut balance = opening;
+        let mut lines = Vec::with_capacity(movements.len());
+        for movement in movements {
+            balance += movement.debit - movement.credit;
+            lines.push(StatementLine {
+                posted_on: movement.posted_on,
+                kind: super::aging::ItemKind::of(&movement.kind)?,
+                reference: movement.reference,
+                due_on: movement.due_on,
+                debit: money(movement.debit, &currency),
+                credit: money(movement.credit, &currency),
+                balance: money(balance, &currency),
+            });
+        }
+        Ok(Statement { opening: money(opening, &currency), closing: money(balance, &currency), from, to, lines, currency })
+    }
+    /// Invoices, latest first.
+    async fn invoices(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Invoice>> {
+        nested::<DocumentId, store::document::Document>(ctx, Nested::InvoicesOfClient, self.0.id.0, first, after).await
+    }
+    /// Credit notes, latest first.
+    async fn credit_notes(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<CreditNote>> {
+        nested::<CreditNoteKey, CreditNote>(ctx, Nested::CreditNotesOfClient, self.0.id.0, first, after).await
+    }
+    /// Payments, latest first.
+    async fn payments(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Payment>> {
+        nested::<PaymentId, store::payment::Payment>(ctx, Nested::PaymentsOfClient, self.0.id.0, first, after).await
+    }
+    /// Disputes, latest first.
+    async fn disputes(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Dispute>> {
+        nested::<DisputeId, store::dispute::Dispute>(ctx, Nested::DisputesOfClient, self.0.id.0, first, after).await
+    }
+    /// Deductions, latest first.
+    async fn deductions(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Deduction>> {
+        nested::<DeductionId, store::dispute::Deduction>(ctx, Nested::DeductionsOfClient, self.0.id.0, first, after).await
+    }
+}
+
+/// Narrows clients; all conditions hold at once.
+#[derive(InputObject, Clone, Debug, Default)]
+pub struct ClientFilter {
+    /// Part of the name or number, any case.
+    search: Option<String>,
+    /// Of one of these kinds.
+    kinds: Option<Vec<ClientKind>>,
+    /// Of one of these segments.
+    segments: Option<Vec<ClientSegment>>,
+    /// In this sales person's portfolio.
+    sales_owner: Option<ID>,
+    /// Collected by this person.
+    collector: Option<ID>,
+    /// In insolvency proceedings, or not.
+    insolvent: Option<bool>,
+    /// With something open, or nothing.
+    has_open_items: Option<bool>,
+    /// With a closed account, or an open one.
+    closed: Option<bool>,
+}
+
+impl ClientFilter {
+    /// For the store.
+    pub fn read(self) -> Result<store::client::Filter> {
+        Ok(store::client::Filter {
+            search: self.search,
+            kinds: self.kinds.unwrap_or_default().into_iter().map(|kind| kind.code().to_owned()).collect(),
+            segments: self.segments.unwrap_or_default().into_iter().map(|segment| segment.code().to_owned()).collect(),
+            sales_owner: self.sales_owner.map(|id| read("salesOwner", "member", &id)).transpose()?,
+            collector: self.collector.map(|id| read("collector", "member", &id)).transpose()?,
+            insolvent: self.insolvent,
+            has_open_items: self.has_open_items,
+            closed: self.closed,
+        })
+    }
+}
+
+/// The client that a filter names; an unknown one gives an empty list.
+pub async fn client_filter_id(ctx: &Context<'_>, client: Option<ClientRef>) -> Result<Option<ClientId>> {
+    let Some(client) = client else { return Ok(None) };
+    let target = client.into();
+    let found = found(session(ctx)?.read(move |conn, caller| reference::client(conn, caller, "client", &target)).await)?;
+    Ok(Some(found.map_or(ClientId(Uuid::nil()), |client| client.id)))
+}
+
+/// What clients are ordered by.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientOrderField {
+    /// Number, letter by letter.
+    Number,
+    /// Name, letter by letter.
+    Name,
+}
+
+/// Order of a list of clients.
+#[derive(InputObject, Clone, Copy, Debug)]
+pub struct ClientOrder {
+    /// By what.
+    field: ClientOrderField,
+    /// Which way.
+    #[graphql(default)]
+    direction: OrderDirection,
+}
+
+/// Clients.
+#[derive(Default)]
+pub struct ClientQuery;
+
+#[Object]
+impl ClientQuery {
+    /// A client; null when there is none for this caller.
+    #[graphql(guard = "Permitted(\"Query.client\")")]
+    async fn client(&self, ctx: &Context<'_>, #[graphql(name = "ref")] target: ClientRef) -> Result<Option<Client>> {
+        let target = target.into();
+        found(session(ctx)?.read(move |conn, caller| reference::client(conn, caller, "ref", &target)).await).map(|it| it.map(Client))
+    }
+
+    /// Clients, by number unless ordered otherwise.
+    #[graphql(guard = "Permitted(\"Query.clients\")")]
+    async fn clients(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<ClientFilter>,
+        order_by: Option<ClientOrder>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Client>> {
+        let asked = Asked::new(first, after.as_deref(), &format!("clients{filter:?}{order_by:?}"))?;
+        let session = session(ctx)?;
+        let from = store::client::from(session.caller().company, &filter.unwrap_or_default().read()?);
+        let (column, direction) = match order_by {
+            Some(ClientOrder { field: ClientOrderField::Name, direction }) => ("t.name", direction.into()),
+            Some(ClientOrder { field: ClientOrderField::Number, direction }) => ("t.number", direction.into()),
+            None => ("t.number", Direction::Ascending),
+        };
+        page::list(session, from, Sort { column, sql_type: "text", direction }, asked, |conn, caller, ids| {
+            Ok(store::client::by_ids(conn, caller.company, &ids.iter().copied().map(ClientId).collect::<Vec<_>>())?)
+        })
+        .await
+    }
+}
+
+/// Payment terms as agreed.
+#[derive(InputObject, Clone, Debug)]
+struct PaymentTermsInput {
+    /// How the due date is found.
+    rule: PaymentTermsRule,
+    /// The days of the rule.
+    #[graphql(default)]
+    days: i32,
+    /// Day of the following month ("le 10").
+    then_day: Option<i32>,
+}
+
+impl PaymentTermsInput {
+    fn read(&self) -> Result<crate::domain::terms::PaymentTerms> {
+        let rule: TermsRule =
+            self.rule.code().parse().map_err(|_| crate::error::Error::Internal("payment terms rule".into()))?;
+        client::payment_terms(rule, self.days, self.then_day)
+    }
+}
+
+/// A client to open.
+#[derive(InputObject, Clone, Debug)]
+struct CreateClientInput {
+    /// The company's own number; the next of its series when absent.
+    number: Option<String>,
+    /// Another system's reference, unique.
+    external_ref: Option<String>,
+    /// Name (raison sociale).
+    name: String,
+    /// CUSTOMER when absent.
+    kind: Option<ClientKind>,
+    /// SME when absent.
+    segment: Option<ClientSegment>,
+    /// SIREN: nine digits with a valid key.
+    siren: Option<String>,
+    /// SIRET: fourteen digits with a valid key.
+    siret: Option<String>,
+    /// VAT number with a valid key.
+    vat_number: Option<String>,
+    /// Postal address.
+    address: Option<String>,
+    /// The company's currency when absent.
+    currency: Option<String>,
+    /// 30 days net when absent. Above the legal ceiling: refused (R6.2).
+    payment_terms: Option<PaymentTermsInput>,
+    /// The sales person's id.
+    sales_owner: Option<ID>,
+    /// The collector's id.
+    collector: Option<ID>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Check everything, write nothing.
+    #[graphql(default)]
+    validate_only: bool,
+}
+
+/// What to change of a client; what is absent stays.
+#[derive(InputObject, Clone, Debug)]
+struct UpdateClientInput {
+    /// The client.
+    client: ClientRef,
+    /// The version that was read: refused when somebody changed the client since.
+    version: Option<i32>,
+    /// Another system's reference, unique.
+    external_ref: Option<String>,
+    /// Name (raison sociale). Issued documents keep the old one.
+    name: Option<String>,
+    /// What the debtor is.
+    kind: Option<ClientKind>,
+    /// How the client is treated.
+    segment: Option<ClientSegment>,
+    /// SIREN.
+    siren: Option<String>,
+    /// SIRET.
+    siret: Option<String>,
+    /// VAT number.
+    vat_number: Option<String>,
+    /// Postal address.
+    address: Option<String>,
+    /// The sales person's id.
+    sales_owner: Option<ID>,
+    /// The collector's id.
+    collector: Option<ID>,
+}
+
+/// What to change of a client's credit; what is absent stays.
+#[derive(InputObject, Clone, Debug)]
+struct SetCreditTermsInput {
+    /// The client.
+    client: ClientRef,
+    /// The version that was read.
+    version: Option<i32>,
+    /// Payment terms.
+    payment_terms: Option<PaymentTermsInput>,
+    /// Credit limit (encours autorisé) in the client's currency.
+    credit_limit: Option<Decimal>,
+    /// Insured share in percent.
+    insured_percent: Option<Decimal>,
+    /// Most that the insurer pays, in the client's currency.
+    insured_limit: Option<Decimal>,
+    /// Insolvency proceedings.
+    insolvency: Option<Insolvency>,
+    /// Day of the opening judgment; needed with proceedings.
+    insolvency_on: Option<NaiveDate>,
+}
+
+/// A contact to add.
+#[derive(InputObject, Clone, Debug)]
+struct AddContactInput {
+    /// The client.
+    client: ClientRef,
+    /// What the contact is asked about.
+    role: ContactRole,
+    /// Name.
+    name: String,
+    /// E-mail address.
+    email: Option<String>,
+    /// Telephone number.
+    phone: Option<String>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+}
+
+/// What happened to a client.
+#[derive(SimpleObject)]
+struct ClientPayload {
+    /// The client as it is now; null when refused.
+    client: Option<Client>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+fn user_id(field: &str, id: Option<&ID>) -> Result<Option<UserId>> {
+    id.map(|id| read(field, "member", id)).transpose()
+}
+
+async fn payload(ctx: &Context<'_>, done: super::mutation::Done<ClientId>) -> Result<ClientPayload> {
+    let client = match done.made {
+        Some(id) => Some(Client(one(ctx, id).await?)),
+        None => None,
+    };
+    Ok(ClientPayload { client, user_errors: done.user_errors })
+}
+
+/// Clients.
+#[derive(Default)]
+pub struct ClientMutation;
+
+#[Object]
+impl ClientMutation {
+    /// Opens a client.
+    #[graphql(guard = "Permitted(\"Mutation.createClient\")")]
+    async fn create_client(&self, ctx: &Context<'_>, input: CreateClientInput) -> Result<ClientPayload> {
+        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+        let done = mutate(ctx, how, move |conn, caller| {
+            let input = input.clone();
+            let identity = Identity {
+                number: input.number,
+                external_ref: input.external_ref,
+                name: Some(input.name),
+                kind: input.kind.map(ClientKind::code),
+                segment: input.segment.map(ClientSegment::code),
+                siren: input.siren,
+                siret: input.siret,
+                vat_number: input.vat_number,
+                address: input.address,
+                currency: input.currency,
+                sales_owner: user_id("salesOwner", input.sales_owner.as_ref())?,
+                collector: user_id("collector", input.collector.as_ref())?,
+            };
+            let terms = input.payment_terms.map(|terms| terms.read()).transpose()?;
+            client::create(conn, caller, &identity, &CreditTerms { terms, ..CreditTerms::default() })
+        })
+        .await?;
+        payload(ctx, done).await
+    }
+
+    /// Changes what a client is known by. Issued documents keep what they were issued with (R9.3).
+    #[graphql(guard = "Permitted(\"Mutation.updateClient\")")]
+    async fn update_client(&self, ctx: &Context<'_>, input: UpdateClientInput) -> Result<ClientPayload> {
+        let done = mutate(ctx, How::default(), move |conn, caller| {
+            let input = input.clone();
+            let identity = Identity {
+                number: None,
+                external_ref: input.external_ref,
+                name: input.name,
+                kind: input.kind.map(ClientKind::code),
+                segment: input.segment.map(ClientSegment::code),
+                siren: input.siren,
+                siret: input.siret,
+                vat_number: input.vat_number,
+                address: input.address,
+                currency: None,
+                sales_owner: user_id("salesOwner", input.sales_owner.as_ref())?,
+                collector: user_id("collector", input.collector.as_ref())?,
+            };
+            client::update(conn, caller, &input.client.into(), input.version, &identity)
+        })
+        .await?;
+        payload(ctx, done).await
+    }
+
+    /// Sets payment terms, credit limit, insurance cover and insolvency: the credit manager's.
+    #[graphql(guard = "Permitted(\"Mutation.setCreditTerms\")")]
+    async fn set_credit_terms(&self, ctx: &Context<'_>, input: SetCreditTermsInput) -> Result<ClientPayload> {
+        let done = mutate(ctx, How::default(), move |conn, caller| {
+            let input = input.clone();
+            let credit = CreditTerms {
+                terms: input.payment_terms.map(|terms| terms.read()).transpose()?,
+                credit_limit: input.credit_limit.map(|limit| limit.0),
+                insured_percent: input.insured_percent.map(|percent| percent.0),
+                insured_limit: input.insured_limit.map(|limit| limit.0),
+                insolvency: input.insolvency.map(|state| (state.code(), input.insolvency_on)),
+            };
+            client::set_credit_terms(conn, caller, &input.client.into(), input.version, &credit)
+        })
+        .await?;
+        payload(ctx, done).await
+    }
+
+    /// Closes a client's account; nothing may be open on it.
+    #[graphql(guard = "Permitted(\"Mutation.closeClient\")")]
+    async fn close_client(&self, ctx: &Context<'_>, client: ClientRef, closed_on: Option<NaiveDate>) -> Result<ClientPayload> {
+        let target = client.into();
+        let done = mutate(ctx, How::default(), move |conn, caller| client::close(conn, caller, &target, closed_on)).await?;
+        payload(ctx, done).await
+    }
+
+    /// Adds a contact to a client.
+    #[graphql(guard = "Permitted(\"Mutation.addContact\")")]
+    async fn add_contact(&self, ctx: &Context<'_>, input: AddContactInput) -> Result<ClientPayload> {
+        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+        let done = mutate(ctx, how, move |conn, caller| {
+            let target = input.client.clone().into();
+            client::add_contact(conn, caller, &target, input.role.code(), &input.name, input.email.as_deref(), input.phone.as_deref())
+        })
+        .await?;
+        payload(ctx, done).await
+    }
+
+    /// Removes a contact and erases its personal data.
+    #[graphql(guard = "Permitted(\"Mutation.removeContact\")")]
+    async fn remove_contact(&self, ctx: &Context<'_>, contact: ID) -> Result<ClientPayload> {
+        let done = mutate(ctx, How::default(), move |conn, caller| {
+            client::remove_contact(conn, caller, read::<ContactId>("contact", "contact", &contact)?)
+        })
+        .await?;
+        payload(ctx, done).await
+    }
+}

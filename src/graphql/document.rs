@@ -1,0 +1,1060 @@
+//! Invoices, credit notes and drafts.
+
+use std::sync::Arc;
+
+use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Interface, Object, SimpleObject};
+use chrono::{DateTime, NaiveDate, Utc};
+use uuid::Uuid;
+
+use super::client::{Client, client_filter_id};
+use super::dispute::{Deduction, Dispute};
+use super::error::UserError;
+use super::journal::{Entry, entries};
+use super::loaders::{ItemsOf, LinesOf, Loads, Page, TaxesOf};
+use super::matching::Allocation;
+use super::mutation::{How, mutate};
+use super::page::{self, Asked, Connection, Listed, counted};
+use super::payment::Payment;
+use super::scalars::{ClientRef, CreditNoteRef, Decimal, InvoiceRef, JsonObject, money, rate, read, show};
+use super::{Permitted, loader, session};
+use crate::domain::ids::{AllocationId, ClientId, DeductionId, DisputeId, DocumentId, DraftId, Id, PaymentId};
+use crate::error::{Error, Result};
+use crate::service::credit_note::CreditNoteInput;
+use crate::service::invoice::{self, InstallmentInput, InvoiceInput, LineInput};
+use crate::service::{self, reference};
+use crate::store::list::{Direction, Sort};
+use crate::store::nested::{Child, Nested};
+use crate::store::{self, Session, document};
+
+/// An error that several fields share, as one of them shows it.
+pub fn shared(error: Arc<Error>) -> Error {
+    match Arc::try_unwrap(error) {
+        Ok(error) => error,
+        Err(error) => match &*error {
+            Error::Unavailable(cause) => Error::Unavailable(cause.clone()),
+            Error::Timeout => Error::Timeout,
+            Error::Unauthenticated => Error::Unauthenticated,
+            other => Error::Internal(other.to_string()),
+        },
+    }
+}
+
+/// A record by id through its loader; a foreign key says that it exists.
+pub async fn one<K>(ctx: &Context<'_>, key: K) -> Result<<Loads as async_graphql::dataloader::Loader<K>>::Value>
+where
+    K: Send + Sync + Clone + Eq + std::hash::Hash + 'static,
+    Loads: async_graphql::dataloader::Loader<K, Error = Arc<Error>>,
+{
+    maybe(ctx, key).await?.ok_or_else(|| Error::Internal("a record that is referred to is missing".into()))
+}
+
+/// A record by key through its loader, if it exists.
+pub async fn maybe<K>(ctx: &Context<'_>, key: K) -> Result<Option<<Loads as async_graphql::dataloader::Loader<K>>::Value>>
+where
+    K: Send + Sync + Clone + Eq + std::hash::Hash + 'static,
+    Loads: async_graphql::dataloader::Loader<K, Error = Arc<Error>>,
+{
+    loader(ctx)?.load_one(key).await.map_err(shared)
+}
+
+/// A page of a list below a record: one statement for all parents, one for their records.
+pub async fn nested<K, R>(ctx: &Context<'_>, list: Nested, parent: Uuid, first: Option<i32>, after: Option<String>) -> Result<Connection<R::View>>
+where
+    K: Id + Send + Sync + Eq + std::hash::Hash + 'static,
+    R: Listed + Clone + Sync,
+    Loads: async_graphql::dataloader::Loader<K, Value = R, Error = Arc<Error>>,
+{
+    let asked = Asked::new(first, after.as_deref(), &format!("{list:?}{parent}"))?;
+    let page = Page { list, parent, first: asked.first + 1, after: asked.after.clone() };
+    let mut children = children(ctx, page).await?;
+    let has_next = children.len() as i64 > asked.first;
+    children.truncate(usize::try_from(asked.first).unwrap_or_default());
+    let records = loader(ctx)?.load_many(children.iter().map(|child| K::from_uuid(child.id))).await.map_err(shared)?;
+    let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
+    for child in &children {
+        if let Some(record) = records.get(&K::from_uuid(child.id)) {
+            cursors.push(asked.cursor(&child.sort, child.id));
+            nodes.push(record.clone().view());
+        }
+    }
+    let session = session(ctx)?.clone();
+    Ok(Connection {
+        cursors,
+        nodes,
+        behind: asked.after.is_some(),
+        has_next,
+        count: counted(move || {
+            let session = session.clone();
+            async move { count_of(&session, list, parent).await }
+        }),
+    })
+}
+
+async fn children(ctx: &Context<'_>, page: Page) -> Result<Vec<Child>> {
+    Ok(maybe(ctx, page).await?.unwrap_or_default())
+}
+
+async fn count_of(session: &Session, list: Nested, parent: Uuid) -> Result<i64> {
+    session
+        .read(move |conn, caller| {
+            let counts = store::nested::counts(conn, caller.company, list, &[parent])?;
+            Ok(counts.first().map_or(0, |row| row.count))
+        })
+        .await
+}
+
+/// A record that has a global id.
+#[derive(Interface, Clone)]
+#[graphql(field(name = "id", ty = "ID", desc = "The opaque id: give it to `node`."))]
+pub enum Node {
+    Client(Client),
+    Invoice(Invoice),
+    CreditNote(CreditNote),
+    Payment(Payment),
+    Deduction(Deduction),
+    Dispute(Dispute),
+}
+
+/// Reads any record by its id; unknown, foreign and malformed ids alike give none.
+pub async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
+    if let Some(id) = ClientId::read(id) {
+        return Ok(maybe(ctx, id).await?.map(|record| Node::Client(Client(record))));
+    }
+    if let Some(id) = DocumentId::read(id) {
+        return Ok(maybe(ctx, id).await?.map(|record: store::document::Document| match record.kind.as_str() {
+            document::INVOICE => Node::Invoice(Invoice(record)),
+            _ => Node::CreditNote(CreditNote(record)),
+        }));
+    }
+    if let Some(id) = PaymentId::read(id) {
+        return Ok(maybe(ctx, id).await?.map(|record| Node::Payment(Payment(record))));
+    }
+    if let Some(id) = DeductionId::read(id) {
+        return Ok(maybe(ctx, id).await?.map(|record| Node::Deduction(Deduction(record))));
+    }
+    if let Some(id) = DisputeId::read(id) {
+        return Ok(maybe(ctx, id).await?.map(|record| Node::Dispute(Dispute(record))));
+    }
+    Ok(None)
+}
+
+/// How far an invoice is settled. Being late is apart: see `overdue`.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InvoiceStatus {
+    /// Nothing was matched with it yet.
+    Open,
+    /// Part of it is matched (règlement partiel).
+    PartlySettled,
+    /// All of it is matched (soldée).
+    Settled,
+}
+
+/// An issued invoice (facture). Nothing on it changes after issue (R9.3); amounts are in `currency`.
+#[derive(Clone)]
+pub struct Invoice(pub store::document::Document);
+
+/// A credit note (avoir): reduces what a client owes. Amounts are positive, in `currency`.
+#[derive(Clone)]
+pub struct CreditNote(pub store::document::Document);
+
+/// A line of a document.
+#[derive(SimpleObject)]
+struct DocumentLine {
+    /// What was sold.
+    description: String,
+    /// How many.
+    quantity: Decimal,
+    /// Net price of one, before discount.
+    unit_price: Decimal,
+    /// Discount on the line in percent (remise).
+    discount_percent: Decimal,
+    /// VAT rate in percent.
+    vat_rate: Decimal,
+    /// Net amount of the line (HT), rounded once.
+    net: Decimal,
+    /// The account of the line in the general ledger.
+    account: String,
+}
+
+/// The VAT of a document at one rate.
+#[derive(SimpleObject)]
+struct VatShare {
+    /// VAT rate in percent.
+    rate: Decimal,
+    /// Net amount at the rate (HT).
+    net: Decimal,
+    /// VAT at the rate (TVA).
+    vat: Decimal,
+}
+
+/// A part of an invoice with its own due date (échéance).
+#[derive(SimpleObject)]
+struct Installment {
+    /// The open item behind it.
+    id: ID,
+    /// The due date.
+    due_on: NaiveDate,
+    /// The gross amount (TTC).
+    amount: Decimal,
+    /// What is still open of it, counting every matching.
+    open: Decimal,
+}
+
+async fn lines(ctx: &Context<'_>, record: &store::document::Document) -> Result<Vec<DocumentLine>> {
+    let rows = maybe(ctx, LinesOf(record.id)).await?.unwrap_or_default();
+    Ok(rows
+        .into_iter()
+        .map(|row| DocumentLine {
+            description: row.description,
+            quantity: rate(row.quantity),
+            unit_price: rate(row.unit_price),
+            discount_percent: rate(row.discount_percent),
+            vat_rate: rate(row.vat_rate),
+            net: money(row.net, &record.currency),
+            account: row.account,
+        })
+        .collect())
+}
+
+async fn vat_shares(ctx: &Context<'_>, record: &store::document::Document) -> Result<Vec<VatShare>> {
+    let rows = maybe(ctx, TaxesOf(record.id)).await?.unwrap_or_default();
+    Ok(rows
+        .into_iter()
+        .map(|row| VatShare { rate: rate(row.vat_rate), net: money(row.net, &record.currency), vat: money(row.vat, &record.currency) })
+        .collect())
+}
+
+async fn items(ctx: &Context<'_>, source: Uuid) -> Result<Vec<store::item::Item>> {
+    Ok(maybe(ctx, ItemsOf(source)).await?.unwrap_or_default())
+}
+
+/// An invoice (facture).
+#[Object]
+impl Invoice {
+    /// The opaque id.
+    async fn id(&self) -> ID {
+        show(self.0.id)
+    }
+    /// The invoice's number, unique in the company.
+    async fn number(&self) -> &str {
+        &self.0.number
+    }
+    /// Another system's reference; null when there is none.
+    async fn external_ref(&self) -> Option<&str> {
+        self.0.external_ref.as_deref()
+    }
+    /// Who owes it.
+    async fn client(&self, ctx: &Context<'_>) -> Result<Client> {
+        Ok(Client(one(ctx, self.0.client_id).await?))
+    }
+    /// The invoice's date, which is its accounting date.
+    async fn issued_on(&self) -> NaiveDate {
+        self.0.issued_on
+    }
+    /// The due date (échéance); with instalments, the last one's.
+    async fn due_on(&self) -> NaiveDate {
+        self.0.due_on.unwrap_or(self.0.issued_on)
+    }
+    /// Net amount (HT).
+    async fn net(&self) -> Decimal {
+        money(self.0.net, &self.0.currency)
+    }
+    /// VAT (TVA).
+    async fn vat(&self) -> Decimal {
+        money(self.0.vat, &self.0.currency)
+    }
+    /// Gross amount (TTC).
+    async fn total(&self) -> Decimal {
+        money(self.0.total, &self.0.currency)
+    }
+    /// What is still open (reste dû), counting every matching; 0 when settled.
+    async fn open(&self, ctx: &Context<'_>) -> Result<Decimal> {
+        let open = items(ctx, self.0.id.0).await?.iter().map(|item| item.open_amount).sum();
+        Ok(money(open, &self.0.currency))
+    }
+    /// The currency of all amounts (ISO 4217).
+    async fn currency(&self) -> &str {
+        &self.0.currency
+    }
+    /// Company-currency units for one unit of `currency`, at issue.
+    async fn exchange_rate(&self) -> Decimal {
+        rate(self.0.exchange_rate)
+    }
+    /// How far it is settled.
+    async fn status(&self, ctx: &Context<'_>) -> Result<InvoiceStatus> {
+        let open: i64 = items(ctx, self.0.id.0).await?.iter().map(|item| item.open_amount).sum();
+        Ok(match open {
+            0 => InvoiceStatus::Settled,
+            open if open < self.0.total => InvoiceStatus::PartlySettled,
+            _ => InvoiceStatus::Open,
+        })
+    }
+    /// Whether a part of it is open past its due date today. An item due today is not overdue (R4.4).
+    async fn overdue(&self, ctx: &Context<'_>) -> Result<bool> {
+        let today = session(ctx)?.caller().today;
+        Ok(items(ctx, self.0.id.0).await?.iter().any(|item| item.open_amount > 0 && item.due_on.is_some_and(|due| due < today)))
+    }
+    /// The client's purchase order; null when none was given.
+    async fn purchase_order(&self) -> Option<&str> {
+        self.0.purchase_order.as_deref()
+    }
+    /// The instalments, earliest first; one when the invoice is due at once.
+    async fn installments(&self, ctx: &Context<'_>) -> Result<Vec<Installment>> {
+        let items = items(ctx, self.0.id.0).await?;
+        Ok(items
+            .into_iter()
+            .map(|item| Installment {
+                id: show(item.id),
+                due_on: item.due_on.unwrap_or(item.posted_on),
+                amount: money(item.amount, &item.currency),
+                open: money(item.open_amount, &item.currency),
+            })
+            .collect())
+    }
+    /// The lines.
+    async fn lines(&self, ctx: &Context<'_>) -> Result<Vec<DocumentLine>> {
+        lines(ctx, &self.0).await
+    }
+    /// VAT per rate.
+    async fn vat_shares(&self, ctx: &Context<'_>) -> Result<Vec<VatShare>> {
+        vat_shares(ctx, &self.0).await
+    }
+    /// Parties and mandatory mentions as issued (R6.14).
+    async fn snapshot(&self) -> JsonObject {
+        JsonObject(self.0.snapshot.clone())
+    }
+    /// Credit notes that refer to it, latest first.
+    async fn credit_notes(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<CreditNote>> {
+        nested::<CreditNoteKey, CreditNote>(ctx, Nested::CreditNotesOfInvoice, self.0.id.0, first, after).await
+    }
+    /// Deductions that the client took on it, latest first.
+    async fn deductions(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Deduction>> {
+        nested::<DeductionId, store::dispute::Deduction>(ctx, Nested::DeductionsOfInvoice, self.0.id.0, first, after).await
+    }
+    /// Disputes about it, latest first.
+    async fn disputes(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Dispute>> {
+        nested::<DisputeId, store::dispute::Dispute>(ctx, Nested::DisputesOfInvoice, self.0.id.0, first, after).await
+    }
+    /// What was matched with it, ended matchings included, latest first.
+    async fn allocations(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Allocation>> {
+        nested::<AllocationId, store::matching::Allocation>(ctx, Nested::AllocationsOfSource, self.0.id.0, first, after).await
+    }
+    /// The journal entries behind it; null when the role may not read the journal.
+    #[graphql(guard = "Permitted(\"Invoice.entries\")")]
+    async fn entries(&self, ctx: &Context<'_>) -> Result<Option<Vec<Entry>>> {
+        entries(ctx, self.0.id.0).await.map(Some)
+    }
+    /// Who issued it.
+    async fn recorded_by(&self) -> &str {
+        &self.0.recorded_by
+    }
+}
+
+/// A credit note (avoir).
+#[Object]
+impl CreditNote {
+    /// The opaque id.
+    async fn id(&self) -> ID {
+        show(self.0.id)
+    }
+    /// The credit note's number, unique in the company.
+    async fn number(&self) -> &str {
+        &self.0.number
+    }
+    /// Another system's reference; null when there is none.
+    async fn external_ref(&self) -> Option<&str> {
+        self.0.external_ref.as_deref()
+    }
+    /// Whom it was given to.
+    async fn client(&self, ctx: &Context<'_>) -> Result<Client> {
+        Ok(Client(one(ctx, self.0.client_id).await?))
+    }
+    /// The invoice it corrects; null when free-standing.
+    async fn invoice(&self, ctx: &Context<'_>) -> Result<Option<Invoice>> {
+        match self.0.invoice_id {
+            Some(id) => Ok(Some(Invoice(one(ctx, id).await?))),
+            None => Ok(None),
+        }
+    }
+    /// The credit note's date, which is its accounting date.
+    async fn issued_on(&self) -> NaiveDate {
+        self.0.issued_on
+    }
+    /// First day of the period it refers to; null when it refers to an invoice or to none.
+    async fn period_from(&self) -> Option<NaiveDate> {
+        self.0.period_from
+    }
+    /// Last day of that period.
+    async fn period_to(&self) -> Option<NaiveDate> {
+        self.0.period_to
+    }
+    /// Net amount (HT), positive.
+    async fn net(&self) -> Decimal {
+        money(self.0.net, &self.0.currency)
+    }
+    /// VAT (TVA), positive.
+    async fn vat(&self) -> Decimal {
+        money(self.0.vat, &self.0.currency)
+    }
+    /// Gross amount (TTC), positive.
+    async fn total(&self) -> Decimal {
+        money(self.0.total, &self.0.currency)
+    }
+    /// What was not matched with an invoice yet, positive.
+    async fn unallocated(&self, ctx: &Context<'_>) -> Result<Decimal> {
+        let open = items(ctx, self.0.id.0).await?.iter().map(|item| item.open_amount).sum();
+        Ok(money(open, &self.0.currency))
+    }
+    /// The currency of all amounts (ISO 4217).
+    async fn currency(&self) -> &str {
+        &self.0.currency
+    }
+    /// The lines.
+    async fn lines(&self, ctx: &Context<'_>) -> Result<Vec<DocumentLine>> {
+        lines(ctx, &self.0).await
+    }
+    /// VAT per rate.
+    async fn vat_shares(&self, ctx: &Context<'_>) -> Result<Vec<VatShare>> {
+        vat_shares(ctx, &self.0).await
+    }
+    /// What it was matched with, latest first.
+    async fn allocations(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Allocation>> {
+        nested::<AllocationId, store::matching::Allocation>(ctx, Nested::AllocationsOfSource, self.0.id.0, first, after).await
+    }
+    /// The journal entries behind it; null when the role may not read the journal.
+    #[graphql(guard = "Permitted(\"CreditNote.entries\")")]
+    async fn entries(&self, ctx: &Context<'_>) -> Result<Option<Vec<Entry>>> {
+        entries(ctx, self.0.id.0).await.map(Some)
+    }
+}
+
+/// Invoices in lists.
+impl Listed for store::document::Document {
+    type View = Invoice;
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+    fn view(self) -> Invoice {
+        Invoice(self)
+    }
+}
+
+impl Listed for CreditNote {
+    type View = CreditNote;
+    fn id(&self) -> Uuid {
+        self.0.id.0
+    }
+    fn view(self) -> CreditNote {
+        self
+    }
+}
+
+/// A document's id where a credit note is meant: the same table, another view.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct CreditNoteKey(Uuid);
+
+impl Id for CreditNoteKey {
+    const PREFIX: &'static str = DocumentId::PREFIX;
+    fn from_uuid(id: Uuid) -> Self {
+        CreditNoteKey(id)
+    }
+    fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl async_graphql::dataloader::Loader<CreditNoteKey> for Loads {
+    type Value = CreditNote;
+    type Error = Arc<Error>;
+
+    async fn load(&self, keys: &[CreditNoteKey]) -> std::result::Result<std::collections::HashMap<CreditNoteKey, CreditNote>, Arc<Error>> {
+        let ids: Vec<DocumentId> = keys.iter().map(|key| DocumentId(key.0)).collect();
+        let rows = self.0.read(move |conn, caller| Ok(document::by_ids(conn, caller.company, &ids)?)).await?;
+        Ok(rows.into_iter().map(|row| (CreditNoteKey(row.id.0), CreditNote(row))).collect())
+    }
+}
+
+/// A draft of an invoice: no number, free to change (R9.2).
+#[derive(SimpleObject, Clone)]
+#[graphql(complex)]
+pub struct InvoiceDraft {
+    #[graphql(skip)]
+    record: document::Draft,
+    /// The opaque id.
+    id: ID,
+    /// What it holds, as entered.
+    content: JsonObject,
+    /// When it was last changed.
+    updated_at: DateTime<Utc>,
+    /// Who changed it last.
+    updated_by: String,
+}
+
+#[ComplexObject]
+impl InvoiceDraft {
+    /// Whom it is for.
+    async fn client(&self, ctx: &Context<'_>) -> Result<Client> {
+        Ok(Client(one(ctx, self.record.client_id).await?))
+    }
+    /// Net, VAT and total as they would be issued, in the draft's currency.
+    async fn totals(&self, ctx: &Context<'_>) -> Result<DraftTotals> {
+        let input = invoice::draft_input(&self.record)?;
+        let client: store::client::Client = one(ctx, self.record.client_id).await?;
+        let code = input.currency.clone().unwrap_or(client.currency);
+        let currency = service::books::currency(&code)?;
+        let worked = invoice::work_out(session(ctx)?.caller(), DocumentId::new(), &input.lines, currency, "706000")?;
+        Ok(DraftTotals {
+            net: money(worked.net, &code),
+            vat: money(worked.vat, &code),
+            total: money(worked.total(), &code),
+            currency: code,
+        })
+    }
+}
+
+/// What a draft adds up to.
+#[derive(SimpleObject)]
+struct DraftTotals {
+    /// Net amount (HT).
+    net: Decimal,
+    /// VAT (TVA).
+    vat: Decimal,
+    /// Gross amount (TTC).
+    total: Decimal,
+    /// The currency of the amounts.
+    currency: String,
+}
+
+impl Listed for document::Draft {
+    type View = InvoiceDraft;
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+    fn view(self) -> InvoiceDraft {
+        InvoiceDraft {
+            id: show(self.id),
+            content: JsonObject(self.content.clone()),
+            updated_at: self.updated_at,
+            updated_by: self.updated_by.clone(),
+            record: self,
+        }
+    }
+}
+
+/// Which way a list runs.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum OrderDirection {
+    /// Smallest, earliest or first letter first.
+    #[default]
+    Asc,
+    /// Largest, latest or last letter first.
+    Desc,
+}
+
+impl From<OrderDirection> for Direction {
+    fn from(direction: OrderDirection) -> Direction {
+        match direction {
+            OrderDirection::Asc => Direction::Ascending,
+            OrderDirection::Desc => Direction::Descending,
+        }
+    }
+}
+
+/// What invoices or credit notes are ordered by.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InvoiceOrderField {
+    /// Date of issue.
+    IssuedOn,
+    /// Due date.
+    DueOn,
+    /// Number, letter by letter.
+    Number,
+    /// Gross amount.
+    Total,
+}
+
+/// Order of a list of invoices or credit notes.
+#[derive(InputObject, Clone, Copy, Debug)]
+pub struct InvoiceOrder {
+    /// By what.
+    field: InvoiceOrderField,
+    /// Which way.
+    #[graphql(default)]
+    direction: OrderDirection,
+}
+
+fn sort(order: Option<InvoiceOrder>) -> Sort {
+    let order = order.unwrap_or(InvoiceOrder { field: InvoiceOrderField::IssuedOn, direction: OrderDirection::Desc });
+    let (column, sql_type) = match order.field {
+        InvoiceOrderField::IssuedOn => ("t.issued_on", "date"),
+        InvoiceOrderField::DueOn => ("coalesce(t.due_on, t.issued_on)", "date"),
+        InvoiceOrderField::Number => ("t.number", "text"),
+        InvoiceOrderField::Total => ("t.total", "bigint"),
+    };
+    Sort { column, sql_type, direction: order.direction.into() }
+}
+
+/// Narrows a list of invoices or credit notes; all conditions hold at once.
+#[derive(InputObject, Clone, Debug, Default)]
+pub struct InvoiceFilter {
+    /// Part of the number or of the client's name, any case.
+    search: Option<String>,
+    /// Of this client.
+    client: Option<ClientRef>,
+    /// Issued on or after this day.
+    issued_from: Option<NaiveDate>,
+    /// Issued on or before this day.
+    issued_to: Option<NaiveDate>,
+    /// Due on or after this day.
+    due_from: Option<NaiveDate>,
+    /// Due on or before this day.
+    due_to: Option<NaiveDate>,
+    /// In this currency.
+    currency: Option<String>,
+    /// Gross amount at least; needs `currency`.
+    min_total: Option<Decimal>,
+    /// Gross amount at most; needs `currency`.
+    max_total: Option<Decimal>,
+    /// With this status. For credit notes: settled means matched whole.
+    status: Option<InvoiceStatus>,
+    /// With something open, or nothing.
+    open: Option<bool>,
+    /// With an open part past its due date today, or none.
+    overdue: Option<bool>,
+    /// With an open dispute, or none.
+    disputed: Option<bool>,
+}
+
+async fn filter(ctx: &Context<'_>, input: Option<InvoiceFilter>) -> Result<document::Filter> {
+    let input = input.unwrap_or_default();
+    let amount = |field: &'static str, value: Option<Decimal>| -> Result<Option<i64>> {
+        let Some(value) = value else { return Ok(None) };
+        let code = input.currency.as_deref().ok_or(Error::BadInput { field, message: format!("{field} needs a currency") })?;
+        Ok(Some(service::books::amount(field, value.0, service::books::currency_input("currency", code)?)?))
+    };
+    let (min_total, max_total) = (amount("minTotal", input.min_total)?, amount("maxTotal", input.max_total)?);
+    let today = session(ctx)?.caller().today;
+    Ok(document::Filter {
+        client: client_filter_id(ctx, input.client).await?,
+        search: input.search,
+        issued_from: input.issued_from,
+        issued_to: input.issued_to,
+        due_from: input.due_from,
+        due_to: input.due_to,
+        currency: input.currency,
+        min_total,
+        max_total,
+        open: match input.status {
+            Some(InvoiceStatus::Settled) => Some(false),
+            Some(InvoiceStatus::Open | InvoiceStatus::PartlySettled) => Some(true),
+            None => input.open,
+        },
+        partly_settled: match input.status {
+            Some(InvoiceStatus::Open) => Some(false),
+            Some(InvoiceStatus::PartlySettled) => Some(true),
+            Some(InvoiceStatus::Settled) | None => None,
+        },
+        overdue: input.overdue.map(|overdue| (overdue, today)),
+        disputed: input.disputed,
+    })
+}
+
+/// Documents.
+#[derive(Default)]
+pub struct DocumentQuery;
+
+#[Object]
+impl DocumentQuery {
+    /// Any record by its id; null when it is unknown, another company's, or malformed.
+    #[graphql(guard = "Permitted(\"Query.node\")")]
+    async fn node(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Node>> {
+        node(ctx, &id).await
+    }
+
+    /// Records by their ids, in the same order; at most 100.
+    #[graphql(guard = "Permitted(\"Query.nodes\")")]
+    async fn nodes(&self, ctx: &Context<'_>, ids: Vec<ID>) -> Result<Vec<Option<Node>>> {
+        if ids.len() > 100 {
+            return Err(Error::BadInput { field: "ids", message: "at most 100 ids".into() });
+        }
+        futures_util::future::try_join_all(ids.iter().map(|id| node(ctx, id))).await
+    }
+
+    /// An invoice; null when there is none for this caller.
+    #[graphql(guard = "Permitted(\"Query.invoice\")")]
+    async fn invoice(&self, ctx: &Context<'_>, #[graphql(name = "ref")] target: InvoiceRef) -> Result<Option<Invoice>> {
+        let target = target.into();
+        found(session(ctx)?.read(move |conn, caller| reference::invoice(conn, caller, "ref", &target)).await).map(|it| it.map(Invoice))
+    }
+
+    /// Invoices, latest first unless ordered otherwise.
+    #[graphql(guard = "Permitted(\"Query.invoices\")")]
+    async fn invoices(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "filter")] narrowed: Option<InvoiceFilter>,
+        order_by: Option<InvoiceOrder>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Invoice>> {
+        let asked = Asked::new(first, after.as_deref(), &format!("invoices{narrowed:?}{order_by:?}"))?;
+        let filter = filter(ctx, narrowed).await?;
+        let session = session(ctx)?;
+        let from = document::from(session.caller().company, document::INVOICE, &filter);
+        page::list(session, from, sort(order_by), asked, |conn, caller, ids| {
+            Ok(document::by_ids(conn, caller.company, &ids.iter().copied().map(DocumentId).collect::<Vec<_>>())?)
+        })
+        .await
+    }
+
+    /// Drafts of invoices, latest first.
+    #[graphql(guard = "Permitted(\"Query.invoiceDrafts\")")]
+    async fn invoice_drafts(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<InvoiceDraft>> {
+        let asked = Asked::new(first, after.as_deref(), "drafts")?;
+        let session = session(ctx)?;
+        let mut from = store::list::Sql::default();
+        from.push("FROM invoice_drafts t WHERE t.company_id = ?", [store::list::Bind::Id(session.caller().company.0)]);
+        let sort = Sort { column: "t.updated_at", sql_type: "timestamptz", direction: Direction::Descending };
+        page::list(session, from, sort, asked, |conn, caller, ids| {
+            Ok(document::drafts(conn, caller.company, &ids.iter().copied().map(DraftId).collect::<Vec<_>>())?)
+        })
+        .await
+    }
+
+    /// A credit note; null when there is none for this caller.
+    #[graphql(guard = "Permitted(\"Query.creditNote\")")]
+    async fn credit_note(&self, ctx: &Context<'_>, #[graphql(name = "ref")] target: CreditNoteRef) -> Result<Option<CreditNote>> {
+        let target = target.into();
+        found(session(ctx)?.read(move |conn, caller| reference::credit_note(conn, caller, "ref", &target)).await).map(|it| it.map(CreditNote))
+    }
+
+    /// Credit notes, latest first unless ordered otherwise.
+    #[graphql(guard = "Permitted(\"Query.creditNotes\")")]
+    async fn credit_notes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "filter")] narrowed: Option<InvoiceFilter>,
+        order_by: Option<InvoiceOrder>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<CreditNote>> {
+        let asked = Asked::new(first, after.as_deref(), &format!("creditNotes{narrowed:?}{order_by:?}"))?;
+        let filter = filter(ctx, narrowed).await?;
+        let session = session(ctx)?;
+        let from = document::from(session.caller().company, document::CREDIT_NOTE, &filter);
+        page::list(session, from, sort(order_by), asked, |conn, caller, ids| {
+            let rows = document::by_ids(conn, caller.company, &ids.iter().copied().map(DocumentId).collect::<Vec<_>>())?;
+            Ok(rows.into_iter().map(CreditNote).collect())
+        })
+        .await
+    }
+}
+
+/// A record that may not exist: `NOT_FOUND` becomes null.
+pub fn found<T>(result: Result<T>) -> Result<Option<T>> {
+    use crate::domain::refusal::RefusalCode;
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Refused(refusals)) if refusals.iter().all(|refusal| refusal.code == RefusalCode::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A line of an invoice or credit note.
+#[derive(InputObject, Clone, Debug)]
+struct InvoiceLineInput {
+    /// What is sold.
+    description: String,
+    /// How many; may be negative on a line that takes something back.
+    quantity: Decimal,
+    /// Net price of one (HT).
+    unit_price: Decimal,
+    /// VAT rate in percent: "20", "5.5", "0".
+    vat_rate: Decimal,
+    /// Discount in percent (remise).
+    discount_percent: Option<Decimal>,
+    /// Account of class 7; the company's setting when absent.
+    account: Option<String>,
+}
+
+impl From<InvoiceLineInput> for LineInput {
+    fn from(input: InvoiceLineInput) -> LineInput {
+        LineInput {
+            description: input.description,
+            quantity: input.quantity.0,
+            unit_price: input.unit_price.0,
+            discount_percent: input.discount_percent.map(|discount| discount.0),
+            vat_rate: input.vat_rate.0,
+            account: input.account,
+        }
+    }
+}
+
+/// A part of the total with its own due date.
+#[derive(InputObject, Clone, Debug)]
+struct InvoiceInstallmentInput {
+    /// The due date.
+    due_on: NaiveDate,
+    /// The gross amount; all instalments add up to the invoice's total.
+    amount: Decimal,
+}
+
+/// An invoice to issue, or a draft to issue as it stands.
+#[derive(InputObject, Clone, Debug)]
+struct IssueInvoiceInput {
+    /// Whom it is for; not with `draft`.
+    client: Option<ClientRef>,
+    /// A draft to issue: then only `issuedOn` may be given beside it.
+    draft: Option<ID>,
+    /// The number when another system numbers; else the next of the company's gapless series.
+    number: Option<String>,
+    /// Another system's reference, unique.
+    external_ref: Option<String>,
+    /// Date of issue; today when absent.
+    issued_on: Option<NaiveDate>,
+    /// When goods or service were received: the legal default term counts from it.
+    received_on: Option<NaiveDate>,
+    /// Due date; from the client's payment terms when absent.
+    due_on: Option<NaiveDate>,
+    /// A periodic invoice (facture récapitulative): at most 45 days (R6.2).
+    #[graphql(default)]
+    periodic: bool,
+    /// The client's currency when absent.
+    currency: Option<String>,
+    /// Company-currency units for one unit of `currency`; needed when they differ.
+    exchange_rate: Option<Decimal>,
+    /// The client's purchase order.
+    purchase_order: Option<String>,
+    /// The lines; not with `draft`.
+    #[graphql(default)]
+    lines: Vec<InvoiceLineInput>,
+    /// Instalments instead of one due date.
+    #[graphql(default)]
+    installments: Vec<InvoiceInstallmentInput>,
+    /// Makes the call repeatable: the same key and input give the first answer again.
+    idempotency_key: Option<String>,
+    /// Check everything, write nothing.
+    #[graphql(default)]
+    validate_only: bool,
+}
+
+impl IssueInvoiceInput {
+    fn invoice(self) -> InvoiceInput {
+        InvoiceInput {
+            number: self.number,
+            external_ref: self.external_ref,
+            issued_on: self.issued_on,
+            received_on: self.received_on,
+            due_on: self.due_on,
+            periodic: self.periodic,
+            currency: self.currency,
+            exchange_rate: self.exchange_rate.map(|rate| rate.0),
+            purchase_order: self.purchase_order,
+            lines: self.lines.into_iter().map(LineInput::from).collect(),
+            installments: self
+                .installments
+                .into_iter()
+                .map(|part| InstallmentInput { due_on: part.due_on, amount: part.amount.0 })
+                .collect(),
+        }
+    }
+}
+
+/// What `issueInvoice` did.
+#[derive(SimpleObject)]
+struct IssueInvoicePayload {
+    /// The invoice; null when refused.
+    invoice: Option<Invoice>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// A draft to write.
+#[derive(InputObject, Clone, Debug)]
+struct SaveInvoiceDraftInput {
+    /// The draft to change; a new one when absent.
+    draft: Option<ID>,
+    /// Whom it is for.
+    client: ClientRef,
+    /// Date of issue; the day it is issued when absent.
+    issued_on: Option<NaiveDate>,
+    /// Due date; from the client's payment terms when absent.
+    due_on: Option<NaiveDate>,
+    /// The client's currency when absent.
+    currency: Option<String>,
+    /// Company-currency units for one unit of `currency`.
+    exchange_rate: Option<Decimal>,
+    /// The client's purchase order.
+    purchase_order: Option<String>,
+    /// The lines.
+    lines: Vec<InvoiceLineInput>,
+    /// Instalments instead of one due date.
+    #[graphql(default)]
+    installments: Vec<InvoiceInstallmentInput>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+}
+
+/// What happened to a draft.
+#[derive(SimpleObject)]
+struct InvoiceDraftPayload {
+    /// The draft; null when refused or thrown away.
+    draft: Option<InvoiceDraft>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// A credit note to issue.
+#[derive(InputObject, Clone, Debug)]
+struct IssueCreditNoteInput {
+    /// Whom it is for; the invoice's client when absent.
+    client: Option<ClientRef>,
+    /// The invoice it corrects; absent for a free-standing one.
+    invoice: Option<InvoiceRef>,
+    /// The number when another system numbers; else the next of the company's gapless series.
+    number: Option<String>,
+    /// Another system's reference, unique.
+    external_ref: Option<String>,
+    /// Date of issue; today when absent.
+    issued_on: Option<NaiveDate>,
+    /// For a free-standing one: first day of the period it refers to.
+    period_from: Option<NaiveDate>,
+    /// Last day of that period.
+    period_to: Option<NaiveDate>,
+    /// The invoice's or client's currency when absent.
+    currency: Option<String>,
+    /// Company-currency units for one unit of `currency`; the invoice's when absent.
+    exchange_rate: Option<Decimal>,
+    /// The lines.
+    #[graphql(default)]
+    lines: Vec<InvoiceLineInput>,
+    /// Instead of lines: a gross amount, split over the invoice's VAT rates.
+    amount: Option<Decimal>,
+    /// Match it with its invoice at once (R3.9).
+    #[graphql(default = true)]
+    allocate: bool,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Check everything, write nothing.
+    #[graphql(default)]
+    validate_only: bool,
+}
+
+/// What `issueCreditNote` did.
+#[derive(SimpleObject)]
+struct IssueCreditNotePayload {
+    /// The credit note; null when refused.
+    credit_note: Option<CreditNote>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// Documents.
+#[derive(Default)]
+pub struct DocumentMutation;
+
+#[Object]
+impl DocumentMutation {
+    /// Issues an invoice: number, journal entry and open items in one step. It never changes afterwards.
+    #[graphql(guard = "Permitted(\"Mutation.issueInvoice\")")]
+    async fn issue_invoice(&self, ctx: &Context<'_>, input: IssueInvoiceInput) -> Result<IssueInvoicePayload> {
+        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+        let done = mutate(ctx, how, move |conn, caller| {
+            use crate::domain::refusal::Refusal;
+            let input = input.clone();
+            match (&input.draft, input.client.clone()) {
+                (Some(draft), None) if input.lines.is_empty() => {
+                    let draft: DraftId = read("draft", "draft", draft)?;
+                    invoice::issue_draft(conn, caller, draft, input.issued_on)
+                }
+                (None, Some(client)) => invoice::issue(conn, caller, &client.into(), &input.invoice()),
+                _ => Err(Refusal::invalid("client", "give a client and lines, or a draft alone").into()),
+            }
+        })
+        .await?;
+        let invoice = match done.made {
+            Some(id) => Some(Invoice(one(ctx, id).await?)),
+            None => None,
+        };
+        Ok(IssueInvoicePayload { invoice, user_errors: done.user_errors })
+    }
+
+    /// Writes a draft of an invoice, new or changed. It has no number and is not in the books.
+    #[graphql(guard = "Permitted(\"Mutation.saveInvoiceDraft\")")]
+    async fn save_invoice_draft(&self, ctx: &Context<'_>, input: SaveInvoiceDraftInput) -> Result<InvoiceDraftPayload> {
+        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+        let done = mutate(ctx, how, move |conn, caller| {
+            let input = input.clone();
+            let draft = input.draft.as_ref().map(|id| read("draft", "draft", id)).transpose()?;
+            let content = InvoiceInput {
+                issued_on: input.issued_on,
+                due_on: input.due_on,
+                currency: input.currency,
+                exchange_rate: input.exchange_rate.map(|rate| rate.0),
+                purchase_order: input.purchase_order,
+                lines: input.lines.into_iter().map(LineInput::from).collect(),
+                installments: input
+                    .installments
+                    .into_iter()
+                    .map(|part| InstallmentInput { due_on: part.due_on, amount: part.amount.0 })
+                    .collect(),
+                ..InvoiceInput::default()
+            };
+            invoice::save_draft(conn, caller, draft, &input.client.into(), &content)
+        })
+        .await?;
+        let draft = match done.made {
+            Some(id) => session(ctx)?.read(move |conn, caller| Ok(document::draft(conn, caller.company, id)?)).await?,
+            None => None,
+        };
+        Ok(InvoiceDraftPayload { draft: draft.map(Listed::view), user_errors: done.user_errors })
+    }
+
+    /// Throws a draft away.
+    #[graphql(guard = "Permitted(\"Mutation.deleteInvoiceDraft\")")]
+    async fn delete_invoice_draft(&self, ctx: &Context<'_>, draft: ID) -> Result<InvoiceDraftPayload> {
+        let done = mutate(ctx, How::default(), move |conn, caller| {
+            invoice::delete_draft(conn, caller, read("draft", "draft", &draft)?)
+        })
+        .await?;
+        Ok(InvoiceDraftPayload { draft: None, user_errors: done.user_errors })
+    }
+
+    /// Issues a credit note, against an invoice (never above it, per VAT rate) or free-standing.
+    #[graphql(guard = "Permitted(\"Mutation.issueCreditNote\")")]
+    async fn issue_credit_note(&self, ctx: &Context<'_>, input: IssueCreditNoteInput) -> Result<IssueCreditNotePayload> {
+        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+        let done = mutate(ctx, how, move |conn, caller| {
+            use crate::domain::refusal::Refusal;
+            let input = input.clone();
+            let period = match (input.period_from, input.period_to) {
+                (Some(from), Some(to)) => Some((from, to)),
+                (None, None) => None,
+                _ => return Err(Refusal::invalid("periodTo", "a period has a first and a last day").into()),
+            };
+            service::credit_note::issue(
+                conn,
+                caller,
+                &CreditNoteInput {
+                    number: input.number,
+                    external_ref: input.external_ref,
+                    client: input.client.map(Into::into),
+                    invoice: input.invoice.map(Into::into),
+                    issued_on: input.issued_on,
+                    period,
+                    currency: input.currency,
+                    exchange_rate: input.exchange_rate.map(|rate| rate.0),
+                    lines: input.lines.into_iter().map(LineInput::from).collect(),
+                    amount: input.amount.map(|amount| amount.0),
+                    allocate: input.allocate,
+                },
+            )
+        })
+        .await?;
+        let credit_note = match done.made {
+            Some(id) => Some(CreditNote(one(ctx, id).await?)),
+            None => None,
+        };
+        Ok(IssueCreditNotePayload { credit_note, user_errors: done.user_errors })
+    }
+}

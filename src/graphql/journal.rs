@@ -1,0 +1,178 @@
+//! Journal entries, and the check of the books.
+
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use chrono::{DateTime, NaiveDate, Utc};
+use uuid::Uuid;
+
+use super::document::maybe;
+use super::loaders::{EntriesOf, LinesOfEntry};
+use super::page::{self, Asked, Connection, Listed};
+use super::scalars::{Decimal, money, show};
+use super::{Permitted, session};
+use crate::domain::ids::EntryId;
+use crate::error::Result;
+use crate::service::{books, integrity};
+use crate::store::list::{Direction, Sort};
+use crate::store::{self};
+
+/// A journal entry (écriture): never changed, corrected by another.
+#[derive(Clone)]
+pub struct Entry(store::journal::Entry);
+
+impl Listed for store::journal::Entry {
+    type View = Entry;
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+    fn view(self) -> Entry {
+        Entry(self)
+    }
+}
+
+/// A line of an entry: exactly one of debit and credit is not zero (R2.1).
+#[derive(SimpleObject)]
+struct EntryLine {
+    /// Account of the chart.
+    account: String,
+    /// Debit in the entry's currency.
+    debit: Decimal,
+    /// Credit in the entry's currency.
+    credit: Decimal,
+    /// The entry's currency.
+    currency: String,
+    /// Debit in the company's currency.
+    base_debit: Decimal,
+    /// Credit in the company's currency.
+    base_credit: Decimal,
+    /// The client's id on an auxiliary account; null on general accounts.
+    client_id: Option<ID>,
+}
+
+/// A journal entry (écriture).
+#[Object]
+impl Entry {
+    /// The opaque id.
+    async fn id(&self) -> ID {
+        show(self.0.id)
+    }
+    /// Code of the journal: VE sales, BQ bank, OD miscellaneous, AN opening.
+    async fn journal(&self) -> &str {
+        &self.0.journal
+    }
+    /// Gapless number within the financial year, as text: year and number.
+    async fn number(&self) -> String {
+        format!("{}-{:06}", self.0.fiscal_year, self.0.number)
+    }
+    /// Accounting date.
+    async fn posted_on(&self) -> NaiveDate {
+        self.0.posted_on
+    }
+    /// Number of the supporting document.
+    async fn reference(&self) -> &str {
+        &self.0.reference
+    }
+    /// What it records.
+    async fn label(&self) -> &str {
+        &self.0.label
+    }
+    /// The lines; debits equal credits.
+    async fn lines(&self, ctx: &Context<'_>) -> Result<Vec<EntryLine>> {
+        let rows = maybe(ctx, LinesOfEntry(self.0.id)).await?.unwrap_or_default();
+        let base = session(ctx)?.read(|conn, caller| Ok(books::open(conn, caller)?.currency)).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| EntryLine {
+                account: row.account,
+                debit: money(row.debit, &row.currency),
+                credit: money(row.credit, &row.currency),
+                base_debit: money(row.base_debit, base.code()),
+                base_credit: money(row.base_credit, base.code()),
+                client_id: row.client_id.map(show),
+                currency: row.currency,
+            })
+            .collect())
+    }
+    /// When it was recorded.
+    async fn recorded_at(&self) -> DateTime<Utc> {
+        self.0.recorded_at
+    }
+    /// Who recorded it.
+    async fn recorded_by(&self) -> &str {
+        &self.0.recorded_by
+    }
+}
+
+/// The entries that a document, receipt or deduction made.
+pub async fn entries(ctx: &Context<'_>, source: Uuid) -> Result<Vec<Entry>> {
+    Ok(maybe(ctx, EntriesOf(source)).await?.unwrap_or_default().into_iter().map(Entry).collect())
+}
+
+/// Narrows journal entries; all conditions hold at once.
+#[derive(InputObject, Clone, Debug, Default)]
+struct JournalEntryFilter {
+    /// Code of the journal.
+    journal: Option<String>,
+    /// Posted on or after this day.
+    posted_from: Option<NaiveDate>,
+    /// Posted on or before this day.
+    posted_to: Option<NaiveDate>,
+}
+
+/// One check of the books.
+#[derive(SimpleObject)]
+struct IntegrityResult {
+    /// The check.
+    code: String,
+    /// What it proves.
+    description: String,
+    /// The first broken fact; null when the check holds.
+    broken: Option<String>,
+}
+
+/// The check of the books.
+#[derive(SimpleObject)]
+struct IntegrityCheck {
+    /// Whether every check holds.
+    ok: bool,
+    /// The checks, in order.
+    checks: Vec<IntegrityResult>,
+}
+
+/// The journal.
+#[derive(Default)]
+pub struct JournalQuery;
+
+#[Object]
+impl JournalQuery {
+    /// Journal entries by accounting date, earliest first.
+    #[graphql(guard = "Permitted(\"Query.journalEntries\")")]
+    async fn journal_entries(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<JournalEntryFilter>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Entry>> {
+        let asked = Asked::new(first, after.as_deref(), &format!("entries{filter:?}"))?;
+        let filter = filter.unwrap_or_default();
+        let session = session(ctx)?;
+        let from = store::journal::from(session.caller().company, filter.journal.as_deref(), filter.posted_from, filter.posted_to);
+        let sort = Sort { column: "t.posted_on", sql_type: "date", direction: Direction::Ascending };
+        page::list(session, from, sort, asked, |conn, caller, ids| {
+            Ok(store::journal::by_ids(conn, caller.company, &ids.iter().copied().map(EntryId).collect::<Vec<_>>())?)
+        })
+        .await
+    }
+
+    /// Proves the invariants of the books: entries balance, sub-ledger equals ledger, numbers have no gap,
+    /// cached amounts equal the facts. Names the first broken fact of each check.
+    #[graphql(guard = "Permitted(\"Query.integrityCheck\")")]
+    async fn integrity_check(&self, ctx: &Context<'_>) -> Result<IntegrityCheck> {
+        let results = session(ctx)?.read(|conn, caller| integrity::check(conn, caller.company)).await?;
+        let checks: Vec<IntegrityResult> = results
+            .into_iter()
+            .map(|(code, description, broken)| IntegrityResult { code: code.to_owned(), description: description.to_owned(), broken })
+            .collect();
+        Ok(IntegrityCheck { ok: checks.iter().all(|check| check.broken.is_none()), checks })
+    }
+}

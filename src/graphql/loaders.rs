@@ -1,0 +1,173 @@
+//! One statement per level: records and lists asked for by many parents are loaded together.
+//! Loaders live one request and read its snapshot.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use async_graphql::dataloader::Loader;
+use uuid::Uuid;
+
+use crate::domain::ids::{AllocationId, ClientId, DeductionId, DisputeId, DocumentId, EntryId, ItemId, MatchingId, PaymentId, UserId};
+use crate::error::Error;
+use crate::store::nested::{Child, Nested};
+use crate::store::{self, Session};
+
+/// All loaders of a request.
+pub struct Loads(pub Session);
+
+type Loaded<K, V> = Result<HashMap<K, V>, Arc<Error>>;
+
+/// A record by its id.
+macro_rules! by_id {
+    ($($key:ty => $record:ty, $load:path);+ $(;)?) => {$(
+        impl Loader<$key> for Loads {
+            type Value = $record;
+            type Error = Arc<Error>;
+
+            async fn load(&self, keys: &[$key]) -> Loaded<$key, $record> {
+                let ids = keys.to_vec();
+                let rows = self.0.read(move |conn, caller| Ok($load(conn, caller.company, &ids)?)).await?;
+                Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+            }
+        }
+    )+};
+}
+
+by_id! {
+    ClientId => store::client::Client, store::client::by_ids;
+    DocumentId => store::document::Document, store::document::by_ids;
+    PaymentId => store::payment::Payment, store::payment::by_ids;
+    ItemId => store::item::Item, store::item::by_ids;
+    AllocationId => store::matching::Allocation, store::matching::by_ids;
+    MatchingId => store::matching::Matching, store::matching::groups;
+    DisputeId => store::dispute::Dispute, store::dispute::by_ids;
+    DeductionId => store::dispute::Deduction, store::dispute::deductions_by_ids;
+}
+
+/// Rows that hang below a key, in order; a key without rows has an empty list.
+macro_rules! below {
+    ($($(#[$doc:meta])* $key:ident($id:ty) => $record:ty, $load:path, |$row:ident| $of:expr);+ $(;)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct $key(pub $id);
+
+        impl Loader<$key> for Loads {
+            type Value = Vec<$record>;
+            type Error = Arc<Error>;
+
+            async fn load(&self, keys: &[$key]) -> Loaded<$key, Vec<$record>> {
+                let ids: Vec<$id> = keys.iter().map(|key| key.0).collect();
+                let rows = self.0.read(move |conn, caller| Ok($load(conn, caller.company, &ids)?)).await?;
+                Ok(grouped(keys, rows, |$row: &$record| $key($of)))
+            }
+        }
+    )+};
+}
+
+fn grouped<K: Copy + Eq + Hash, V>(keys: &[K], rows: Vec<V>, key_of: impl Fn(&V) -> K) -> HashMap<K, Vec<V>> {
+    let mut groups: HashMap<K, Vec<V>> = keys.iter().map(|key| (*key, Vec::new())).collect();
+    for row in rows {
+        groups.entry(key_of(&row)).or_default().push(row);
+    }
+    groups
+}
+
+below! {
+    /// The items that a document, receipt or deduction made.
+    ItemsOf(Uuid) => store::item::Item, store::item::by_sources, |row| row.source_id;
+    /// The lines of a document.
+    LinesOf(DocumentId) => store::document::Line, store::document::lines, |row| row.document_id;
+    /// The VAT of a document per rate.
+    TaxesOf(DocumentId) => store::document::Tax, store::document::taxes, |row| row.document_id;
+    /// What became known of a receipt.
+    EventsOfPayment(PaymentId) => store::payment::Event, store::payment::events, |row| row.payment_id;
+    /// The history of a dispute.
+    EventsOfDispute(DisputeId) => store::dispute::Event, store::dispute::events, |row| row.dispute_id;
+    /// The contacts of a client.
+    ContactsOf(ClientId) => store::client::Contact, store::client::contacts, |row| row.client_id;
+    /// The journal entries of a document, receipt or deduction.
+    EntriesOf(Uuid) => store::journal::Entry, store::journal::by_sources, |row| row.source_id;
+    /// The lines of a journal entry.
+    LinesOfEntry(EntryId) => store::journal::Line, store::journal::lines, |row| row.entry_id;
+    /// The disputes that a deduction opened.
+    DisputesOfDeduction(DeductionId) => store::dispute::Dispute, store::dispute::of_deductions,
+        |row| row.deduction_id.unwrap_or(DeductionId(Uuid::nil()));
+}
+
+/// What is in dispute on an item now, not capped by what it has open.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DisputedOn(pub ItemId);
+
+impl Loader<DisputedOn> for Loads {
+    type Value = i64;
+    type Error = Arc<Error>;
+
+    async fn load(&self, keys: &[DisputedOn]) -> Loaded<DisputedOn, i64> {
+        let ids: Vec<ItemId> = keys.iter().map(|key| key.0).collect();
+        let rows = self.0.read(move |conn, caller| Ok(store::dispute::open_on_items(conn, caller.company, &ids)?)).await?;
+        Ok(rows.into_iter().map(|(id, amount)| (DisputedOn(id), amount)).collect())
+    }
+}
+
+impl Loader<UserId> for Loads {
+    type Value = store::member::User;
+    type Error = Arc<Error>;
+
+    async fn load(&self, keys: &[UserId]) -> Loaded<UserId, store::member::User> {
+        let ids = keys.to_vec();
+        let rows = self.0.read(move |conn, _| Ok(store::member::by_ids(conn, &ids)?)).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    }
+}
+
+/// A dispute reason by its code.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ReasonCode(pub String);
+
+impl Loader<ReasonCode> for Loads {
+    type Value = store::company::Reason;
+    type Error = Arc<Error>;
+
+    async fn load(&self, _: &[ReasonCode]) -> Loaded<ReasonCode, store::company::Reason> {
+        // A company has a few dozen reasons: all are read once.
+        let rows = self.0.read(|conn, caller| Ok(store::company::reasons(conn, caller.company)?)).await?;
+        Ok(rows.into_iter().map(|row| (ReasonCode(row.code.clone()), row)).collect())
+    }
+}
+
+/// A page of a list below a parent.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Page {
+    pub list: Nested,
+    pub parent: Uuid,
+    pub first: i64,
+    pub after: Option<(String, Uuid)>,
+}
+
+impl Loader<Page> for Loads {
+    type Value = Vec<Child>;
+    type Error = Arc<Error>;
+
+    async fn load(&self, keys: &[Page]) -> Loaded<Page, Vec<Child>> {
+        let keys = keys.to_vec();
+        let pages = self
+            .0
+            .read(move |conn, caller| {
+                // Parents that ask for the same page of the same list share a statement.
+                let mut questions: HashMap<(Nested, i64, Option<(String, Uuid)>), Vec<Uuid>> = HashMap::new();
+                for key in &keys {
+                    questions.entry((key.list, key.first, key.after.clone())).or_default().push(key.parent);
+                }
+                let mut pages: HashMap<Page, Vec<Child>> = keys.into_iter().map(|key| (key, Vec::new())).collect();
+                for ((list, first, after), parents) in questions {
+                    for child in store::nested::children(conn, caller.company, list, &parents, first, after.as_ref())? {
+                        pages.entry(Page { list, parent: child.parent, first, after: after.clone() }).or_default().push(child);
+                    }
+                }
+                Ok(pages)
+            })
+            .await?;
+        Ok(pages)
+    }
+}

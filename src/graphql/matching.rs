@@ -1,0 +1,294 @@
+//! Allocations, letters and proposals.
+
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use chrono::NaiveDate;
+use uuid::Uuid;
+
+use super::aging::OpenItem;
+use super::document::{maybe, one};
+use super::error::UserError;
+use super::mutation::{How, mutate};
+use super::page::Listed;
+use super::scalars::{ClientRef, Decimal, ItemRefInput, money, read, show};
+use super::{Permitted, session};
+use crate::domain::ids::AllocationId;
+use crate::domain::lettering;
+use crate::error::Result;
+use crate::service::matching::{self, Line};
+use crate::store::{self};
+
+/// An allocation of a credit item to a debit item (imputation). Ended ones stay, with their end.
+#[derive(Clone)]
+pub struct Allocation(pub store::matching::Allocation);
+
+impl Listed for store::matching::Allocation {
+    type View = Allocation;
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+    fn view(self) -> Allocation {
+        Allocation(self)
+    }
+}
+
+/// An allocation (imputation).
+#[Object]
+impl Allocation {
+    /// The opaque id.
+    async fn id(&self) -> ID {
+        show(self.0.id)
+    }
+    /// The amount matched, positive.
+    async fn amount(&self) -> Decimal {
+        money(self.0.amount, &self.0.currency)
+    }
+    /// The currency of the amount.
+    async fn currency(&self) -> &str {
+        &self.0.currency
+    }
+    /// The day it was matched as of (date de lettrage).
+    async fn allocated_on(&self) -> NaiveDate {
+        self.0.allocated_on
+    }
+    /// The day it takes effect: the latest of `allocatedOn` and both documents' days.
+    async fn effective_on(&self) -> NaiveDate {
+        self.0.effective_on
+    }
+    /// The day it ended (délettrage); null while it runs.
+    async fn unallocated_on(&self) -> Option<NaiveDate> {
+        self.0.ended_on
+    }
+    /// What is paid.
+    async fn debit(&self, ctx: &Context<'_>) -> Result<OpenItem> {
+        OpenItem::now(ctx, one(ctx, self.0.debit_item_id).await?)
+    }
+    /// What pays it.
+    async fn credit(&self, ctx: &Context<'_>) -> Result<OpenItem> {
+        OpenItem::now(ctx, one(ctx, self.0.credit_item_id).await?)
+    }
+    /// Why: MANUAL, DEBTOR_INDICATION, CREDIT_NOTE_REFERENCE, DEDUCTION, RETURN, or a rule of R3.8.
+    async fn rule(&self) -> &str {
+        &self.0.rule
+    }
+    /// Who matched.
+    async fn recorded_by(&self) -> &str {
+        &self.0.recorded_by
+    }
+    /// Who ended it; null while it runs.
+    async fn ended_by(&self) -> Option<&str> {
+        self.0.ended_by.as_deref()
+    }
+}
+
+/// A lettering group (lettrage).
+#[derive(SimpleObject, Clone)]
+pub struct Matching {
+    /// The letters: upper case when settled whole, lower case while partial (R3.2).
+    code: String,
+    /// Whether everything in the group is settled.
+    complete: bool,
+    /// Debits less credits of the group; zero when complete.
+    residual: Decimal,
+    /// The currency of the residual.
+    currency: String,
+}
+
+impl From<store::matching::Matching> for Matching {
+    fn from(group: store::matching::Matching) -> Matching {
+        Matching {
+            code: lettering::shown(&group.code, group.complete),
+            complete: group.complete,
+            residual: money(group.residual, &group.currency),
+            currency: group.currency,
+        }
+    }
+}
+
+/// A matching that the rules propose: give its lines to `allocate`, or everything to `autoAllocate`.
+#[derive(SimpleObject)]
+struct MatchingProposal {
+    /// What would be paid.
+    debit: OpenItem,
+    /// What would pay it.
+    credit: OpenItem,
+    /// How much, positive.
+    amount: Decimal,
+    /// The rule's code, in the order of R3.9 and R3.8.
+    rule: String,
+    /// The reason in words, with the rule's number.
+    reason: String,
+}
+
+/// Matching.
+#[derive(Default)]
+pub struct MatchingQuery;
+
+#[Object]
+impl MatchingQuery {
+    /// Proposes matchings for what a client has open: a credit note's own invoice first (R3.9), then what
+    /// the payer indicated, then debts already due, oldest first (R3.8). Nothing is written.
+    #[graphql(guard = "Permitted(\"Query.matchingProposals\")")]
+    async fn matching_proposals(&self, ctx: &Context<'_>, client: ClientRef) -> Result<Vec<MatchingProposal>> {
+        let target = client.into();
+        let proposed = super::document::found(session(ctx)?.read(move |conn, caller| matching::propose(conn, caller, &target)).await)?;
+        proposed
+            .unwrap_or_default()
+            .into_iter()
+            .map(|found| {
+                Ok(MatchingProposal {
+                    amount: money(found.amount, &found.debit.currency),
+                    debit: OpenItem::now(ctx, found.debit)?,
+                    credit: OpenItem::now(ctx, found.credit)?,
+                    rule: found.rule.code().to_owned(),
+                    reason: found.reason,
+                })
+            })
+            .collect()
+    }
+}
+
+/// One allocation.
+#[derive(InputObject, Clone, Debug)]
+struct AllocationInput {
+    /// What is paid: an invoice, one of its instalments, a deduction, a returned payment.
+    debit: ItemRefInput,
+    /// What pays it: a payment or a credit note.
+    credit: ItemRefInput,
+    /// How much; as much as both sides have open when absent.
+    amount: Option<Decimal>,
+}
+
+/// Allocations to make together: all or none.
+#[derive(InputObject, Clone, Debug)]
+struct AllocateInput {
+    /// The allocations, at most 100.
+    lines: Vec<AllocationInput>,
+    /// The day of matching; today when absent. It takes effect no earlier than both documents.
+    allocated_on: Option<NaiveDate>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Check everything, write nothing.
+    #[graphql(default)]
+    validate_only: bool,
+}
+
+/// What `allocate` did.
+#[derive(SimpleObject)]
+struct AllocatePayload {
+    /// The allocations; null when refused.
+    allocations: Option<Vec<Allocation>>,
+    /// The lettering group of the first line; null when refused.
+    matching: Option<Matching>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// A matching to end.
+#[derive(InputObject, Clone, Debug)]
+struct UnallocateInput {
+    /// The allocation.
+    allocation: ID,
+    /// From which day; today when absent.
+    unallocated_on: Option<NaiveDate>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+}
+
+/// What `unallocate` did.
+#[derive(SimpleObject)]
+struct UnallocatePayload {
+    /// The ended allocation; null when refused.
+    allocation: Option<Allocation>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// Everything that the rules propose for a client, to match at once.
+#[derive(InputObject, Clone, Debug)]
+struct AutoAllocateInput {
+    /// The client.
+    client: ClientRef,
+    /// The day of matching; today when absent.
+    allocated_on: Option<NaiveDate>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Check everything, write nothing.
+    #[graphql(default)]
+    validate_only: bool,
+}
+
+/// The allocations of these ids, in order.
+pub async fn allocations(ctx: &Context<'_>, ids: &[AllocationId]) -> Result<Vec<Allocation>> {
+    let mut found = super::loader(ctx)?.load_many(ids.iter().copied()).await.map_err(super::document::shared)?;
+    Ok(ids.iter().filter_map(|id| found.remove(id)).map(Allocation).collect())
+}
+
+async fn payload(ctx: &Context<'_>, done: super::mutation::Done<Vec<AllocationId>>) -> Result<AllocatePayload> {
+    let Some(ids) = done.made else {
+        return Ok(AllocatePayload { allocations: None, matching: None, user_errors: done.user_errors });
+    };
+    let allocations = allocations(ctx, &ids).await?;
+    let matching = match allocations.first() {
+        Some(first) => {
+            let item: store::item::Item = one(ctx, first.0.debit_item_id).await?;
+            match item.matching_id {
+                Some(id) => maybe(ctx, id).await?.map(Matching::from),
+                None => None,
+            }
+        }
+        None => None,
+    };
+    Ok(AllocatePayload { allocations: Some(allocations), matching, user_errors: done.user_errors })
+}
+
+/// Matching.
+#[derive(Default)]
+pub struct MatchingMutation;
+
+#[Object]
+impl MatchingMutation {
+    /// Matches credits with debits of one client, account and currency (lettrage). Never above what is open.
+    #[graphql(guard = "Permitted(\"Mutation.allocate\")")]
+    async fn allocate(&self, ctx: &Context<'_>, input: AllocateInput) -> Result<AllocatePayload> {
+        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+        let done = mutate(ctx, how, move |conn, caller| {
+            let lines: Vec<Line> = input
+                .lines
+                .iter()
+                .cloned()
+                .map(|line| Line { debit: line.debit.into(), credit: line.credit.into(), amount: line.amount.map(|amount| amount.0) })
+                .collect();
+            matching::allocate(conn, caller, &lines, input.allocated_on)
+        })
+        .await?;
+        payload(ctx, done).await
+    }
+
+    /// Ends an allocation from a day on (délettrage): residuals come back, history stays.
+    #[graphql(guard = "Permitted(\"Mutation.unallocate\")")]
+    async fn unallocate(&self, ctx: &Context<'_>, input: UnallocateInput) -> Result<UnallocatePayload> {
+        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+        let done = mutate(ctx, how, move |conn, caller| {
+            let id: AllocationId = read("allocation", "allocation", &input.allocation)?;
+            matching::unallocate(conn, caller, id, input.unallocated_on)?;
+            Ok(id)
+        })
+        .await?;
+        let allocation = match done.made {
+            Some(id) => Some(Allocation(one(ctx, id).await?)),
+            None => None,
+        };
+        Ok(UnallocatePayload { allocation, user_errors: done.user_errors })
+    }
+
+    /// Matches everything that `matchingProposals` proposes for a client.
+    #[graphql(guard = "Permitted(\"Mutation.autoAllocate\")")]
+    async fn auto_allocate(&self, ctx: &Context<'_>, input: AutoAllocateInput) -> Result<AllocatePayload> {
+        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+        let done = mutate(ctx, how, move |conn, caller| {
+            matching::auto_allocate(conn, caller, &input.client.clone().into(), input.allocated_on)
+        })
+        .await?;
+        payload(ctx, done).await
+    }
+}

@@ -1,0 +1,389 @@
+//! Payments (règlements): recorded, their payer named, returned.
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use chrono::NaiveDate;
+use uuid::Uuid;
+
+use super::client::{Client, client_filter_id, code_enum};
+use super::document::{OrderDirection, found, maybe, nested, one};
+use super::error::UserError;
+use super::journal::{Entry, entries};
+use super::loaders::{EventsOfPayment, ItemsOf};
+use super::matching::{Allocation, allocations};
+use super::mutation::{Done, How, mutate};
+use super::page::{self, Asked, Connection, Listed};
+use super::scalars::{ClientRef, Decimal, ItemRefInput, PaymentRef, money, show};
+use super::{Permitted, session};
+use crate::domain::ids::{AllocationId, PaymentId};
+use crate::error::Result;
+use crate::service::payment::{self, PaymentInput};
+use crate::service::reference;
+use crate::store::list::{Direction, Sort};
+use crate::store::nested::Nested;
+use crate::store::{self};
+
+code_enum! {
+    /// Means of payment.
+    PaymentMethod {
+        /// Chèque: on 5112 until the bank credits it.
+        Cheque = "CHEQUE",
+        /// Virement.
+        Transfer = "TRANSFER",
+        /// Carte.
+        Card = "CARD",
+        /// Prélèvement.
+        DirectDebit = "DIRECT_DEBIT",
+        /// Bill of exchange (effet, LCR): on 413 until it is paid.
+        Bill = "BILL",
+        /// Espèces.
+        Cash = "CASH",
+    }
+}
+
+/// A payment received (règlement).
+#[derive(Clone)]
+pub struct Payment(pub store::payment::Payment);
+
+impl Listed for store::payment::Payment {
+    type View = Payment;
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+    fn view(self) -> Payment {
+        Payment(self)
+    }
+}
+
+impl Payment {
+    async fn event(&self, ctx: &Context<'_>, kind: &str) -> Result<Option<store::payment::Event>> {
+        let events = maybe(ctx, EventsOfPayment(self.0.id)).await?.unwrap_or_default();
+        Ok(events.into_iter().find(|event| event.kind == kind))
+    }
+}
+
+/// A payment received (règlement).
+#[Object]
+impl Payment {
+    /// The opaque id.
+    pub async fn id(&self) -> ID {
+        show(self.0.id)
+    }
+    /// The payment's number, unique in the company.
+    async fn number(&self) -> &str {
+        &self.0.number
+    }
+    /// Another system's reference; null when there is none.
+    async fn external_ref(&self) -> Option<&str> {
+        self.0.external_ref.as_deref()
+    }
+    /// Who paid; null while the payer is unknown and the amount waits on 471.
+    async fn client(&self, ctx: &Context<'_>) -> Result<Option<Client>> {
+        let id = match self.0.client_id {
+            Some(id) => Some(id),
+            None => self.event(ctx, store::payment::IDENTIFIED).await?.and_then(|event| event.client_id),
+        };
+        match id {
+            Some(id) => Ok(Some(Client(one(ctx, id).await?))),
+            None => Ok(None),
+        }
+    }
+    /// The payer as written on the payment; null when not given.
+    async fn payer(&self) -> Option<&str> {
+        self.0.payer.as_deref()
+    }
+    /// What the payer wrote: read for invoice numbers (R3.8); null when not given.
+    async fn remittance(&self) -> Option<&str> {
+        self.0.remittance.as_deref()
+    }
+    /// The day it was received, its accounting date.
+    async fn received_on(&self) -> NaiveDate {
+        self.0.received_on
+    }
+    /// Means of payment.
+    async fn method(&self) -> Result<PaymentMethod> {
+        PaymentMethod::of(&self.0.method)
+    }
+    /// A bill's maturity; null for other means.
+    async fn matures_on(&self) -> Option<NaiveDate> {
+        self.0.matures_on
+    }
+    /// The amount received, positive.
+    async fn amount(&self) -> Decimal {
+        money(self.0.amount, &self.0.currency)
+    }
+    /// What is on account: not matched yet, positive; zero while the payer is unknown.
+    async fn unallocated(&self, ctx: &Context<'_>) -> Result<Decimal> {
+        let items = maybe(ctx, ItemsOf(self.0.id.0)).await?.unwrap_or_default();
+        let open = items.iter().filter(|item| item.kind == "PAYMENT").map(|item| item.open_amount).sum();
+        Ok(money(open, &self.0.currency))
+    }
+    /// The currency of the amounts.
+    async fn currency(&self) -> &str {
+        &self.0.currency
+    }
+    /// The day it was returned unpaid; null when it was not (R2.6).
+    async fn returned_on(&self, ctx: &Context<'_>) -> Result<Option<NaiveDate>> {
+        Ok(self.event(ctx, store::payment::RETURNED).await?.map(|event| event.happened_on))
+    }
+    /// Why it was returned; null when it was not, or no reason was given.
+    async fn return_reason(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        Ok(self.event(ctx, store::payment::RETURNED).await?.and_then(|event| event.reason))
+    }
+    /// What it was matched with, ended matchings included, latest first.
+    async fn allocations(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Allocation>> {
+        nested::<AllocationId, store::matching::Allocation>(ctx, Nested::AllocationsOfSource, self.0.id.0, first, after).await
+    }
+    /// The journal entries behind it; null when the role may not read the journal.
+    #[graphql(guard = "Permitted(\"Payment.entries\")")]
+    async fn entries(&self, ctx: &Context<'_>) -> Result<Option<Vec<Entry>>> {
+        entries(ctx, self.0.id.0).await.map(Some)
+    }
+}
+
+/// Narrows payments; all conditions hold at once.
+#[derive(InputObject, Clone, Debug, Default)]
+struct PaymentFilter {
+    /// Part of the number, the payer or what the payer wrote, any case.
+    search: Option<String>,
+    /// Of this client.
+    client: Option<ClientRef>,
+    /// By one of these means.
+    methods: Option<Vec<PaymentMethod>>,
+    /// Received on or after this day.
+    received_from: Option<NaiveDate>,
+    /// Received on or before this day.
+    received_to: Option<NaiveDate>,
+    /// With a part not matched yet, or none.
+    unallocated: Option<bool>,
+    /// Whose payer is unknown, or known.
+    unknown_payer: Option<bool>,
+    /// Returned unpaid, or not.
+    returned: Option<bool>,
+}
+
+/// Order of a list of payments, by the day received.
+#[derive(InputObject, Clone, Copy, Debug)]
+struct PaymentOrder {
+    /// Which way.
+    #[graphql(default)]
+    direction: OrderDirection,
+}
+
+/// Payments.
+#[derive(Default)]
+pub struct PaymentQuery;
+
+#[Object]
+impl PaymentQuery {
+    /// A payment; null when there is none for this caller.
+    #[graphql(guard = "Permitted(\"Query.payment\")")]
+    async fn payment(&self, ctx: &Context<'_>, #[graphql(name = "ref")] target: PaymentRef) -> Result<Option<Payment>> {
+        let target = target.into();
+        found(session(ctx)?.read(move |conn, caller| reference::payment(conn, caller, "ref", &target)).await).map(|it| it.map(Payment))
+    }
+
+    /// Payments, latest first unless ordered otherwise.
+    #[graphql(guard = "Permitted(\"Query.payments\")")]
+    async fn payments(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<PaymentFilter>,
+        order_by: Option<PaymentOrder>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Payment>> {
+        let asked = Asked::new(first, after.as_deref(), &format!("payments{filter:?}{order_by:?}"))?;
+        let input = filter.unwrap_or_default();
+        let filter = store::payment::Filter {
+            client: client_filter_id(ctx, input.client).await?,
+            search: input.search,
+            methods: input.methods.unwrap_or_default().into_iter().map(|method| method.code().to_owned()).collect(),
+            received_from: input.received_from,
+            received_to: input.received_to,
+            unallocated: input.unallocated,
+            unknown_payer: input.unknown_payer,
+            returned: input.returned,
+        };
+        let session = session(ctx)?;
+        let direction = order_by.map_or(Direction::Descending, |order| order.direction.into());
+        let sort = Sort { column: "t.received_on", sql_type: "date", direction };
+        page::list(session, store::payment::from(session.caller().company, &filter), sort, asked, |conn, caller, ids| {
+            Ok(store::payment::by_ids(conn, caller.company, &ids.iter().copied().map(PaymentId).collect::<Vec<_>>())?)
+        })
+        .await
+    }
+}
+
+/// What a payment pays.
+#[derive(InputObject, Clone, Debug)]
+struct PaymentAllocationInput {
+    /// The invoice, instalment or deduction.
+    debit: ItemRefInput,
+    /// How much; as much as is open and left when absent.
+    amount: Option<Decimal>,
+}
+
+/// A payment to record.
+#[derive(InputObject, Clone, Debug)]
+struct RecordPaymentInput {
+    /// Who paid; absent when unknown, then `payer` says what is known.
+    client: Option<ClientRef>,
+    /// The payer as written on the payment.
+    payer: Option<String>,
+    /// The number when another system numbers; else the next of the company's series.
+    number: Option<String>,
+    /// Another system's reference, unique.
+    external_ref: Option<String>,
+    /// The day received; today when absent.
+    received_on: Option<NaiveDate>,
+    /// Means of payment.
+    method: PaymentMethod,
+    /// The amount, positive.
+    amount: Decimal,
+    /// The client's currency when absent.
+    currency: Option<String>,
+    /// Company-currency units for one unit of `currency`; needed when they differ.
+    exchange_rate: Option<Decimal>,
+    /// What the payer wrote.
+    remittance: Option<String>,
+    /// A bill's maturity.
+    matures_on: Option<NaiveDate>,
+    /// What it pays, at most 100; the rest stays on account.
+    #[graphql(default)]
+    allocations: Vec<PaymentAllocationInput>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Check everything, write nothing.
+    #[graphql(default)]
+    validate_only: bool,
+}
+
+/// What `recordPayment` did.
+#[derive(SimpleObject)]
+struct RecordPaymentPayload {
+    /// The payment; null when refused.
+    payment: Option<Payment>,
+    /// What it was matched with at once; null when refused.
+    allocations: Option<Vec<Allocation>>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// The payer of a payment, found later.
+#[derive(InputObject, Clone, Debug)]
+struct IdentifyPaymentInput {
+    /// The payment.
+    payment: PaymentRef,
+    /// Who paid.
+    client: ClientRef,
+    /// From which day it counts on the client's account; today when absent.
+    identified_on: Option<NaiveDate>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+}
+
+/// A bounced cheque, a direct debit or bill returned unpaid.
+#[derive(InputObject, Clone, Debug)]
+struct ReturnPaymentInput {
+    /// The payment.
+    payment: PaymentRef,
+    /// The day the bank took it back; today when absent.
+    returned_on: Option<NaiveDate>,
+    /// Why, such as "provision insuffisante".
+    reason: Option<String>,
+    /// The bank's fee with VAT.
+    fee: Option<Decimal>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+}
+
+/// What happened to a payment.
+#[derive(SimpleObject)]
+struct PaymentPayload {
+    /// The payment as it is now; null when refused.
+    payment: Option<Payment>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+async fn payload(ctx: &Context<'_>, done: Done<PaymentId>) -> Result<PaymentPayload> {
+    let payment = match done.made {
+        Some(id) => Some(Payment(one(ctx, id).await?)),
+        None => None,
+    };
+    Ok(PaymentPayload { payment, user_errors: done.user_errors })
+}
+
+/// Payments.
+#[derive(Default)]
+pub struct PaymentMutation;
+
+#[Object]
+impl PaymentMutation {
+    /// Records a payment and matches it where told; the rest stays on account, unallocated.
+    #[graphql(guard = "Permitted(\"Mutation.recordPayment\")")]
+    async fn record_payment(&self, ctx: &Context<'_>, input: RecordPaymentInput) -> Result<RecordPaymentPayload> {
+        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+        let done = mutate(ctx, how, move |conn, caller| {
+            let input = input.clone();
+            let recorded = payment::record(
+                conn,
+                caller,
+                &PaymentInput {
+                    client: input.client.map(Into::into),
+                    payer: input.payer,
+                    number: input.number,
+                    external_ref: input.external_ref,
+                    received_on: input.received_on,
+                    method: input.method.code(),
+                    amount: input.amount.0,
+                    currency: input.currency,
+                    exchange_rate: input.exchange_rate.map(|rate| rate.0),
+                    remittance: input.remittance,
+                    matures_on: input.matures_on,
+                    allocations: input
+                        .allocations
+                        .into_iter()
+                        .map(|part| (part.debit.into(), part.amount.map(|amount| amount.0)))
+                        .collect(),
+                },
+            )?;
+            Ok((recorded.payment, recorded.allocations))
+        })
+        .await?;
+        let Some((id, made)) = done.made else {
+            return Ok(RecordPaymentPayload { payment: None, allocations: None, user_errors: done.user_errors });
+        };
+        Ok(RecordPaymentPayload {
+            payment: Some(Payment(one(ctx, id).await?)),
+            allocations: Some(allocations(ctx, &made).await?),
+            user_errors: done.user_errors,
+        })
+    }
+
+    /// Names the payer of a payment that waited on 471: it moves to the client's account, on account.
+    #[graphql(guard = "Permitted(\"Mutation.identifyPayment\")")]
+    async fn identify_payment(&self, ctx: &Context<'_>, input: IdentifyPaymentInput) -> Result<PaymentPayload> {
+        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+        let done = mutate(ctx, how, move |conn, caller| {
+            let input = input.clone();
+            payment::identify(conn, caller, &input.payment.into(), &input.client.into(), input.identified_on)
+        })
+        .await?;
+        payload(ctx, done).await
+    }
+
+    /// Records that a payment came back unpaid (R2.6): what it had paid is open again with its original
+    /// due date, and the history stays.
+    #[graphql(guard = "Permitted(\"Mutation.returnPayment\")")]
+    async fn return_payment(&self, ctx: &Context<'_>, input: ReturnPaymentInput) -> Result<PaymentPayload> {
+        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+        let done = mutate(ctx, how, move |conn, caller| {
+            let input = input.clone();
+            let fee = input.fee.map(|fee| fee.0);
+            payment::record_return(conn, caller, &input.payment.into(), input.returned_on, input.reason.as_deref(), fee)
+        })
+        .await?;
+        payload(ctx, done).await
+    }
+}

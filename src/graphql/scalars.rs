@@ -1,0 +1,134 @@
+//! Scalars of our own: exact decimals as text, facts as JSON; and how ids and references are read.
+
+use async_graphql::{ID, InputObject, InputValueError, InputValueResult, OneofObject, Scalar, ScalarType, Value};
+use chrono::NaiveDate;
+use rust_decimal::Decimal as Exact;
+
+use crate::domain::ids::Id;
+use crate::domain::money::{Currency, Minor};
+use crate::domain::refusal::Refusal;
+use crate::error::{Error, Result};
+use crate::service::reference::{ItemRef, Ref};
+
+/// An exact decimal number as a string, such as "1200.00". Amounts have as many decimals as their
+/// currency. JSON numbers are refused: they would pass through binary floating point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decimal(pub Exact);
+
+#[Scalar(name = "Decimal", specified_by_url = "https://www.w3.org/TR/xmlschema-2/#decimal")]
+impl ScalarType for Decimal {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = &value else {
+            return Err(InputValueError::custom("a decimal is written as a string, such as \"12.50\""));
+        };
+        let plain = text.len() <= 30 && !text.is_empty() && text.bytes().all(|sign| sign.is_ascii_digit() || matches!(sign, b'.' | b'-'));
+        plain
+            .then(|| Exact::from_str_exact(text).ok())
+            .flatten()
+            .map(Decimal)
+            .ok_or_else(|| InputValueError::custom(format!("`{}` is not a decimal such as \"12.50\"", text.chars().take(40).collect::<String>())))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+/// An amount as the API shows it: all the decimals of its currency.
+pub fn money(minor: Minor, currency: &str) -> Decimal {
+    let exponent = currency.parse::<Currency>().map_or(2, Currency::exponent);
+    Decimal(Exact::new(minor, exponent))
+}
+
+/// A rate without idle zeros: `5.5`, `20`.
+pub fn rate(value: Exact) -> Decimal {
+    Decimal(value.normalize())
+}
+
+/// A JSON object of facts.
+#[derive(Clone, Debug)]
+pub struct JsonObject(pub serde_json::Value);
+
+#[Scalar(name = "JSON")]
+impl ScalarType for JsonObject {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        Ok(JsonObject(value.into_json()?))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::from_json(self.0.clone()).unwrap_or(Value::Null)
+    }
+}
+
+/// The id of a record as the API shows it.
+pub fn show(id: impl Id) -> ID {
+    ID(id.show())
+}
+
+/// Reads an id of the input; malformed ones are refused like unknown ones.
+pub fn read<T: Id>(field: &str, what: &str, id: &ID) -> Result<T> {
+    T::read(id).ok_or_else(|| Error::from(Refusal::not_found(field, what)))
+}
+
+macro_rules! references {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(OneofObject, Clone, Debug)]
+        pub enum $name {
+            /// The opaque id that the API gave.
+            Id(ID),
+            /// The business number.
+            Number(String),
+            /// The reference that another system gave.
+            ExternalRef(String),
+        }
+
+        impl From<$name> for Ref {
+            fn from(target: $name) -> Ref {
+                match target {
+                    $name::Id(id) => Ref::Id(id.0),
+                    $name::Number(number) => Ref::Number(number),
+                    $name::ExternalRef(external) => Ref::ExternalRef(external),
+                }
+            }
+        }
+    )+};
+}
+
+references! {
+    /// Names a client: exactly one of its id, its number, or another system's reference.
+    ClientRef,
+    /// Names an invoice (facture): exactly one of its id, its number, or another system's reference.
+    InvoiceRef,
+    /// Names a credit note (avoir): exactly one of its id, its number, or another system's reference.
+    CreditNoteRef,
+    /// Names a payment (règlement): exactly one of its id, its number, or another system's reference.
+    PaymentRef,
+}
+
+/// Names open items of one side: an item by its id, or a document by its number, and with `dueOn` one
+/// of its instalments. A document with several instalments is taken oldest due first.
+#[derive(InputObject, Clone, Debug)]
+pub struct ItemRefInput {
+    /// An item's id, or that of an invoice, credit note, payment or deduction.
+    id: Option<ID>,
+    /// The number of the invoice, credit note, payment or deduction.
+    number: Option<String>,
+    /// The due date of one instalment.
+    due_on: Option<NaiveDate>,
+}
+
+impl From<ItemRefInput> for ItemRef {
+    fn from(input: ItemRefInput) -> ItemRef {
+        ItemRef { id: input.id.map(|id| id.0), number: input.number, due_on: input.due_on }
+    }
+}
+
+/// A day that must stand in a sensible range: years 1900 to 2999.
+pub fn day(field: &'static str, on: NaiveDate) -> Result<NaiveDate> {
+    use chrono::Datelike;
+    if (1900..3000).contains(&on.year()) {
+        return Ok(on);
+    }
+    Err(Error::BadInput { field, message: format!("{field}: a day between 1900 and 2999 is needed") })
+}

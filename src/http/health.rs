@@ -1,0 +1,52 @@
+//! Whether the process lives, and whether it can work.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+use super::graphql::GraphqlEndpoint;
+use crate::store;
+
+/// Longest wait of a probe, for each of its steps.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The process lives.
+pub async fn health() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+/// The database answers and is migrated.
+pub async fn ready(endpoint: web::Data<GraphqlEndpoint>) -> HttpResponse {
+    match endpoint.store.anonymous(store::is_migrated).await {
+        Ok(true) => HttpResponse::Ok().json(json!({ "status": "ok" })),
+        Ok(false) => HttpResponse::ServiceUnavailable().json(json!({ "status": "not migrated" })),
+        Err(error) => {
+            tracing::warn!(%error, "not ready");
+            HttpResponse::ServiceUnavailable().json(json!({ "status": "database not reachable" }))
+        }
+    }
+}
+
+/// Asks the server at this address for its health: for container health checks without other tools.
+pub fn probe(address: &str) -> io::Result<bool> {
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no such address");
+    for target in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&target, PATIENCE) {
+            Ok(stream) => return ask(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn ask(mut stream: TcpStream) -> io::Result<bool> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    Ok(&status == b"HTTP/1.1 200")
+}

@@ -1,0 +1,56 @@
+//! The way in: routes, and how long the server waits for whom.
+
+pub mod auth;
+pub mod explorer;
+pub mod graphql;
+pub mod guard;
+pub mod health;
+
+use std::io;
+use std::net::TcpListener;
+
+use actix_web::middleware::Compress;
+use actix_web::{App, HttpResponse, HttpServer, web};
+
+use graphql::GraphqlEndpoint;
+
+/// Seconds for requests under way when the server is told to stop.
+const SHUTDOWN_SECONDS: u64 = 10;
+
+/// Serves until the process is told to stop; requests under way are finished.
+pub async fn serve(listener: TcpListener, endpoint: web::Data<GraphqlEndpoint>, explorer: bool) -> io::Result<()> {
+    HttpServer::new(move || {
+        App::new()
+            .wrap(Compress::default())
+            .app_data(endpoint.clone())
+            .configure(routes)
+            .configure(|cfg| {
+                if explorer {
+                    explorer::configure(cfg);
+                }
+            })
+            .default_service(web::to(not_found))
+    })
+    .tcp_nodelay(true)
+    .shutdown_timeout(SHUTDOWN_SECONDS)
+    .listen(listener)?
+    .run()
+    .await
+}
+
+/// Everything but the explorer.
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.service(web::resource("/graphql").to(graphql::handle))
+        .service(web::resource("/auth/login").app_data(auth::login_body()).route(web::post().to(auth::login)))
+        .service(web::resource("/health").route(web::get().to(health::health)).route(web::head().to(health::health)))
+        .service(web::resource("/ready").route(web::get().to(health::ready)).route(web::head().to(health::ready)));
+}
+
+async fn not_found() -> HttpResponse {
+    HttpResponse::NotFound().json(fault("nothing here: the API is at /graphql"))
+}
+
+/// A refusal outside GraphQL, in the shape of a GraphQL one.
+fn fault(message: &str) -> serde_json::Value {
+    serde_json::json!({ "errors": [{ "message": message }] })
+}

@@ -1,0 +1,11 @@
+//! encours: a GraphQL API server for accounts receivable (suivi des créances clients).
+//!
+//! The layers, in reading order; a layer may use those above it in this list, never those below.
+
+pub mod domain;
+pub mod error;
+pub mod store;
+pub mod service;
+pub mod graphql;
+pub mod http;
+pub mod embedded;

@@ -1,0 +1,321 @@
+//! The command line: parses, calls, exits.
+
+mod config;
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use actix_web::web;
+use anyhow::{Context, anyhow, bail};
+use clap::Parser;
+use diesel::connection::Connection;
+use encours::domain::access::{Caller, Role};
+use encours::domain::ids::{CompanyId, Id};
+use encours::embedded::{self, Cluster};
+use encours::http::auth::{self, Authenticator};
+use encours::http::graphql::{GraphqlEndpoint, Shape};
+use encours::http::guard::Limits;
+use encours::store::{self, Conn, Db};
+use encours::{graphql, http, service};
+
+use config::{Check, Cli, Command, CompanyCommand, CreateCompany, Options, Serve, Switch, Token};
+
+/// Longest execution of one request: a little longer than its longest statement.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the private Postgres is looked after.
+const WATCH: Duration = Duration::from_secs(1);
+/// How long printed tokens are valid.
+const PRINTED_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The role that serves.
+const SERVING_ROLE: &str = "encours_app";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(matches!(cli.command, Command::Serve(_)));
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Whoever reads standard error may be gone: then nobody is left to tell.
+            let _ = writeln!(io::stderr(), "encours: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// A setting that cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(args) => serve(args),
+        Command::Migrate(options) => Database::open(&options).map(drop),
+        Command::Demo(options) => demo(&options),
+        Command::Company(CompanyCommand::Create(args)) => create_company(&args),
+        Command::Token(args) => token(&args),
+        Command::Check(args) => check(&args),
+        Command::Schema => say(graphql::schema().sdl().trim_end()),
+        Command::Health(args) => match http::health::probe(&args.listen) {
+            Ok(true) => Ok(()),
+            Ok(false) => bail!("the server at {} is not well", args.listen),
+            Err(error) => Err(error).with_context(|| format!("no server at {}", args.listen)),
+        },
+    }
+}
+
+/// The database of a command, up to date. A private one is stopped when dropped, unless another process uses it.
+struct Database {
+    cluster: Option<Cluster>,
+    owner_url: String,
+    settings: store::Settings,
+}
+
+impl Database {
+    fn open(options: &Options) -> anyhow::Result<Database> {
+        let database = match options.database_url() {
+            Some(url) => {
+                let settings = match options.app_database_url() {
+                    Some(serving) => store::Settings::new(serving.to_owned(), false),
+                    None => store::Settings::new(url.to_owned(), true),
+                };
+                Database { cluster: None, owner_url: url.to_owned(), settings }
+            }
+            None => {
+                let cluster = Cluster::start(&embedded::Settings {
+                    data_dir: options.data(),
+                    durable: true,
+                    pg_bin: options.pg_bin.clone(),
+                })?;
+                let owner_url = cluster.url(embedded::SUPERUSER, embedded::DATABASE);
+                let settings = store::Settings::new(cluster.url(SERVING_ROLE, embedded::DATABASE), false);
+                Database { cluster: Some(cluster), owner_url, settings }
+            }
+        };
+        for migration in store::migrate(&database.owner_url)? {
+            tracing::info!(%migration, "migrated");
+        }
+        Ok(database)
+    }
+
+    fn owner(&self) -> anyhow::Result<Conn> {
+        Ok(store::owner(&self.owner_url)?)
+    }
+}
+
+fn authenticator(options: &Options) -> anyhow::Result<Authenticator> {
+    let secret = auth::secret(options.jwt_secret(), &options.data())?;
+    Authenticator::new(&secret).map_err(|error| Usage(error.to_string()).into())
+}
+
+/// Keeps the private Postgres alive as long as it lives itself.
+struct Supervisor {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Supervisor {
+    fn start(mut cluster: Cluster) -> Supervisor {
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            while stopped.recv_timeout(WATCH) == Err(RecvTimeoutError::Timeout) {
+                if cluster.is_alive() {
+                    continue;
+                }
+                tracing::error!("the private Postgres is gone: starting it again");
+                match cluster.restart() {
+                    Ok(()) => tracing::info!("the private Postgres is back"),
+                    Err(error) => tracing::error!(%error, "the private Postgres does not start"),
+                }
+            }
+            cluster.stop();
+        });
+        Supervisor { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(args: Serve) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(&args.listen).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow!("{} is in use: stop the other server or choose another port with --listen", args.listen),
+        ErrorKind::InvalidInput => Usage(format!("--listen {}: {error}", args.listen)).into(),
+        _ => anyhow!("cannot listen on {}: {error}", args.listen),
+    })?;
+    let address = listener.local_addr()?;
+    let mut database = Database::open(&args.options)?;
+    database.settings.pool_size = args.pool_size;
+    let authenticator = authenticator(&args.options)?;
+    let db = Db::open(&database.settings);
+    let owner_url = database.owner_url.clone();
+    // From here on, so that nothing below waits for a database that died. It stops after the server.
+    let _supervisor = database.cluster.take().map(Supervisor::start);
+
+    if args.demo && store::company::all(&mut store::owner(&owner_url)?)?.is_empty() {
+        service::demo::load(&owner_url, &db, auth::today())?;
+    }
+    let tokens = match args.print_tokens {
+        true => printed_tokens(&mut store::owner(&owner_url)?, &authenticator)?,
+        false => Vec::new(),
+    };
+    let schema = graphql::schema();
+    let endpoint = web::Data::new(GraphqlEndpoint {
+        shape: Shape::of(&schema.sdl()),
+        schema,
+        limits: Limits::default(),
+        timeout: REQUEST_TIMEOUT,
+        store: db,
+        authenticator,
+    });
+    say(&format!("listening on http://{address}"))?;
+    if args.print_tokens && tokens.is_empty() {
+        tracing::warn!("there is no company yet, so there is no token to print");
+    }
+    if let Some((_, token)) = tokens.iter().find(|(role, _)| *role == Role::Admin).filter(|_| !args.no_explorer) {
+        say(&format!("http://{address}/#token={token}"))?;
+    }
+    for (role, token) in &tokens {
+        say(&format!("{} {token}", role.code()))?;
+    }
+    if std::env::var_os("ENCOURS_STOP_ON_EOF").is_some() {
+        stop_on_eof();
+    }
+    actix_web::rt::System::new().block_on(http::serve(listener, endpoint, !args.no_explorer))?;
+    Ok(())
+}
+
+/// Ends the server when standard input ends: whoever started it with a pipe takes it along, however it ends.
+fn stop_on_eof() {
+    thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+    });
+}
+
+/// One token per role of the first company, for its first member of that role, else for a script.
+fn printed_tokens(conn: &mut Conn, authenticator: &Authenticator) -> anyhow::Result<Vec<(Role, String)>> {
+    let Some(company) = store::company::all(conn)?.into_iter().next().map(|company| company.company_id) else {
+        return Ok(Vec::new());
+    };
+    let members = store::member::members(conn, company)?;
+    let mut tokens = Vec::new();
+    for role in Role::ALL.iter().copied() {
+        let mut caller = auth::script(company, role);
+        match members.iter().find(|member| member.role == role.code()) {
+            Some(member) => {
+                caller.user = Some(member.user_id);
+                caller.author.clone_from(&member.email);
+            }
+            // A sales token without a person opens nothing.
+            None if role == Role::Sales => continue,
+            None => {}
+        }
+        tokens.push((role, authenticator.issue(&caller, PRINTED_TTL)?.text));
+    }
+    Ok(tokens)
+}
+
+fn demo(options: &Options) -> anyhow::Result<()> {
+    let database = Database::open(options)?;
+    let Some(demo) = service::demo::load(&database.owner_url, &Db::open(&database.settings), auth::today())? else {
+        bail!("there is a company already: the demo is loaded into an empty database only");
+    };
+    say(&demo.company.show())?;
+    for (role, _, email) in &demo.members {
+        say(&format!("{} {email}", role.code()))?;
+    }
+    Ok(())
+}
+
+fn create_company(args: &CreateCompany) -> anyhow::Result<()> {
+    let database = Database::open(&args.options)?;
+    let segregation = args.segregation == Switch::On;
+    let id = database.owner()?.transaction(|conn| {
+        service::company::create(conn, &args.name, args.siren.as_deref(), &args.currency, segregation)
+    })?;
+    say(&id.show())
+}
+
+fn token(args: &Token) -> anyhow::Result<()> {
+    if args.role == Role::Sales && args.user.is_none() {
+        tracing::warn!("a SALES token without --user has an empty portfolio: it sees no client");
+    }
+    let database = Database::open(&args.options)?;
+    let mut conn = database.owner()?;
+    let company = known_company(&mut conn, args.company)?;
+    let caller = match &args.user {
+        Some(email) => member(&mut conn, company, args.role, email)?,
+        None => auth::script(company, args.role),
+    };
+    say(&authenticator(&args.options)?.issue(&caller, args.ttl)?.text)
+}
+
+fn known_company(conn: &mut Conn, company: CompanyId) -> anyhow::Result<CompanyId> {
+    let found = store::company::load(conn, company)?.with_context(|| format!("no company {}", company.show()))?;
+    Ok(found.company_id)
+}
+
+/// A person as a caller, in the role that the operator chose. Who is not known yet becomes a member.
+fn member(conn: &mut Conn, company: CompanyId, role: Role, email: &str) -> anyhow::Result<Caller> {
+    let email = encours::domain::identity::email(email).map_err(|why| Usage(format!("--user: {why}")))?;
+    let user = store::member::save_user(conn, &email, &email, None)?;
+    if !store::member::memberships_of(conn, user)?.iter().any(|(known, _)| *known == company) {
+        store::member::save_membership(conn, company, user, role.code())?;
+        tracing::warn!("{email} was not a member of the company: added as {}", role.code());
+    }
+    Ok(Caller { user: Some(user), author: email, ..auth::script(company, role) })
+}
+
+fn check(args: &Check) -> anyhow::Result<()> {
+    let database = Database::open(&args.options)?;
+    let mut conn = database.owner()?;
+    let companies = match args.company {
+        Some(company) => vec![known_company(&mut conn, company)?],
+        None => store::company::all(&mut conn)?.into_iter().map(|company| company.company_id).collect(),
+    };
+    for company in companies {
+        // One snapshot, so that a booking under way is seen whole or not at all.
+        let results = conn
+            .build_transaction()
+            .read_only()
+            .repeatable_read()
+            .run(|conn| service::integrity::check(conn, company))?;
+        for (code, description, broken) in &results {
+            if let Some(fact) = broken {
+                say(&format!("{code}: {fact}"))?;
+                bail!("the books of company {} are broken: {description}", company.show());
+            }
+        }
+        say(&format!("{}: {} checks hold", company.show(), results.len()))?;
+    }
+    Ok(())
+}
+
+/// Writes a line on standard output; a reader that left early is no fault.
+fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        _ => Ok(()),
+    }
+}
+
+/// The log goes to standard error; `ENCOURS_LOG` says how much of it, as in `info,encours=debug`.
+fn start_log(serving: bool) {
+    let usual = if serving { "info" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ENCOURS_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
+}

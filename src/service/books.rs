@@ -1,0 +1,333 @@
+//! The books of a company: its settings, the days that may be posted, numbers, and posting itself.
+
+use chrono::NaiveDate;
+use diesel::pg::PgConnection;
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+use crate::domain::access::Caller;
+use crate::domain::company::Settings;
+use crate::domain::ids::{ClientId, DocumentId, EntryId, Id, ItemId};
+use crate::domain::money::{Currency, Minor, convert};
+use crate::domain::numbering::{FiscalYear, document_number, fiscal_year};
+use crate::domain::refusal::{Refusal, RefusalCode};
+use crate::error::{Error, Result};
+use crate::store::company::Company;
+use crate::store::item::Item;
+use crate::store::{self, journal};
+
+/// The company of the caller, as every write needs it.
+pub struct Books {
+    pub company: Company,
+    pub settings: Settings,
+    pub currency: Currency,
+    closed_through: Option<NaiveDate>,
+    /// The last day of the current financial year: later days belong to periods not open yet.
+    open_until: NaiveDate,
+}
+
+/// Loads the books of the caller's company.
+pub fn open(conn: &mut PgConnection, caller: &Caller) -> Result<Books> {
+    let company = store::company::load(conn, caller.company)?.ok_or(Error::Unauthenticated)?;
+    let settings = serde_json::from_value(company.settings.clone())
+        .map_err(|error| Error::Internal(format!("settings of company {}: {error}", company.company_id.show())))?;
+    let currency = currency(&company.currency)?;
+    let closed_through = store::company::closed_through(conn, caller.company)?;
+    let open_until = year_of(&company, caller.today).ends_on;
+    Ok(Books { company, settings, currency, closed_through, open_until })
+}
+
+/// A currency that the database holds: known, since a foreign key says so.
+pub fn currency(code: &str) -> Result<Currency> {
+    code.parse().map_err(|error| Error::Internal(format!("stored currency: {error}")))
+}
+
+fn year_of(company: &Company, on: NaiveDate) -> FiscalYear {
+    fiscal_year(on, u32::try_from(company.fiscal_year_start_month).unwrap_or(1))
+}
+
+impl Books {
+    /// Refuses a day that is closed, or that lies beyond the current financial year.
+    pub fn check_day(&self, field: &str, on: NaiveDate) -> Result<()> {
+        if let Some(closed) = self.closed_through.filter(|closed| on <= *closed) {
+            return Err(Refusal::new(
+                RefusalCode::PeriodClosed,
+                field,
+                format!("the books are closed through {closed}: take a later day, or ask for the period to be reopened"),
+            )
+            .detail("closedThrough", closed.to_string())
+            .into());
+        }
+        if on > self.open_until {
+            return Err(Refusal::new(
+                RefusalCode::FuturePeriod,
+                field,
+                format!("the day is beyond the current financial year, which ends on {}", self.open_until),
+            )
+            .detail("openUntil", self.open_until.to_string())
+            .into());
+        }
+        Ok(())
+    }
+
+    /// The last closed day.
+    pub fn closed_through(&self) -> Option<NaiveDate> {
+        self.closed_through
+    }
+
+    /// The financial year of a day.
+    pub fn year(&self, on: NaiveDate) -> FiscalYear {
+        year_of(&self.company, on)
+    }
+
+    /// The next number of an own series. Days must not go back while numbers go on (R9.2) when `dated`.
+    pub fn next_number(&self, conn: &mut PgConnection, prefix: &str, on: NaiveDate, dated: bool, field: &str) -> Result<String> {
+        let year = self.year(on).name;
+        let taken = store::numbering::take(conn, self.company.company_id, prefix, year, dated.then_some(on), 1)?;
+        if let Some(last) = taken.last_on.filter(|last| dated && *last > on) {
+            return Err(Refusal::invalid(field, format!("series {prefix} has reached {last}: days cannot go back while numbers go on"))
+                .detail("earliest", last.to_string())
+                .into());
+        }
+        Ok(document_number(prefix, year, taken.last_number))
+    }
+
+    /// The rate of a document: 1 in the company's currency, else given by the caller.
+    pub fn rate(&self, currency: Currency, given: Option<Decimal>) -> Result<Decimal> {
+        match given {
+            _ if currency == self.currency => Ok(Decimal::ONE),
+            Some(rate) if rate > Decimal::ZERO && rate.scale() <= 8 && rate < Decimal::from(1_000_000_000) => Ok(rate),
+            Some(_) => Err(Refusal::invalid("exchangeRate", "the rate must be positive, with at most 8 decimals").into()),
+            None => Err(Refusal::invalid(
+                "exchangeRate",
+                format!("a document in {currency} needs its rate: {} for 1 {currency}", self.currency),
+            )
+            .into()),
+        }
+    }
+}
+
+/// A line of an entry to post. Exactly one of debit and credit is not zero.
+pub struct NewLine {
+    pub account: String,
+    pub client: Option<ClientId>,
+    pub debit: Minor,
+    pub credit: Minor,
+    /// Set when the line is an open item.
+    pub item: Option<NewItem>,
+}
+
+/// What makes a third-party line an open item.
+pub struct NewItem {
+    pub kind: &'static str,
+    pub source_id: Uuid,
+    pub reference: String,
+    pub invoice_id: Option<DocumentId>,
+    pub invoiced_on: NaiveDate,
+    pub due_on: Option<NaiveDate>,
+    pub document_net: Minor,
+    pub document_total: Minor,
+}
+
+impl NewLine {
+    /// A debit of a general account.
+    pub fn debit(account: &str, amount: Minor) -> NewLine {
+        NewLine { account: account.to_owned(), client: None, debit: amount, credit: 0, item: None }
+    }
+
+    /// A credit of a general account.
+    pub fn credit(account: &str, amount: Minor) -> NewLine {
+        NewLine { account: account.to_owned(), client: None, debit: 0, credit: amount, item: None }
+    }
+
+    /// The same line on a client's auxiliary account, as an open item.
+    #[must_use]
+    pub fn open(mut self, client: ClientId, item: NewItem) -> NewLine {
+        self.client = Some(client);
+        self.item = Some(item);
+        self
+    }
+
+    /// The same line, naming the client it concerns.
+    #[must_use]
+    pub fn of(mut self, client: ClientId) -> NewLine {
+        self.client = Some(client);
+        self
+    }
+}
+
+/// An entry to post.
+pub struct Posting {
+    pub journal: &'static str,
+    pub posted_on: NaiveDate,
+    pub reference: String,
+    pub label: String,
+    pub source_kind: &'static str,
+    pub source_id: Uuid,
+    pub reversal_of: Option<EntryId>,
+    pub currency: Currency,
+    pub rate: Decimal,
+    pub lines: Vec<NewLine>,
+}
+
+/// Posts entries with their open items; entry numbers are taken last. Answers the items, in order.
+pub fn post(conn: &mut PgConnection, caller: &Caller, books: &Books, postings: Vec<Posting>) -> Result<Vec<Item>> {
+    let company = caller.company;
+    let mut per_year = std::collections::BTreeMap::<i32, i64>::new();
+    for posting in &postings {
+        *per_year.entry(books.year(posting.posted_on).name).or_default() += 1;
+    }
+    // The first free number of each year, counted up below.
+    let mut next = std::collections::BTreeMap::new();
+    for (year, count) in per_year {
+        let taken = store::numbering::take(conn, company, "ENTRY", year, None, count)?;
+        next.insert(year, taken.last_number - count + 1);
+    }
+    let (mut entries, mut lines, mut items) = (Vec::new(), Vec::new(), Vec::new());
+    for posting in postings {
+        let id = EntryId::new();
+        let year = books.year(posting.posted_on).name;
+        let number = next.entry(year).or_default();
+        let base = base_amounts(&posting, books.currency)?;
+        entries.push(journal::NewEntry {
+            company_id: company,
+            id,
+            journal: posting.journal.to_owned(),
+            fiscal_year: year,
+            number: *number,
+            posted_on: posting.posted_on,
+            occurred_on: posting.posted_on,
+            reference: posting.reference,
+            label: posting.label,
+            source_kind: posting.source_kind.to_owned(),
+            source_id: posting.source_id,
+            reversal_of: posting.reversal_of,
+            recorded_by: caller.author.clone(),
+        });
+        *number += 1;
+        for ((line, (base_debit, base_credit)), position) in posting.lines.into_iter().zip(base).zip(1_i16..) {
+            if let (Some(item), Some(client)) = (line.item, line.client) {
+                items.push(open_item(caller, id, position, client, &line.account, line.debit, line.credit, posting.posted_on, posting.currency, item));
+            }
+            lines.push(journal::Line {
+                company_id: company,
+                entry_id: id,
+                line: position,
+                account: line.account,
+                client_id: line.client,
+                debit: line.debit,
+                credit: line.credit,
+                currency: posting.currency.code().to_owned(),
+                base_debit,
+                base_credit,
+                posted_on: posting.posted_on,
+            });
+        }
+    }
+    journal::insert(conn, &entries, &lines)?;
+    store::item::insert(conn, &items)?;
+    Ok(items)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the columns of an item, from its entry and its line")]
+fn open_item(
+    caller: &Caller,
+    entry: EntryId,
+    position: i16,
+    client: ClientId,
+    account: &str,
+    debit: Minor,
+    credit: Minor,
+    posted_on: NaiveDate,
+    currency: Currency,
+    item: NewItem,
+) -> Item {
+    let amount = debit.max(credit);
+    Item {
+        company_id: caller.company,
+        id: ItemId::new(),
+        client_id: client,
+        family: account.chars().take(3).collect(),
+        kind: item.kind.to_owned(),
+        is_debit: debit > 0,
+        reference: item.reference,
+        source_id: item.source_id,
+        invoice_id: item.invoice_id,
+        entry_id: entry,
+        entry_line: position,
+        posted_on,
+        invoiced_on: item.invoiced_on,
+        due_on: item.due_on,
+        amount,
+        currency: currency.code().to_owned(),
+        document_net: item.document_net,
+        document_total: item.document_total,
+        open_amount: amount,
+        settled_on: None,
+        matching_id: None,
+    }
+}
+
+/// Each line in the company's currency. What rounding leaves over goes to the largest line (R0.3).
+fn base_amounts(posting: &Posting, base: Currency) -> Result<Vec<(Minor, Minor)>> {
+    let too_large = || Error::from(Refusal::invalid("", "an amount is too large"));
+    let mut amounts = Vec::with_capacity(posting.lines.len());
+    for line in &posting.lines {
+        let converted = |amount| convert(amount, posting.currency, base, posting.rate).ok_or_else(too_large);
+        amounts.push((converted(line.debit)?, converted(line.credit)?));
+    }
+    let difference: Minor = amounts.iter().map(|(debit, credit)| debit - credit).sum();
+    if difference != 0
+        && let Some(largest) = (0..amounts.len())
+            .filter(|n| posting.lines[*n].item.is_none())
+            .max_by_key(|n| amounts[*n].0.max(amounts[*n].1))
+    {
+        let (debit, credit) = &mut amounts[largest];
+        if *debit > 0 { *debit -= difference } else { *credit += difference }
+    }
+    Ok(amounts)
+}
+
+/// Reads an amount of the input: positive, with the currency's decimals and no more.
+pub fn amount(field: &str, value: Decimal, currency: Currency) -> Result<Minor> {
+    if value <= Decimal::ZERO {
+        return Err(Refusal::invalid(field, "the amount must be positive").into());
+    }
+    currency.minor(value).filter(|minor| *minor <= 1_000_000_000_000_000).ok_or_else(|| {
+        Refusal::invalid(field, format!("an amount in {currency} has at most {} decimals and 13 digits before them", currency.exponent())).into()
+    })
+}
+
+/// Reads a currency code of the input.
+pub fn currency_input(field: &str, code: &str) -> Result<Currency> {
+    code.parse().map_err(|error: crate::domain::money::UnknownCurrency| Refusal::invalid(field, error.to_string()).into())
+}
+
+/// Reads a text of the input: trimmed, not empty, not longer than `longest`, without control characters.
+pub fn text(field: &str, value: &str, longest: usize) -> Result<String> {
+    let value = value.trim();
+    if value.is_empty() || value.chars().count() > longest {
+        return Err(Refusal::invalid(field, format!("a text of 1 to {longest} characters is needed")).into());
+    }
+    if value.chars().any(|sign| sign.is_control() && sign != '\n') {
+        return Err(Refusal::invalid(field, "control characters are not allowed").into());
+    }
+    Ok(value.to_owned())
+}
+
+/// The same for a text that may be absent; blank counts as absent.
+pub fn optional_text(field: &str, value: Option<&str>, longest: usize) -> Result<Option<String>> {
+    value.filter(|value| !value.trim().is_empty()).map(|value| text(field, value, longest)).transpose()
+}
+
+/// Turns a violated uniqueness into the refusal that the input deserves.
+pub fn duplicate(error: diesel::result::Error, field: &str, message: &str) -> Error {
+    use diesel::result::{DatabaseErrorKind, Error as Diesel};
+    match error {
+        Diesel::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => {
+            let field = if info.constraint_name().is_some_and(|name| name.contains("external_ref")) { "externalRef" } else { field };
+            Refusal::new(RefusalCode::Duplicate, field, message).into()
+        }
+        other => other.into(),
+    }
+}

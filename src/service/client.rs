@@ -1,0 +1,267 @@
+//! Clients: opened by accounting, their terms and limits set by the credit manager.
+
+use chrono::NaiveDate;
+use diesel::pg::PgConnection;
+use rust_decimal::Decimal;
+
+use super::books;
+use super::reference::{self, Ref};
+use crate::domain::access::{Action, Caller};
+use crate::domain::identity;
+use crate::domain::ids::{ClientId, ContactId, Id, UserId};
+use crate::domain::refusal::{Refusal, RefusalCode};
+use crate::domain::terms::{PaymentTerms, TermsRule};
+use crate::error::{Error, Result};
+use crate::store::client::{Client, Contact};
+use crate::store::{self};
+
+/// What a client is known by, as entered. Absent values are left as they are.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    pub number: Option<String>,
+    pub external_ref: Option<String>,
+    pub name: Option<String>,
+    pub kind: Option<&'static str>,
+    pub segment: Option<&'static str>,
+    pub siren: Option<String>,
+    pub siret: Option<String>,
+    pub vat_number: Option<String>,
+    pub address: Option<String>,
+    pub currency: Option<String>,
+    pub sales_owner: Option<UserId>,
+    pub collector: Option<UserId>,
+}
+
+/// What a client is allowed, as entered. Absent values are left as they are.
+#[derive(Clone, Debug, Default)]
+pub struct CreditTerms {
+    pub terms: Option<PaymentTerms>,
+    pub credit_limit: Option<Decimal>,
+    pub insured_percent: Option<Decimal>,
+    pub insured_limit: Option<Decimal>,
+    /// Insolvency state and the day of the judgment.
+    pub insolvency: Option<(&'static str, Option<NaiveDate>)>,
+}
+
+impl CreditTerms {
+    fn sets_more_than_terms(&self) -> bool {
+        self.credit_limit.is_some() || self.insured_percent.is_some() || self.insured_limit.is_some() || self.insolvency.is_some()
+    }
+}
+
+/// Opens a client. Payment terms may be given at once; limits need the right to set them.
+pub fn create(conn: &mut PgConnection, caller: &Caller, identity: &Identity, credit: &CreditTerms) -> Result<ClientId> {
+    let books = books::open(conn, caller)?;
+    if credit.sets_more_than_terms() && !caller.may(Action::WriteCreditTerms) {
+        return Err(Refusal::new(RefusalCode::Forbidden, "", "limits, cover and insolvency are set by the credit manager: use setCreditTerms").into());
+    }
+    let mut client = Client {
+        company_id: caller.company,
+        id: ClientId::new(),
+        number: String::new(),
+        external_ref: None,
+        name: String::new(),
+        kind: "CUSTOMER".into(),
+        segment: "SME".into(),
+        siren: None,
+        siret: None,
+        vat_number: None,
+        address: None,
+        currency: books.currency.code().to_owned(),
+        terms_rule: "NET".into(),
+        terms_days: 30,
+        terms_then_day: None,
+        sales_owner_id: None,
+        collector_id: None,
+        insolvency: "NONE".into(),
+        insolvency_on: None,
+        insured_percent: Decimal::ZERO,
+        insured_limit: None,
+        credit_limit: None,
+        created_by: caller.author.clone(),
+        closed_on: None,
+        version: 1,
+    };
+    if identity.name.is_none() {
+        return Err(Refusal::invalid("name", "a client needs a name").into());
+    }
+    apply_identity(conn, &mut client, identity)?;
+    if identity.number.is_none() {
+        client.number = books.next_number(conn, "CL", caller.today, false, "number")?;
+    }
+    apply_credit(&mut client, credit)?;
+    store::client::insert(conn, std::slice::from_ref(&client))
+        .map_err(|error| books::duplicate(error, "number", "a client with this number or reference exists already"))?;
+    Ok(client.id)
+}
+
+/// Changes what a client is known by. `version` is the one that the caller read, when given.
+pub fn update(conn: &mut PgConnection, caller: &Caller, target: &Ref, version: Option<i32>, identity: &Identity) -> Result<ClientId> {
+    let mut client = locked(conn, caller, target, version)?;
+    if identity.currency.is_some() && identity.currency.as_deref() != Some(&client.currency) {
+        return Err(Refusal::invalid("currency", "a client's currency stays: open another account for another currency").into());
+    }
+    apply_identity(conn, &mut client, identity)?;
+    save(conn, client)
+}
+
+/// Sets terms, limits, cover and insolvency.
+pub fn set_credit_terms(conn: &mut PgConnection, caller: &Caller, target: &Ref, version: Option<i32>, credit: &CreditTerms) -> Result<ClientId> {
+    let mut client = locked(conn, caller, target, version)?;
+    apply_credit(&mut client, credit)?;
+    save(conn, client)
+}
+
+/// Closes a client's account; nothing may be open on it.
+pub fn close(conn: &mut PgConnection, caller: &Caller, target: &Ref, on: Option<NaiveDate>) -> Result<ClientId> {
+    let mut client = locked(conn, caller, target, None)?;
+    if !store::item::open_of_client(conn, caller.company, client.id)?.is_empty() {
+        return Err(Refusal::new(RefusalCode::WrongState, "client", "the account has open items: settle them first").into());
+    }
+    client.closed_on = Some(on.unwrap_or(caller.today));
+    save(conn, client)
+}
+
+fn locked(conn: &mut PgConnection, caller: &Caller, target: &Ref, version: Option<i32>) -> Result<Client> {
+    let found = reference::client(conn, caller, "client", target)?;
+    let client = store::client::for_update(conn, caller.company, found.id)?.ok_or_else(|| Refusal::not_found("client", "client"))?;
+    if version.is_some_and(|version| version != client.version) {
+        return Err(Refusal::new(RefusalCode::Conflict, "version", "somebody changed this client meanwhile: read it again")
+            .detail("version", client.version)
+            .into());
+    }
+    Ok(client)
+}
+
+fn save(conn: &mut PgConnection, mut client: Client) -> Result<ClientId> {
+    client.version += 1;
+    store::client::update(conn, &client)
+        .map_err(|error| books::duplicate(error, "number", "a client with this number or reference exists already"))?;
+    Ok(client.id)
+}
+
+fn apply_identity(conn: &mut PgConnection, client: &mut Client, identity: &Identity) -> Result<()> {
+    let checked = |field: &str, result: std::result::Result<String, &'static str>| -> Result<String> {
+        result.map_err(|message| Error::from(Refusal::invalid(field, message)))
+    };
+    if let Some(number) = &identity.number {
+        client.number = books::text("number", number, 40)?;
+    }
+    if let Some(name) = &identity.name {
+        client.name = books::text("name", name, 200)?;
+    }
+    if let Some(kind) = identity.kind {
+        client.kind = kind.to_owned();
+    }
+    if let Some(segment) = identity.segment {
+        client.segment = segment.to_owned();
+    }
+    if let Some(siren) = &identity.siren {
+        client.siren = Some(checked("siren", identity::siren(siren))?);
+    }
+    if let Some(siret) = &identity.siret {
+        let siret = checked("siret", identity::siret(siret))?;
+        let siren = siret[..9].to_owned();
+        if client.siren.as_ref().is_some_and(|known| *known != siren) {
+            return Err(Refusal::invalid("siret", "the SIRET does not begin with the client's SIREN").into());
+        }
+        client.siren = Some(siren);
+        client.siret = Some(siret);
+    }
+    if let Some(vat) = &identity.vat_number {
+        client.vat_number = Some(checked("vatNumber", identity::vat_number(vat))?);
+    }
+    if let Some(address) = &identity.address {
+        client.address = books::optional_text("address", Some(address), 500)?;
+    }
+    if let Some(external) = &identity.external_ref {
+        client.external_ref = books::optional_text("externalRef", Some(external), 100)?;
+    }
+    if let Some(code) = &identity.currency {
+        client.currency = books::currency_input("currency", code)?.code().to_owned();
+    }
+    for (field, user, slot) in [
+        ("salesOwner", identity.sales_owner, &mut client.sales_owner_id),
+        ("collector", identity.collector, &mut client.collector_id),
+    ] {
+        if let Some(user) = user {
+            let belongs = store::member::memberships_of(conn, user)?.iter().any(|(company, _)| *company == client.company_id);
+            if !belongs {
+                return Err(Refusal::not_found(field, "member").into());
+            }
+            *slot = Some(user);
+        }
+    }
+    Ok(())
+}
+
+fn apply_credit(client: &mut Client, credit: &CreditTerms) -> Result<()> {
+    let currency = books::currency(&client.currency)?;
+    if let Some(terms) = &credit.terms {
+        let professional = super::invoice::is_professional(client);
+        if terms.days > 365 || terms.then_day.is_some_and(|day| !(1..=28).contains(&day)) {
+            return Err(Refusal::invalid("paymentTerms", "days go from 0 to 365, the day of the month from 1 to 28").into());
+        }
+        if professional && let Err(unlawful) = terms.check_terms() {
+            return Err(Refusal::new(RefusalCode::TermsUnlawful, "paymentTerms", format!("these terms are above the legal ceiling: {unlawful}")).into());
+        }
+        client.terms_rule = terms.rule.to_string();
+        client.terms_days = i16::try_from(terms.days).unwrap_or(i16::MAX);
+        client.terms_then_day = terms.then_day.map(i16::from);
+    }
+    if let Some(limit) = credit.credit_limit {
+        client.credit_limit = Some(if limit.is_zero() { 0 } else { books::amount("creditLimit", limit, currency)? });
+    }
+    if let Some(percent) = credit.insured_percent {
+        if percent < Decimal::ZERO || percent > Decimal::ONE_HUNDRED || percent.scale() > 2 {
+            return Err(Refusal::invalid("insuredPercent", "a percentage from 0 to 100 is needed, with at most 2 decimals").into());
+        }
+        client.insured_percent = percent;
+    }
+    if let Some(limit) = credit.insured_limit {
+        client.insured_limit = Some(books::amount("insuredLimit", limit, currency)?);
+    }
+    if let Some((state, on)) = credit.insolvency {
+        if (state == "NONE") != on.is_none() {
+            return Err(Refusal::invalid("insolvencyOn", "an insolvency needs the day of its judgment, and only an insolvency").into());
+        }
+        client.insolvency = state.to_owned();
+        client.insolvency_on = on;
+    }
+    Ok(())
+}
+
+/// The rule and days of a client's payment terms, from the words of the input.
+pub fn payment_terms(rule: TermsRule, days: i32, then_day: Option<i32>) -> Result<PaymentTerms> {
+    let days = u16::try_from(days).map_err(|_| Refusal::invalid("paymentTerms.days", "days go from 0 to 365"))?;
+    let then_day = then_day
+        .map(|day| u8::try_from(day).map_err(|_| Refusal::invalid("paymentTerms.thenDay", "the day of the month goes from 1 to 28")))
+        .transpose()?;
+    Ok(PaymentTerms { rule, days, then_day })
+}
+
+/// Adds a contact.
+pub fn add_contact(conn: &mut PgConnection, caller: &Caller, target: &Ref, role: &'static str, name: &str, email: Option<&str>, phone: Option<&str>) -> Result<ClientId> {
+    let client = reference::client(conn, caller, "client", target)?;
+    let email = books::optional_text("email", email, 200)?
+        .map(|email| identity::email(&email).map_err(|message| Refusal::invalid("email", message)))
+        .transpose()?;
+    store::client::insert_contact(
+        conn,
+        &Contact {
+            company_id: caller.company,
+            id: ContactId::new(),
+            client_id: client.id,
+            role: role.to_owned(),
+            name: books::text("name", name, 200)?,
+            email,
+            phone: books::optional_text("phone", phone, 40)?,
+        },
+    )?;
+    Ok(client.id)
+}
+
+/// Removes a contact and erases its personal data.
+pub fn remove_contact(conn: &mut PgConnection, caller: &Caller, contact: ContactId) -> Result<ClientId> {
+    Ok(store::client::remove_contact(conn, caller.company, contact)?.ok_or_else(|| Refusal::not_found("contact", "contact"))?)
+}

@@ -1,0 +1,168 @@
+//! New companies. Everything they start with is their own copy: settings, journals, codes, policy.
+
+use diesel::pg::PgConnection;
+
+use super::books;
+use super::provision::{DEFAULT_POLICY, PolicyContent};
+use crate::domain::access::Caller;
+use crate::domain::company::{JOURNALS, Settings};
+use crate::domain::dispute::STANDARD_REASONS;
+use crate::domain::identity;
+use crate::domain::ids::{CompanyId, Id, PolicyId};
+use crate::domain::refusal::Refusal;
+use crate::error::{Error, Result};
+use crate::store;
+use crate::store::company::{Company, Reason};
+use crate::store::provision::Policy;
+
+/// Who stands as the author of what a company starts with.
+const AUTHOR: &str = "encours";
+
+/// Creates a company. `conn` is the owner's, in a transaction: nobody's company is behind its wall yet.
+pub fn create(conn: &mut PgConnection, name: &str, siren: Option<&str>, currency: &str, segregation: bool) -> Result<CompanyId> {
+    let id = CompanyId::new();
+    let company = Company {
+        company_id: id,
+        name: books::text("name", name, 200)?,
+        siren: siren.map(identity::siren).transpose().map_err(|why| Refusal::invalid("siren", why))?,
+        vat_number: None,
+        address: None,
+        currency: books::currency_input("currency", currency)?.code().to_owned(),
+        fiscal_year_start_month: 1,
+        segregation,
+        settings: json(&Settings::default())?,
+    };
+    store::company::insert(conn, &company)?;
+    store::company::insert_journals(conn, id, JOURNALS)?;
+    store::company::save_reasons(conn, &standard_reasons(id))?;
+    let policy = Policy {
+        company_id: id,
+        id: PolicyId::new(),
+        name: DEFAULT_POLICY.to_owned(),
+        version: 1,
+        framework: "FRENCH_GAAP".to_owned(),
+        content: json(&PolicyContent::default())?,
+        recorded_by: AUTHOR.to_owned(),
+    };
+    store::provision::insert_policy(conn, &policy)?;
+    Ok(id)
+}
+
+fn standard_reasons(company: CompanyId) -> Vec<Reason> {
+    STANDARD_REASONS
+        .iter()
+        .map(|reason| Reason {
+            company_id: company,
+            code: reason.code.to_owned(),
+            label: reason.label_fr.to_owned(),
+            label_en: reason.label_en.to_owned(),
+            kind: reason.kind.code().to_owned(),
+            blocks_dunning: reason.blocks_dunning,
+            department: reason.department.map(|department| department.code().to_owned()).unwrap_or_default(),
+            active: true,
+        })
+        .collect()
+}
+
+fn json(value: &impl serde::Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(value).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// What to change of a company; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    pub name: Option<String>,
+    pub siren: Option<String>,
+    pub vat_number: Option<String>,
+    pub address: Option<String>,
+    pub segregation: Option<bool>,
+    /// A part of the settings, laid over those in force.
+    pub settings: Option<serde_json::Value>,
+}
+
+/// Changes the company's identity and house rules.
+pub fn update(conn: &mut PgConnection, caller: &Caller, change: Change) -> Result<()> {
+    let mut company = books::open(conn, caller)?.company;
+    if let Some(name) = &change.name {
+        company.name = books::text("name", name, 200)?;
+    }
+    if let Some(siren) = &change.siren {
+        company.siren = Some(identity::siren(siren).map_err(|why| Refusal::invalid("siren", why))?);
+    }
+    if let Some(vat) = &change.vat_number {
+        company.vat_number = Some(identity::vat_number(vat).map_err(|why| Refusal::invalid("vatNumber", why))?);
+    }
+    if let Some(address) = &change.address {
+        company.address = books::optional_text("address", Some(address), 500)?;
+    }
+    company.segregation = change.segregation.unwrap_or(company.segregation);
+    if let Some(part) = change.settings {
+        overlay(&mut company.settings, part);
+        let settings: Settings = serde_json::from_value(company.settings.clone())
+            .map_err(|error| Refusal::invalid("settings", format!("not a setting: {error}")))?;
+        check_settings(&settings)?;
+        company.settings = serde_json::to_value(settings).map_err(|error| Error::Internal(error.to_string()))?;
+    }
+    Ok(store::company::update(conn, &company)?)
+}
+
+/// Lays the fields of an object over those of another, in depth.
+fn overlay(base: &mut serde_json::Value, part: serde_json::Value) {
+    match (base, part) {
+        (serde_json::Value::Object(base), serde_json::Value::Object(part)) => {
+            for (name, value) in part {
+                overlay(base.entry(name).or_insert(serde_json::Value::Null), value);
+            }
+        }
+        (base, part) => *base = part,
+    }
+}
+
+fn check_settings(settings: &Settings) -> Result<()> {
+    let refuse = |message: &str| Err(Error::from(Refusal::invalid("settings", message)));
+    if !(0..=1_000_000).contains(&settings.tolerance) {
+        return refuse("the tolerance is a number of minor units from 0 to 1000000");
+    }
+    let serde_json::Value::Object(accounts) = serde_json::to_value(&settings.accounts).map_err(|error| Error::Internal(error.to_string()))? else {
+        return refuse("accounts are an object");
+    };
+    let is_account = |account: &str| (3..=11).contains(&account.len()) && account.bytes().all(|sign| sign.is_ascii_digit()) && !account.starts_with(['0', '9']);
+    if accounts.values().any(|account| !account.as_str().is_some_and(is_account)) {
+        return refuse("an account has 3 to 11 digits and begins with 1 to 8");
+    }
+    if !settings.accounts.receivable.starts_with("411") || !settings.accounts.bills.starts_with("413") || !settings.accounts.provision.starts_with("491") {
+        return refuse("receivables stand on 411, bills on 413, provisions on 491");
+    }
+    let series = &settings.series;
+    let prefixes = [&series.invoices, &series.credit_notes, &series.payments, &series.deductions, &series.disputes];
+    let is_prefix = |prefix: &str| (1..=10).contains(&prefix.len()) && prefix.bytes().all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit());
+    if prefixes.iter().any(|prefix| !is_prefix(prefix)) || (0..prefixes.len()).any(|n| prefixes[n + 1..].contains(&prefixes[n])) {
+        return refuse("prefixes are distinct and have 1 to 10 capital letters or digits");
+    }
+    Ok(())
+}
+
+/// Closes the books through a day, later than the last closed one.
+pub fn close_period(conn: &mut PgConnection, caller: &Caller, through: chrono::NaiveDate) -> Result<()> {
+    let books = books::open(conn, caller)?;
+    if let Some(closed) = books.closed_through().filter(|closed| through <= *closed) {
+        return Err(Refusal::invalid("through", format!("the books are closed through {closed} already")).into());
+    }
+    if through >= caller.today {
+        return Err(Refusal::invalid("through", "only days before today can be closed").into());
+    }
+    Ok(store::company::insert_closing(conn, caller.company, Some(through), "", &caller.author)?)
+}
+
+/// Reopens the books after a day, or altogether; the reason is kept.
+pub fn reopen_period(conn: &mut PgConnection, caller: &Caller, through: Option<chrono::NaiveDate>, reason: &str) -> Result<()> {
+    let books = books::open(conn, caller)?;
+    let Some(closed) = books.closed_through() else {
+        return Err(Refusal::invalid("through", "nothing is closed").into());
+    };
+    if through.is_some_and(|through| through >= closed) {
+        return Err(Refusal::invalid("through", format!("the books are closed through {closed}: name an earlier day")).into());
+    }
+    let reason = books::text("reason", reason, 500)?;
+    Ok(store::company::insert_closing(conn, caller.company, through, &reason, &caller.author)?)
+}

@@ -1,0 +1,397 @@
+//! Invoices: drafted, then issued with number, entry and open items in one transaction.
+
+use chrono::{NaiveDate, Utc};
+use diesel::pg::PgConnection;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::books::{self, Books, NewItem, NewLine, Posting};
+use super::reference::{self, Ref};
+use crate::domain::access::Caller;
+use crate::domain::ids::{ClientId, DocumentId, DraftId, Id};
+use crate::domain::money::{Currency, Minor};
+use crate::domain::refusal::{Refusal, RefusalCode};
+use crate::domain::terms::{self, PaymentTerms, TermsRule};
+use crate::domain::vat::{self, RateShare};
+use crate::error::{Error, Result};
+use crate::store::client::Client;
+use crate::store::document::{self, Document, Draft, Line, Tax};
+use crate::store::{self};
+
+/// A line as entered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LineInput {
+    pub description: String,
+    pub quantity: Decimal,
+    pub unit_price: Decimal,
+    pub discount_percent: Option<Decimal>,
+    pub vat_rate: Decimal,
+    pub account: Option<String>,
+}
+
+/// An instalment as entered, in the invoice's currency.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InstallmentInput {
+    pub due_on: NaiveDate,
+    pub amount: Decimal,
+}
+
+/// An invoice as entered; what is absent follows from the client and the company.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct InvoiceInput {
+    pub number: Option<String>,
+    pub external_ref: Option<String>,
+    pub issued_on: Option<NaiveDate>,
+    pub received_on: Option<NaiveDate>,
+    pub due_on: Option<NaiveDate>,
+    pub periodic: bool,
+    pub currency: Option<String>,
+    pub exchange_rate: Option<Decimal>,
+    pub purchase_order: Option<String>,
+    pub lines: Vec<LineInput>,
+    pub installments: Vec<InstallmentInput>,
+}
+
+/// Lines worked out: rows to store, VAT per rate, totals.
+pub struct Worked {
+    pub lines: Vec<Line>,
+    pub taxes: Vec<RateShare>,
+    pub net: Minor,
+    pub vat: Minor,
+}
+
+impl Worked {
+    /// Net and VAT.
+    pub fn total(&self) -> Minor {
+        self.net + self.vat
+    }
+
+    /// The VAT rows to store.
+    pub fn tax_rows(&self, caller: &Caller, document: DocumentId) -> Vec<Tax> {
+        let row = |share: &RateShare| Tax {
+            company_id: caller.company,
+            document_id: document,
+            vat_rate: share.rate,
+            net: share.net,
+            vat: share.vat,
+        };
+        self.taxes.iter().map(row).collect()
+    }
+}
+
+/// Works out the lines of an invoice or credit note.
+pub fn work_out(caller: &Caller, document: DocumentId, lines: &[LineInput], currency: Currency, account: &str) -> Result<Worked> {
+    if lines.is_empty() || lines.len() > 500 {
+        return Err(Refusal::invalid("lines", "1 to 500 lines are needed").into());
+    }
+    let mut rows = Vec::with_capacity(lines.len());
+    for (line, position) in lines.iter().zip(1_i16..) {
+        let at = |field: &str| format!("lines.{}.{field}", position - 1);
+        let refuse = |field: &str, message: &str| Error::from(Refusal::invalid(&at(field), message));
+        let bounded = |value: Decimal| value.scale() <= 6 && value.abs() < Decimal::from(1_000_000_000_000_i64);
+        if line.quantity.is_zero() || !bounded(line.quantity) {
+            return Err(refuse("quantity", "a quantity other than zero is needed, with at most 6 decimals"));
+        }
+        if !bounded(line.unit_price) {
+            return Err(refuse("unitPrice", "a price has at most 6 decimals and 12 digits before them"));
+        }
+        if line.vat_rate < Decimal::ZERO || line.vat_rate > Decimal::ONE_HUNDRED || line.vat_rate.scale() > 3 {
+            return Err(refuse("vatRate", "a rate in percent from 0 to 100 is needed, such as 20 or 5.5"));
+        }
+        let discount = line.discount_percent.unwrap_or_default();
+        if discount < Decimal::ZERO || discount > Decimal::ONE_HUNDRED || discount.scale() > 4 {
+            return Err(refuse("discountPercent", "a discount in percent from 0 to 100 is needed"));
+        }
+        let account = line.account.as_deref().unwrap_or(account);
+        if !account.starts_with('7') || !(3..=11).contains(&account.len()) || !account.bytes().all(|sign| sign.is_ascii_digit()) {
+            return Err(refuse("account", "a revenue account of class 7 is needed, 3 to 11 digits"));
+        }
+        let net = vat::line_net(line.quantity, line.unit_price, line.discount_percent, currency.exponent())
+            .filter(|net| net.abs() <= 1_000_000_000_000_000)
+            .ok_or_else(|| refuse("unitPrice", "the line's amount is too large"))?;
+        rows.push(Line {
+            company_id: caller.company,
+            document_id: document,
+            line: position,
+            description: books::text(&at("description"), &line.description, 500)?,
+            quantity: line.quantity,
+            unit_price: line.unit_price,
+            discount_percent: discount,
+            vat_rate: line.vat_rate.normalize(),
+            net,
+            account: account.to_owned(),
+        });
+    }
+    let shares: Vec<(Decimal, Minor)> = rows.iter().map(|row| (row.vat_rate, row.net)).collect();
+    let taxes = vat::totals(&shares).ok_or_else(|| Refusal::invalid("lines", "the amounts are too large"))?;
+    if taxes.iter().any(|share| share.net < 0) {
+        return Err(Refusal::invalid("lines", "the lines of one VAT rate add up to less than zero: issue a credit note instead").into());
+    }
+    let (net, vat) = taxes.iter().fold((0, 0), |(net, vat), share| (net + share.net, vat + share.vat));
+    if net + vat <= 0 || net + vat > 1_000_000_000_000_000 {
+        return Err(Refusal::invalid("lines", "the total must be positive, with at most 13 digits before the decimals").into());
+    }
+    Ok(Worked { lines: rows, taxes, net, vat })
+}
+
+/// Issues an invoice (R9.2, R9.3): checks, number, entry D 411 / C 70 and 44571, open items.
+pub fn issue(conn: &mut PgConnection, caller: &Caller, client: &Ref, input: &InvoiceInput) -> Result<DocumentId> {
+    let books = books::open(conn, caller)?;
+    let client = reference::client(conn, caller, "client", client)?;
+    issue_for(conn, caller, &books, &client, input)
+}
+
+/// The same for a client that is at hand.
+pub fn issue_for(conn: &mut PgConnection, caller: &Caller, books: &Books, client: &Client, input: &InvoiceInput) -> Result<DocumentId> {
+    if let Some(closed) = client.closed_on {
+        return Err(Refusal::new(RefusalCode::WrongState, "client", format!("the client's account was closed on {closed}")).into());
+    }
+    let id = DocumentId::new();
+    let issued_on = input.issued_on.unwrap_or(caller.today);
+    books.check_day("issuedOn", issued_on)?;
+    let currency = currency_of(client, input)?;
+    let rate = books.rate(currency, input.exchange_rate)?;
+    let worked = work_out(caller, id, &input.lines, currency, &books.settings.accounts.revenue)?;
+    let installments = installments(client, input, issued_on, currency, worked.total())?;
+    let mentions = mentions(books, client)?;
+    let number = match &input.number {
+        Some(number) => books::text("number", number, 60)?,
+        None => books.next_number(conn, &books.settings.series.invoices, issued_on, true, "issuedOn")?,
+    };
+    let due_on = installments.iter().map(|(due, _)| *due).max();
+    let document = Document {
+        company_id: caller.company,
+        id,
+        kind: document::INVOICE.into(),
+        number: number.clone(),
+        external_ref: books::optional_text("externalRef", input.external_ref.as_deref(), 100)?,
+        external_series: input.number.is_some(),
+        client_id: client.id,
+        issued_on,
+        due_on,
+        currency: currency.code().to_owned(),
+        net: worked.net,
+        vat: worked.vat,
+        total: worked.total(),
+        exchange_rate: rate,
+        invoice_id: None,
+        period_from: None,
+        period_to: None,
+        purchase_order: books::optional_text("purchaseOrder", input.purchase_order.as_deref(), 100)?,
+        snapshot: snapshot(books, client, &mentions),
+        recorded_by: caller.author.clone(),
+    };
+    document::insert(conn, &[document], &worked.lines, &worked.tax_rows(caller, id))
+        .map_err(|error| books::duplicate(error, "number", "an invoice with this number or reference exists already"))?;
+    super::books::post(conn, caller, books, vec![entry(books, client.id, id, &number, issued_on, currency, rate, &worked, &installments)])?;
+    Ok(id)
+}
+
+/// The currency of an invoice: the one given, else the client's.
+fn currency_of(client: &Client, input: &InvoiceInput) -> Result<Currency> {
+    match &input.currency {
+        Some(code) => books::currency_input("currency", code),
+        None => books::currency(&client.currency),
+    }
+}
+
+/// Section 2.1: D 411 per instalment, C 70x per account, C 44571.
+#[expect(clippy::too_many_arguments, reason = "the facts of an invoice that its entry shows")]
+fn entry(
+    books: &Books,
+    client: ClientId,
+    id: DocumentId,
+    number: &str,
+    issued_on: NaiveDate,
+    currency: Currency,
+    rate: Decimal,
+    worked: &Worked,
+    installments: &[(NaiveDate, Minor)],
+) -> Posting {
+    let accounts = &books.settings.accounts;
+    let open = |(due_on, amount): &(NaiveDate, Minor)| {
+        NewLine::debit(&accounts.receivable, *amount).open(
+            client,
+            NewItem {
+                kind: "INVOICE",
+                source_id: id.0,
+                reference: number.to_owned(),
+                invoice_id: Some(id),
+                invoiced_on: issued_on,
+                due_on: Some(*due_on),
+                document_net: worked.net,
+                document_total: worked.total(),
+            },
+        )
+    };
+    let mut lines: Vec<NewLine> = installments.iter().map(open).collect();
+    lines.extend(by_account(worked).into_iter().map(|(account, net)| {
+        if net >= 0 { NewLine::credit(&account, net) } else { NewLine::debit(&account, -net) }
+    }));
+    if worked.vat > 0 {
+        lines.push(NewLine::credit(&accounts.vat, worked.vat));
+    }
+    Posting {
+        journal: "VE",
+        posted_on: issued_on,
+        reference: number.to_owned(),
+        label: format!("Facture {number}"),
+        source_kind: "INVOICE",
+        source_id: id.0,
+        reversal_of: None,
+        currency,
+        rate,
+        lines,
+    }
+}
+
+/// Net per account; accounts that cancel out are left out.
+pub fn by_account(worked: &Worked) -> Vec<(String, Minor)> {
+    let mut sums = std::collections::BTreeMap::<String, Minor>::new();
+    for line in &worked.lines {
+        *sums.entry(line.account.clone()).or_default() += line.net;
+    }
+    sums.into_iter().filter(|(_, net)| *net != 0).collect()
+}
+
+/// Due days and amounts: as given, or the client's terms (R6.2). Ceilings hold between professionals.
+fn installments(client: &Client, input: &InvoiceInput, issued_on: NaiveDate, currency: Currency, total: Minor) -> Result<Vec<(NaiveDate, Minor)>> {
+    let terms = terms_of(client)?;
+    let mut dues = Vec::new();
+    if input.installments.is_empty() {
+        dues.push((input.due_on.unwrap_or_else(|| terms.due_on(issued_on, input.received_on)), total, "dueOn".to_owned()));
+    } else {
+        if input.due_on.is_some() {
+            return Err(Refusal::invalid("dueOn", "give a due date or instalments, not both").into());
+        }
+        if input.installments.len() > 60 {
+            return Err(Refusal::invalid("installments", "at most 60 instalments").into());
+        }
+        for (position, part) in input.installments.iter().enumerate() {
+            let amount = books::amount(&format!("installments.{position}.amount"), part.amount, currency)?;
+            if dues.iter().any(|(due, _, _)| *due == part.due_on) {
+                return Err(Refusal::invalid(&format!("installments.{position}.dueOn"), "two instalments are due on this day").into());
+            }
+            dues.push((part.due_on, amount, format!("installments.{position}.dueOn")));
+        }
+        let sum: Minor = dues.iter().map(|(_, amount, _)| amount).sum();
+        if sum != total {
+            return Err(Refusal::invalid("installments", format!("the instalments add up to {}, the invoice to {}", currency.show(sum), currency.show(total)))
+                .detail("total", currency.decimal(total).to_string())
+                .into());
+        }
+    }
+    for (due_on, _, field) in &dues {
+        if *due_on < issued_on {
+            return Err(Refusal::invalid(field, "the due date is before the invoice's date").into());
+        }
+        if is_professional(client)
+            && let Err(unlawful) = terms::check_due(*due_on, issued_on, input.received_on, terms.rule, input.periodic)
+        {
+            return Err(Refusal::new(
+                RefusalCode::TermsUnlawful,
+                field,
+                format!("the law allows {} at the latest for an invoice of {issued_on} (C. com. L441-10)", unlawful.latest),
+            )
+            .detail("latest", unlawful.latest.to_string())
+            .into());
+        }
+    }
+    dues.sort_unstable_by_key(|(due_on, _, _)| *due_on);
+    Ok(dues.into_iter().map(|(due_on, amount, _)| (due_on, amount)).collect())
+}
+
+/// Whether payment terms between professionals bind (L441-10 does not apply to consumers, R6.12).
+pub fn is_professional(client: &Client) -> bool {
+    client.kind == "CUSTOMER" && client.segment != "CONSUMER"
+}
+
+/// The payment terms of a client's record.
+pub fn terms_of(client: &Client) -> Result<PaymentTerms> {
+    let rule: TermsRule = client.terms_rule.parse().map_err(|_| Error::Internal(format!("stored terms {}", client.terms_rule)))?;
+    Ok(PaymentTerms {
+        rule,
+        days: u16::try_from(client.terms_days).unwrap_or_default(),
+        then_day: client.terms_then_day.and_then(|day| u8::try_from(day).ok()),
+    })
+}
+
+/// The mandatory mentions (R6.14): a missing one is refused between professionals.
+fn mentions(books: &Books, client: &Client) -> Result<serde_json::Value> {
+    let settings = &books.settings;
+    if is_professional(client) {
+        for (what, mention) in [
+            ("penalty rate", &settings.penalty_mention),
+            ("40 € indemnity", &settings.indemnity_mention),
+            ("discount conditions", &settings.discount_mention),
+        ] {
+            if mention.trim().is_empty() {
+                return Err(Refusal::new(
+                    RefusalCode::MentionMissing,
+                    "",
+                    format!("the company's settings hold no wording for the {what}: an invoice must state it (C. com. L441-9, L441-10)"),
+                )
+                .into());
+            }
+        }
+    }
+    Ok(json!({ "penalty": settings.penalty_mention, "indemnity": settings.indemnity_mention, "discount": settings.discount_mention }))
+}
+
+/// Parties and mentions as issued: later changes of the client do not touch the document (R9.3).
+pub fn snapshot(books: &Books, client: &Client, mentions: &serde_json::Value) -> serde_json::Value {
+    let seller = &books.company;
+    json!({
+        "seller": { "name": seller.name, "siren": seller.siren, "vatNumber": seller.vat_number, "address": seller.address },
+        "buyer": { "number": client.number, "name": client.name, "siren": client.siren, "siret": client.siret,
+                   "vatNumber": client.vat_number, "address": client.address },
+        "mentions": mentions,
+    })
+}
+
+/// Writes a draft, new or changed. It is checked as an invoice would be, without number or day.
+pub fn save_draft(conn: &mut PgConnection, caller: &Caller, draft: Option<DraftId>, client: &Ref, input: &InvoiceInput) -> Result<DraftId> {
+    let books = books::open(conn, caller)?;
+    let client = reference::client(conn, caller, "client", client)?;
+    work_out(caller, DocumentId::new(), &input.lines, currency_of(&client, input)?, &books.settings.accounts.revenue)?;
+    if let Some(id) = draft
+        && store::document::draft(conn, caller.company, id)?.is_none()
+    {
+        return Err(Refusal::not_found("draft", "draft").into());
+    }
+    let id = draft.unwrap_or_else(DraftId::new);
+    let content = serde_json::to_value(input).map_err(|error| Error::Internal(error.to_string()))?;
+    document::save_draft(
+        conn,
+        &Draft { company_id: caller.company, id, client_id: client.id, content, updated_at: Utc::now(), updated_by: caller.author.clone() },
+    )?;
+    Ok(id)
+}
+
+/// Throws a draft away.
+pub fn delete_draft(conn: &mut PgConnection, caller: &Caller, draft: DraftId) -> Result<()> {
+    if document::delete_draft(conn, caller.company, draft)? {
+        Ok(())
+    } else {
+        Err(Refusal::not_found("draft", "draft").into())
+    }
+}
+
+/// What a draft holds.
+pub fn draft_input(draft: &Draft) -> Result<InvoiceInput> {
+    serde_json::from_value(draft.content.clone()).map_err(|error| Error::Internal(format!("stored draft: {error}")))
+}
+
+/// Issues a draft and takes it away, in one transaction.
+pub fn issue_draft(conn: &mut PgConnection, caller: &Caller, draft: DraftId, issued_on: Option<NaiveDate>) -> Result<DocumentId> {
+    let books = books::open(conn, caller)?;
+    let draft = store::document::draft(conn, caller.company, draft)?.ok_or_else(|| Refusal::not_found("draft", "draft"))?;
+    let client = store::client::by_id(conn, caller.company, draft.client_id)?.ok_or_else(|| Refusal::not_found("client", "client"))?;
+    let mut input = draft_input(&draft)?;
+    input.issued_on = issued_on.or(input.issued_on);
+    let id = issue_for(conn, caller, &books, &client, &input)?;
+    // Two who issue the same draft at once: the second finds it gone.
+    delete_draft(conn, caller, draft.id)?;
+    Ok(id)
+}

@@ -1,0 +1,61 @@
+//! The members of a company, and what they are in it.
+
+use diesel::pg::PgConnection;
+
+use super::books;
+use crate::domain::access::{Caller, Role};
+use crate::domain::identity;
+use crate::domain::ids::UserId;
+use crate::domain::refusal::{Refusal, RefusalCode};
+use crate::error::Result;
+use crate::store;
+use crate::store::member::Member;
+
+/// Adds a member, or changes a member's role. Nobody changes the own role: a company would be left without `ADMIN`.
+///
+/// A person who is known already keeps name and password: another company may have given them.
+pub fn save(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    email: &str,
+    name: &str,
+    role: Role,
+    password_hash: Option<&str>,
+) -> Result<UserId> {
+    let email = identity::email(email).map_err(|why| Refusal::invalid("email", why))?;
+    let name = books::text("name", name, 200)?;
+    let user = store::member::save_user(conn, &email, &name, password_hash)
+        .map_err(|error| books::duplicate(error, "email", "the account with this e-mail address is disabled, or was made just now: try again"))?;
+    if caller.user == Some(user) && caller.role != role {
+        return Err(Refusal::new(RefusalCode::Forbidden, "role", "nobody changes the own role: ask another ADMIN").into());
+    }
+    store::member::save_membership(conn, caller.company, user, role.code())?;
+    Ok(user)
+}
+
+/// Ends a membership; never the caller's own.
+pub fn remove(conn: &mut PgConnection, caller: &Caller, user: UserId) -> Result<()> {
+    if caller.user == Some(user) {
+        return Err(Refusal::new(RefusalCode::Forbidden, "user", "nobody removes themselves: ask another ADMIN").into());
+    }
+    if store::member::end_membership(conn, caller.company, user)? {
+        Ok(())
+    } else {
+        Err(Refusal::not_found("user", "member").into())
+    }
+}
+
+/// The members of the caller's company, by name.
+pub fn list(conn: &mut PgConnection, caller: &Caller) -> Result<Vec<Member>> {
+    Ok(store::member::members(conn, caller.company)?)
+}
+
+/// The argon2id hash of a password, with its salt and parameters.
+pub fn hash_password(password: &str) -> Result<String> {
+    use argon2::password_hash::rand_core::OsRng;
+    use argon2::password_hash::{PasswordHasher, SaltString};
+    argon2::Argon2::default()
+        .hash_password(password.as_bytes(), &SaltString::generate(&mut OsRng))
+        .map(|hash| hash.to_string())
+        .map_err(|error| crate::error::Error::Internal(format!("password hash: {error}")))
+}

@@ -1,0 +1,18 @@
+//! The use cases: one function per thing a user can do. Load, decide, save.
+//!
+//! A service receives a connection that is already in a transaction and inside the company's wall.
+
+pub mod books;
+pub mod client;
+pub mod company;
+pub mod credit_note;
+pub mod demo;
+pub mod dispute;
+pub mod idempotency;
+pub mod integrity;
+pub mod invoice;
+pub mod matching;
+pub mod member;
+pub mod payment;
+pub mod provision;
+pub mod reference;

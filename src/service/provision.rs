@@ -1,0 +1,409 @@
+//! The doubtful-debt provision on demand (section 5): claims from the open items, rules from the
+//! policy, nothing posted.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::pg::PgConnection;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::books::{self, NewLine, Posting};
+use super::reference::{self, Ref};
+use crate::domain::access::Caller;
+use crate::domain::aging::{AgingBasis, Buckets};
+use crate::domain::ids::{AssessmentId, ClientId, EntryId, Id, ItemId, PolicyId};
+use crate::domain::money::Minor;
+use crate::domain::provision::{self, Claim, ClientProvision, ClientSituation, Framework, Insolvency, SpecialRates};
+use crate::domain::refusal::{Refusal, RefusalCode};
+use crate::error::{Error, Result};
+use crate::store::aging::{Open, OpenItems, Population};
+use crate::store::client::Client;
+use crate::store::provision::{Assessment, Policy};
+use crate::store::{self};
+
+/// The rates of a policy, in percent. The first rate is for what is not due.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyContent {
+    /// Upper bounds of the buckets, in days past due.
+    pub bounds: Vec<i32>,
+    /// One rate per bucket: not due, each bound, and beyond the last.
+    pub rates: Vec<Decimal>,
+    /// Other rates for clients of a segment.
+    pub segments: BTreeMap<String, Vec<Decimal>>,
+    /// For disputed amounts (R5.8).
+    pub disputed_rate: Decimal,
+    /// For clients in liquidation (R5.9).
+    pub liquidation_rate: Decimal,
+    /// For clients in safeguard or receivership without an individual estimate (R5.9).
+    pub insolvency_rate: Decimal,
+}
+
+impl Default for PolicyContent {
+    /// House defaults: the matrix of example 5.1 and the rates of R5.8 and R5.9.
+    fn default() -> Self {
+        PolicyContent {
+            bounds: vec![30, 60, 90],
+            rates: [0, 1, 5, 15, 40].map(Decimal::from).to_vec(),
+            segments: BTreeMap::new(),
+            disputed_rate: Decimal::from(50),
+            liquidation_rate: Decimal::from(100),
+            insolvency_rate: Decimal::from(50),
+        }
+    }
+}
+
+/// The name of the policy that counts when none is named.
+pub const DEFAULT_POLICY: &str = "default";
+
+/// A policy as asked for: a stored one by name, or rates of the moment.
+#[derive(Clone, Debug)]
+pub struct PolicyInput {
+    pub name: Option<String>,
+    pub framework: Option<Framework>,
+    pub content: Option<PolicyContent>,
+}
+
+/// What a run is computed from, ready to be asked for totals or a page of clients.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub as_of: NaiveDate,
+    pub known_at: Option<DateTime<Utc>>,
+    pub framework: Framework,
+    pub content: PolicyContent,
+    /// The stored policy behind it: name and version.
+    pub policy: Option<(String, i32)>,
+}
+
+/// A claim with what the rules made of it.
+#[derive(Clone, Debug)]
+pub struct ClaimResult {
+    pub open: Open,
+    pub result: provision::ClaimProvision<ItemId>,
+}
+
+/// A client's provision in one currency.
+#[derive(Clone, Debug)]
+pub struct ClientResult {
+    pub client: ClientId,
+    pub number: String,
+    pub currency: String,
+    pub provision: ClientProvision<ItemId>,
+    pub claims: Vec<ClaimResult>,
+}
+
+/// Sums over all clients in one currency. Charges and releases are never netted (R5.10).
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    pub base: Minor,
+    pub required: Minor,
+    pub previous: Minor,
+    pub charge: Minor,
+    pub release: Minor,
+}
+
+/// Refuses a policy that is not one rate per bucket from 0 to 100.
+fn check(content: &PolicyContent) -> Result<()> {
+    Buckets::new(AgingBasis::DueDate, &content.bounds).map_err(|error| Refusal::invalid("bounds", error.to_string()))?;
+    let wanted = content.bounds.len() + 2;
+    let lists = std::iter::once(("rates", &content.rates)).chain(content.segments.values().map(|rates| ("segments", rates)));
+    for (field, rates) in lists {
+        if rates.len() != wanted {
+            return Err(Refusal::invalid(field, format!("{wanted} rates are needed: not due, one per bound, and beyond the last bound")).into());
+        }
+        check_rates(field, rates)?;
+    }
+    for (field, rate) in [
+        ("disputedRate", content.disputed_rate),
+        ("liquidationRate", content.liquidation_rate),
+        ("insolvencyRate", content.insolvency_rate),
+    ] {
+        check_rates(field, &[rate])?;
+    }
+    Ok(())
+}
+
+fn check_rates(field: &str, rates: &[Decimal]) -> Result<()> {
+    if rates.iter().any(|rate| *rate < Decimal::ZERO || *rate > Decimal::ONE_HUNDRED || rate.scale() > 4) {
+        return Err(Refusal::invalid(field, "rates are percentages from 0 to 100").into());
+    }
+    Ok(())
+}
+
+/// Prepares a run: the policy asked for, or the company's default as it was known then.
+pub fn run(conn: &mut PgConnection, caller: &Caller, as_of: NaiveDate, known_at: Option<DateTime<Utc>>, input: Option<PolicyInput>) -> Result<Run> {
+    let input = input.unwrap_or(PolicyInput { name: None, framework: None, content: None });
+    if let Some(content) = input.content {
+        check(&content)?;
+        let framework = input.framework.unwrap_or(Framework::FrenchGaap);
+        return Ok(Run { as_of, known_at, framework, content, policy: None });
+    }
+    let name = input.name.as_deref().unwrap_or(DEFAULT_POLICY);
+    let Some(stored) = store::provision::policy(conn, caller.company, name, known_at)? else {
+        if input.name.is_some() {
+            return Err(Refusal::not_found("policy.name", "provision policy").into());
+        }
+        let framework = input.framework.unwrap_or(Framework::FrenchGaap);
+        return Ok(Run { as_of, known_at, framework, content: PolicyContent::default(), policy: None });
+    };
+    let content = serde_json::from_value(stored.content).map_err(|error| Error::Internal(format!("stored policy: {error}")))?;
+    let framework = match input.framework {
+        Some(framework) => framework,
+        None if stored.framework == "IFRS9" => Framework::Ifrs9,
+        None => Framework::FrenchGaap,
+    };
+    Ok(Run { as_of, known_at, framework, content, policy: Some((stored.name, stored.version)) })
+}
+
+/// What belongs to all clients of a run, read once.
+struct Context {
+    assessments: Vec<Assessment>,
+    previous: HashMap<(Uuid, String), Minor>,
+    currency: String,
+}
+
+impl Run {
+    fn population(&self, caller: &Caller) -> Population {
+        Population { known_at: self.known_at, ..Population::of(caller.company, self.as_of) }
+    }
+
+    fn context(&self, conn: &mut PgConnection, caller: &Caller) -> Result<Context> {
+        let books = books::open(conn, caller)?;
+        let previous = match self.framework {
+            Framework::FrenchGaap => store::provision::provided(conn, caller.company, self.as_of, self.known_at)?
+                .into_iter()
+                .map(|row| ((row.client_id, row.currency), row.amount))
+                .collect(),
+            // An IFRS run is independent: nothing of it was ever posted (R5.13).
+            Framework::Ifrs9 => HashMap::new(),
+        };
+        Ok(Context {
+            assessments: store::provision::assessments(conn, caller.company, self.as_of, self.known_at)?,
+            previous,
+            currency: books.currency.code().to_owned(),
+        })
+    }
+
+    fn rates(&self, client: &Client) -> &[Decimal] {
+        self.content.segments.get(&client.segment).unwrap_or(&self.content.rates)
+    }
+
+    fn client(&self, client: &Client, currency: &str, items: Vec<Open>, context: &Context) -> Result<ClientResult> {
+        let credits: Minor = items.iter().filter(|item| !item.is_debit).map(|item| -item.open).sum();
+        let debits: Vec<Open> = items.into_iter().filter(|item| item.is_debit).collect();
+        let claims: Vec<Claim<ItemId>> = debits.iter().map(|item| self.claim(client, item, context)).collect();
+        let situation = ClientSituation {
+            insolvency: insolvency(client, self.as_of),
+            cover_percent: client.insured_percent,
+            // The cover is agreed in the company's currency.
+            cover_limit: client.insured_limit,
+            unallocated_credits: credits,
+            previous: context.previous.get(&(client.id.0, currency.to_owned())).copied().unwrap_or_default(),
+        };
+        let internal = |error: String| Error::Internal(error);
+        let policy = provision::Policy::new(
+            self.framework,
+            Buckets::new(AgingBasis::DueDate, &self.content.bounds).map_err(|error| internal(error.to_string()))?,
+            self.rates(client).to_vec(),
+            SpecialRates {
+                disputed: self.content.disputed_rate,
+                liquidation: self.content.liquidation_rate,
+                insolvency: self.content.insolvency_rate,
+            },
+        )
+        .map_err(|error| internal(error.to_string()))?;
+        let provision = provision::client_provision(&claims, &situation, &policy);
+        let by_key: HashMap<ItemId, _> = provision.claims.iter().map(|claim| (claim.key, claim.clone())).collect();
+        let claims = debits
+            .into_iter()
+            .filter_map(|open| by_key.get(&ItemId(open.id)).cloned().map(|result| ClaimResult { open, result }))
+            .collect();
+        Ok(ClientResult { client: client.id, number: client.number.clone(), currency: currency.to_owned(), provision, claims })
+    }
+
+    fn claim(&self, client: &Client, item: &Open, context: &Context) -> Claim<ItemId> {
+        let due_on = item.due_on.unwrap_or(item.posted_on);
+        // The latest estimate of the document counts, else the latest of the client.
+        let of_invoice = context.assessments.iter().find(|a| a.invoice_id.is_some() && a.invoice_id.map(|id| id.0) == item.invoice_id);
+        let of_client = context.assessments.iter().find(|a| a.invoice_id.is_none() && a.client_id == client.id);
+        Claim {
+            key: ItemId(item.id),
+            reference: item.reference.clone(),
+            due_on,
+            open: item.open,
+            net: item.document_net,
+            gross: item.document_total,
+            disputed: item.disputed,
+            age: (self.as_of - due_on).num_days(),
+            individual_rate: of_invoice.or(of_client).map(|assessment| assessment.rate_percent),
+        }
+    }
+
+    /// The provisions of these clients, by currency, with their claims.
+    pub fn clients(&self, conn: &mut PgConnection, caller: &Caller, clients: &[Client]) -> Result<Vec<ClientResult>> {
+        let context = self.context(conn, caller)?;
+        let population = Population { client_ids: clients.iter().map(|client| client.id).collect(), ..self.population(caller) };
+        let mut items: BTreeMap<(Uuid, String), Vec<Open>> = BTreeMap::new();
+        if !clients.is_empty() {
+            let question = OpenItems { population, cell: None, is_debit: None, invoice: None };
+            question.each(conn, |open| items.entry((open.client_id, open.currency.clone())).or_default().push(open))?;
+        }
+        for client in clients {
+            for (id, currency) in context.previous.keys().filter(|(id, _)| *id == client.id.0) {
+                items.entry((*id, currency.clone())).or_default();
+            }
+        }
+        let mut results = Vec::new();
+        for client in clients {
+            for ((_, currency), open) in items.iter().filter(|((id, _), _)| *id == client.id.0) {
+                results.push(self.client(client, currency, open.clone(), &context)?);
+            }
+        }
+        Ok(results)
+    }
+
+    /// Sums per currency over every client. Claims are read as a stream, client by client.
+    pub fn totals(&self, conn: &mut PgConnection, caller: &Caller) -> Result<BTreeMap<String, Totals>> {
+        let context = self.context(conn, caller)?;
+        let ids = self.client_ids(conn, caller, None, i64::MAX - 1)?;
+        let mut totals: BTreeMap<String, Totals> = BTreeMap::from([(context.currency.clone(), Totals::default())]);
+        for chunk in ids.chunks(1000) {
+            let clients = store::client::by_ids(conn, caller.company, chunk)?;
+            for result in self.clients(conn, caller, &clients)? {
+                let sum = totals.entry(result.currency).or_default();
+                sum.base += result.provision.claims.iter().map(|claim| claim.base).sum::<Minor>();
+                sum.required += result.provision.required;
+                sum.previous += result.provision.previous;
+                sum.charge += result.provision.charge;
+                sum.release += result.provision.release;
+            }
+        }
+        Ok(totals)
+    }
+
+    /// Clients with something open or provided, by number, behind a number.
+    pub fn client_ids(&self, conn: &mut PgConnection, caller: &Caller, after: Option<String>, limit: i64) -> Result<Vec<ClientId>> {
+        Ok(store::provision::clients(conn, &self.population(caller), after, limit)?.into_iter().map(ClientId).collect())
+    }
+
+    /// How many there are.
+    pub fn client_count(&self, conn: &mut PgConnection, caller: &Caller) -> Result<i64> {
+        Ok(i64::try_from(self.client_ids(conn, caller, None, i64::MAX - 1)?.len()).unwrap_or(i64::MAX))
+    }
+}
+
+fn insolvency(client: &Client, as_of: NaiveDate) -> Insolvency {
+    if client.insolvency_on.is_none_or(|on| on > as_of) {
+        return Insolvency::None;
+    }
+    match client.insolvency.as_str() {
+        "LIQUIDATION" => Insolvency::Liquidation,
+        "RECEIVERSHIP" => Insolvency::Receivership,
+        "SAFEGUARD" => Insolvency::Safeguard,
+        _ => Insolvency::None,
+    }
+}
+
+/// Stores a policy: a new version of its name.
+pub fn save_policy(conn: &mut PgConnection, caller: &Caller, name: &str, framework: Framework, content: &PolicyContent) -> Result<PolicyId> {
+    check(content)?;
+    let name = books::text("name", name, 60)?;
+    let version = store::provision::policy(conn, caller.company, &name, None)?.map_or(1, |policy| policy.version + 1);
+    let id = PolicyId::new();
+    let policy = Policy {
+        company_id: caller.company,
+        id,
+        name,
+        version,
+        framework: match framework {
+            Framework::FrenchGaap => "FRENCH_GAAP".into(),
+            Framework::Ifrs9 => "IFRS9".into(),
+        },
+        content: serde_json::to_value(content).map_err(|error| Error::Internal(error.to_string()))?,
+        recorded_by: caller.author.clone(),
+    };
+    store::provision::insert_policy(conn, &policy)
+        .map_err(|error| books::duplicate(error, "name", "somebody saved this policy at the same time: send it again"))?;
+    Ok(id)
+}
+
+/// An individual estimate as entered.
+#[derive(Clone, Debug)]
+pub struct AssessmentInput {
+    pub client: Ref,
+    pub invoice: Option<Ref>,
+    pub rate_percent: Decimal,
+    pub reason: String,
+    pub evidence: Vec<String>,
+    pub deductible: bool,
+    pub valid_from: Option<NaiveDate>,
+    pub valid_to: Option<NaiveDate>,
+}
+
+/// Records an individual estimate; without proof it is refused (R5.3).
+pub fn assess(conn: &mut PgConnection, caller: &Caller, input: &AssessmentInput) -> Result<AssessmentId> {
+    let client = reference::client(conn, caller, "client", &input.client)?;
+    let invoice = input.invoice.as_ref().map(|target| reference::invoice(conn, caller, "invoice", target)).transpose()?;
+    if invoice.as_ref().is_some_and(|invoice| invoice.client_id != client.id) {
+        return Err(Refusal::invalid("invoice", "the invoice belongs to another client").into());
+    }
+    check_rates("ratePercent", &[input.rate_percent])?;
+    let evidence: Vec<&str> = input.evidence.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
+    if evidence.is_empty() {
+        return Err(Refusal::new(
+            RefusalCode::EvidenceRequired,
+            "evidence",
+            "name at least one document that proves the risk and the efforts to collect",
+        )
+        .into());
+    }
+    let valid_from = input.valid_from.unwrap_or(caller.today);
+    if input.valid_to.is_some_and(|to| to < valid_from) {
+        return Err(Refusal::invalid("validTo", "the estimate ends before it begins").into());
+    }
+    let id = AssessmentId::new();
+    store::provision::insert_assessment(
+        conn,
+        &Assessment {
+            company_id: caller.company,
+            id,
+            client_id: client.id,
+            invoice_id: invoice.map(|invoice| invoice.id),
+            rate_percent: input.rate_percent,
+            reason: books::text("reason", &input.reason, 1000)?,
+            evidence: serde_json::json!(evidence),
+            deductible: input.deductible,
+            valid_from,
+            valid_to: input.valid_to,
+            recorded_by: caller.author.clone(),
+        },
+    )?;
+    Ok(id)
+}
+
+/// Takes over what account 491 held for a client before: D 890 / C 491 in the opening journal.
+pub fn record_opening(conn: &mut PgConnection, caller: &Caller, client: &Ref, amount: Decimal, on: Option<NaiveDate>) -> Result<ClientId> {
+    let books = books::open(conn, caller)?;
+    let client = reference::client(conn, caller, "client", client)?;
+    let on = on.unwrap_or(caller.today);
+    books.check_day("postedOn", on)?;
+    let amount = books::amount("amount", amount, books.currency)?;
+    let accounts = &books.settings.accounts;
+    let reference = format!("AN-{}", client.number);
+    let posting = Posting {
+        journal: "AN",
+        posted_on: on,
+        label: format!("Reprise dépréciation {}", client.number),
+        reference,
+        source_kind: "OPENING_PROVISION",
+        source_id: EntryId::new().uuid(),
+        reversal_of: None,
+        currency: books.currency,
+        rate: Decimal::ONE,
+        lines: vec![NewLine::debit(&accounts.opening, amount), NewLine::credit(&accounts.provision, amount).of(client.id)],
+    };
+    books::post(conn, caller, &books, vec![posting])?;
+    Ok(client.id)
+}

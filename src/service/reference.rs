@@ -1,0 +1,139 @@
+//! From what a caller names to the record: an id, a business number, or another system's reference.
+
+use chrono::NaiveDate;
+use diesel::pg::PgConnection;
+
+use crate::domain::access::Caller;
+use crate::domain::ids::{ClientId, DeductionId, DisputeId, DocumentId, Id, ItemId, PaymentId};
+use crate::domain::refusal::Refusal;
+use crate::error::Result;
+use crate::store::client::Client;
+use crate::store::dispute::{Deduction, Dispute};
+use crate::store::document::{self, Document};
+use crate::store::item::Item;
+use crate::store::payment::Payment;
+use crate::store::{self};
+
+/// A reference to a record: one of three ways to name it.
+#[derive(Clone, Debug)]
+pub enum Ref {
+    /// The API's opaque id.
+    Id(String),
+    /// The business number.
+    Number(String),
+    /// Another system's reference.
+    ExternalRef(String),
+}
+
+/// The client, or `NOT_FOUND`.
+pub fn client(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref) -> Result<Client> {
+    let company = caller.company;
+    let found = match target {
+        Ref::Id(id) => match ClientId::read(id) {
+            Some(id) => store::client::by_id(conn, company, id)?,
+            None => None,
+        },
+        Ref::Number(number) => store::client::by_number(conn, company, number)?,
+        Ref::ExternalRef(external) => store::client::by_external_ref(conn, company, external)?,
+    };
+    found.ok_or_else(|| Refusal::not_found(field, "client").into())
+}
+
+/// The invoice, or `NOT_FOUND`.
+pub fn invoice(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref) -> Result<Document> {
+    document(conn, caller, field, target, document::INVOICE, "invoice")
+}
+
+/// The credit note, or `NOT_FOUND`.
+pub fn credit_note(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref) -> Result<Document> {
+    document(conn, caller, field, target, document::CREDIT_NOTE, "credit note")
+}
+
+fn document(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref, kind: &str, what: &str) -> Result<Document> {
+    let company = caller.company;
+    let found = match target {
+        Ref::Id(id) => match DocumentId::read(id) {
+            Some(id) => document::by_id(conn, company, id)?.filter(|document| document.kind == kind),
+            None => None,
+        },
+        Ref::Number(number) => document::by_number(conn, company, kind, number)?,
+        Ref::ExternalRef(external) => document::by_external_ref(conn, company, kind, external)?,
+    };
+    found.ok_or_else(|| Refusal::not_found(field, what).into())
+}
+
+/// The receipt, or `NOT_FOUND`.
+pub fn payment(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref) -> Result<Payment> {
+    let company = caller.company;
+    let found = match target {
+        Ref::Id(id) => match PaymentId::read(id) {
+            Some(id) => store::payment::by_id(conn, company, id)?,
+            None => None,
+        },
+        Ref::Number(number) => store::payment::by_number(conn, company, number)?,
+        Ref::ExternalRef(external) => store::payment::by_external_ref(conn, company, external)?,
+    };
+    found.ok_or_else(|| Refusal::not_found(field, "payment").into())
+}
+
+/// The dispute, or `NOT_FOUND`; it has no external reference.
+pub fn dispute(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref) -> Result<Dispute> {
+    let found = match target {
+        Ref::Number(number) => store::dispute::by_number(conn, caller.company, number)?,
+        Ref::Id(id) | Ref::ExternalRef(id) => match DisputeId::read(id) {
+            Some(id) => store::dispute::by_id(conn, caller.company, id)?,
+            None => None,
+        },
+    };
+    found.ok_or_else(|| Refusal::not_found(field, "dispute").into())
+}
+
+/// The deduction, or `NOT_FOUND`; it has no external reference.
+pub fn deduction(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref) -> Result<Deduction> {
+    let found = match target {
+        Ref::Number(number) => store::dispute::deduction_by_number(conn, caller.company, number)?,
+        Ref::Id(id) | Ref::ExternalRef(id) => match DeductionId::read(id) {
+            Some(id) => store::dispute::deductions_by_ids(conn, caller.company, &[id])?.pop(),
+            None => None,
+        },
+    };
+    found.ok_or_else(|| Refusal::not_found(field, "deduction").into())
+}
+
+/// How a caller names open items: one item, or a document and perhaps one of its instalments.
+#[derive(Clone, Debug, Default)]
+pub struct ItemRef {
+    pub id: Option<String>,
+    pub number: Option<String>,
+    pub due_on: Option<NaiveDate>,
+}
+
+/// The items that are meant, oldest due first: several when a document has instalments.
+pub fn items(conn: &mut PgConnection, caller: &Caller, field: &str, target: &ItemRef, is_debit: bool) -> Result<Vec<Item>> {
+    let company = caller.company;
+    let mut found = match (&target.id, &target.number) {
+        (Some(id), None) => match (ItemId::read(id), source_of(id)) {
+            (Some(id), _) => store::item::by_ids(conn, company, &[id])?,
+            (None, Some(source)) => store::item::by_sources(conn, company, &[source])?,
+            (None, None) => Vec::new(),
+        },
+        (None, Some(number)) => store::item::by_reference(conn, company, number, is_debit)?,
+        _ => return Err(Refusal::invalid(field, "name the item by its id or by its document's number, not both").into()),
+    };
+    found.retain(|item| item.is_debit == is_debit && target.due_on.is_none_or(|due| item.due_on == Some(due)));
+    if found.is_empty() {
+        let what = if is_debit { "invoice or other debit item" } else { "payment, credit note or other credit item" };
+        return Err(Refusal::not_found(field, what).into());
+    }
+    if found.iter().any(|item| item.source_id != found[0].source_id) {
+        return Err(Refusal::invalid(field, "several documents carry this number: name the item by its id").into());
+    }
+    Ok(found)
+}
+
+fn source_of(id: &str) -> Option<uuid::Uuid> {
+    DocumentId::read(id)
+        .map(Id::uuid)
+        .or_else(|| PaymentId::read(id).map(Id::uuid))
+        .or_else(|| DeductionId::read(id).map(Id::uuid))
+}

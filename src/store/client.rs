@@ -1,0 +1,198 @@
+//! Clients and their contacts.
+
+use chrono::NaiveDate;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use rust_decimal::Decimal;
+
+use super::list::{Bind, Sql, containing};
+use super::schema::{client_contacts, clients};
+use crate::domain::ids::{ClientId, CompanyId, ContactId, UserId};
+
+/// A client as stored.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = clients, treat_none_as_null = true)]
+pub struct Client {
+    pub company_id: CompanyId,
+    pub id: ClientId,
+    pub number: String,
+    pub external_ref: Option<String>,
+    pub name: String,
+    pub kind: String,
+    pub segment: String,
+    pub siren: Option<String>,
+    pub siret: Option<String>,
+    pub vat_number: Option<String>,
+    pub address: Option<String>,
+    pub currency: String,
+    pub terms_rule: String,
+    pub terms_days: i16,
+    pub terms_then_day: Option<i16>,
+    pub sales_owner_id: Option<UserId>,
+    pub collector_id: Option<UserId>,
+    pub insolvency: String,
+    pub insolvency_on: Option<NaiveDate>,
+    pub insured_percent: Decimal,
+    pub insured_limit: Option<i64>,
+    pub credit_limit: Option<i64>,
+    pub created_by: String,
+    pub closed_on: Option<NaiveDate>,
+    pub version: i32,
+}
+
+/// What a list of clients may be narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Part of the name or number, any case.
+    pub search: Option<String>,
+    pub kinds: Vec<String>,
+    pub segments: Vec<String>,
+    pub sales_owner: Option<UserId>,
+    pub collector: Option<UserId>,
+    /// Only those in insolvency proceedings, or only the others.
+    pub insolvent: Option<bool>,
+    /// Only those with something open, or only the others.
+    pub has_open_items: Option<bool>,
+    pub closed: Option<bool>,
+}
+
+/// `FROM clients t WHERE …` of a filter.
+pub fn from(company: CompanyId, filter: &Filter) -> Sql {
+    let mut sql = Sql::default();
+    sql.push("FROM clients t WHERE t.company_id = ?", [Bind::Id(company.0)]);
+    narrow(&mut sql, "t", filter);
+    sql
+}
+
+/// Adds the filter's conditions on the clients table under `alias`.
+pub fn narrow(sql: &mut Sql, alias: &str, filter: &Filter) {
+    let on = |condition: &str| condition.replace("t.", &format!("{alias}."));
+    if let Some(search) = &filter.search {
+        let pattern = containing(search);
+        sql.and(&on("(t.name ILIKE ? OR t.number ILIKE ?)"), [Bind::Text(pattern.clone()), Bind::Text(pattern)]);
+    }
+    if !filter.kinds.is_empty() {
+        sql.and(&on("t.kind = ANY(?)"), [Bind::Texts(filter.kinds.clone())]);
+    }
+    if !filter.segments.is_empty() {
+        sql.and(&on("t.segment = ANY(?)"), [Bind::Texts(filter.segments.clone())]);
+    }
+    if let Some(user) = filter.sales_owner {
+        sql.and(&on("t.sales_owner_id = ?"), [Bind::Id(user.0)]);
+    }
+    if let Some(user) = filter.collector {
+        sql.and(&on("t.collector_id = ?"), [Bind::Id(user.0)]);
+    }
+    if let Some(insolvent) = filter.insolvent {
+        sql.and(&on("(t.insolvency <> 'NONE') = ?"), [Bind::Flag(insolvent)]);
+    }
+    if let Some(open) = filter.has_open_items {
+        sql.and(
+            &on("EXISTS (SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.client_id = t.id AND i.open_amount > 0) = ?"),
+            [Bind::Flag(open)],
+        );
+    }
+    if let Some(closed) = filter.closed {
+        sql.and(&on("(t.closed_on IS NOT NULL) = ?"), [Bind::Flag(closed)]);
+    }
+}
+
+/// Clients by id, in no order.
+pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[ClientId]) -> QueryResult<Vec<Client>> {
+    clients::table
+        .filter(clients::company_id.eq(company).and(clients::id.eq_any(ids)))
+        .select(Client::as_select())
+        .load(conn)
+}
+
+/// A client by id.
+pub fn by_id(conn: &mut PgConnection, company: CompanyId, id: ClientId) -> QueryResult<Option<Client>> {
+    clients::table.find((company, id)).select(Client::as_select()).first(conn).optional()
+}
+
+/// A client by the company's own number.
+pub fn by_number(conn: &mut PgConnection, company: CompanyId, number: &str) -> QueryResult<Option<Client>> {
+    clients::table
+        .filter(clients::company_id.eq(company).and(clients::number.eq(number)))
+        .select(Client::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// Clients by number, in no order: for imports.
+pub fn by_numbers(conn: &mut PgConnection, company: CompanyId, numbers: &[String]) -> QueryResult<Vec<Client>> {
+    clients::table
+        .filter(clients::company_id.eq(company).and(clients::number.eq_any(numbers)))
+        .select(Client::as_select())
+        .load(conn)
+}
+
+/// A client by another system's reference.
+pub fn by_external_ref(conn: &mut PgConnection, company: CompanyId, external_ref: &str) -> QueryResult<Option<Client>> {
+    clients::table
+        .filter(clients::company_id.eq(company).and(clients::external_ref.eq(external_ref)))
+        .select(Client::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// Locks a client until the transaction ends.
+pub fn for_update(conn: &mut PgConnection, company: CompanyId, id: ClientId) -> QueryResult<Option<Client>> {
+    clients::table.find((company, id)).select(Client::as_select()).for_update().first(conn).optional()
+}
+
+/// Adds clients.
+pub fn insert(conn: &mut PgConnection, rows: &[Client]) -> QueryResult<()> {
+    for chunk in rows.chunks(500) {
+        diesel::insert_into(clients::table).values(chunk).execute(conn)?;
+    }
+    Ok(())
+}
+
+/// Writes a changed client.
+pub fn update(conn: &mut PgConnection, client: &Client) -> QueryResult<()> {
+    diesel::update(clients::table.find((client.company_id, client.id))).set(client).execute(conn).map(drop)
+}
+
+/// A contact of a client: personal data.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = client_contacts)]
+pub struct Contact {
+    pub company_id: CompanyId,
+    pub id: ContactId,
+    pub client_id: ClientId,
+    pub role: String,
+    pub name: String,
+    pub email: Option<String>,
+    pub phone: Option<String>,
+}
+
+/// The contacts of these clients that were not removed, oldest first.
+pub fn contacts(conn: &mut PgConnection, company: CompanyId, ids: &[ClientId]) -> QueryResult<Vec<Contact>> {
+    client_contacts::table
+        .filter(client_contacts::company_id.eq(company).and(client_contacts::client_id.eq_any(ids)))
+        .filter(client_contacts::removed_at.is_null())
+        .order(client_contacts::id)
+        .select(Contact::as_select())
+        .load(conn)
+}
+
+/// Adds a contact.
+pub fn insert_contact(conn: &mut PgConnection, contact: &Contact) -> QueryResult<()> {
+    diesel::insert_into(client_contacts::table).values(contact).execute(conn).map(drop)
+}
+
+/// Erases the personal data of a contact and hides it; answers its client.
+pub fn remove_contact(conn: &mut PgConnection, company: CompanyId, id: ContactId) -> QueryResult<Option<ClientId>> {
+    diesel::update(client_contacts::table.find((company, id)))
+        .filter(client_contacts::removed_at.is_null())
+        .set((
+            client_contacts::removed_at.eq(diesel::dsl::now),
+            client_contacts::name.eq(""),
+            client_contacts::email.eq(None::<String>),
+            client_contacts::phone.eq(None::<String>),
+        ))
+        .returning(client_contacts::client_id)
+        .get_result(conn)
+        .optional()
+}

@@ -1,0 +1,129 @@
+//! Companies, their settings and the last closed day.
+
+use chrono::NaiveDate;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use uuid::Uuid;
+
+use super::schema::{companies, dispute_reasons, journals, period_closings};
+use crate::domain::ids::CompanyId;
+
+/// A company as stored. `settings` is read with `domain::company::Settings`.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = companies)]
+pub struct Company {
+    pub company_id: CompanyId,
+    pub name: String,
+    pub siren: Option<String>,
+    pub vat_number: Option<String>,
+    pub address: Option<String>,
+    pub currency: String,
+    pub fiscal_year_start_month: i16,
+    pub segregation: bool,
+    pub settings: serde_json::Value,
+}
+
+/// The company of the connection's wall.
+pub fn load(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Option<Company>> {
+    companies::table.find(company).select(Company::as_select()).first(conn).optional()
+}
+
+/// Every company: for the owner's connection only.
+pub fn all(conn: &mut PgConnection) -> QueryResult<Vec<Company>> {
+    companies::table.order(companies::company_id).select(Company::as_select()).load(conn)
+}
+
+/// Adds a company: for the owner's connection only.
+pub fn insert(conn: &mut PgConnection, company: &Company) -> QueryResult<()> {
+    diesel::insert_into(companies::table).values(company).execute(conn).map(drop)
+}
+
+/// Adds the journals that entries are written in.
+pub fn insert_journals(conn: &mut PgConnection, company: CompanyId, codes: &[(&str, &str)]) -> QueryResult<()> {
+    let rows: Vec<_> = codes
+        .iter()
+        .map(|(code, label)| (journals::company_id.eq(company), journals::code.eq(*code), journals::label.eq(*label)))
+        .collect();
+    diesel::insert_into(journals::table).values(rows).execute(conn).map(drop)
+}
+
+/// Changes what may change of a company.
+pub fn update(conn: &mut PgConnection, company: &Company) -> QueryResult<()> {
+    diesel::update(companies::table.find(company.company_id))
+        .set((
+            companies::name.eq(&company.name),
+            companies::siren.eq(&company.siren),
+            companies::vat_number.eq(&company.vat_number),
+            companies::address.eq(&company.address),
+            companies::segregation.eq(company.segregation),
+            companies::settings.eq(&company.settings),
+        ))
+        .execute(conn)
+        .map(drop)
+}
+
+/// The last closed day, if any.
+pub fn closed_through(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Option<NaiveDate>> {
+    period_closings::table
+        .filter(period_closings::company_id.eq(company))
+        .order((period_closings::recorded_at.desc(), period_closings::id.desc()))
+        .select(period_closings::closed_through)
+        .first::<Option<NaiveDate>>(conn)
+        .optional()
+        .map(Option::flatten)
+}
+
+/// Closes through a day, or reopens to one.
+pub fn insert_closing(conn: &mut PgConnection, company: CompanyId, through: Option<NaiveDate>, reason: &str, author: &str) -> QueryResult<()> {
+    diesel::insert_into(period_closings::table)
+        .values((
+            period_closings::company_id.eq(company),
+            period_closings::id.eq(Uuid::now_v7()),
+            period_closings::closed_through.eq(through),
+            period_closings::reason.eq(reason),
+            period_closings::recorded_by.eq(author),
+        ))
+        .execute(conn)
+        .map(drop)
+}
+
+/// A dispute reason (code de blocage) of a company.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = dispute_reasons)]
+pub struct Reason {
+    pub company_id: CompanyId,
+    pub code: String,
+    pub label: String,
+    pub label_en: String,
+    pub kind: String,
+    pub blocks_dunning: bool,
+    pub department: String,
+    pub active: bool,
+}
+
+/// All reasons of the company, by code.
+pub fn reasons(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<Reason>> {
+    dispute_reasons::table
+        .filter(dispute_reasons::company_id.eq(company))
+        .order(dispute_reasons::code)
+        .select(Reason::as_select())
+        .load(conn)
+}
+
+/// One reason.
+pub fn reason(conn: &mut PgConnection, company: CompanyId, code: &str) -> QueryResult<Option<Reason>> {
+    dispute_reasons::table.find((company, code)).select(Reason::as_select()).first(conn).optional()
+}
+
+/// Adds reasons or changes those that exist.
+pub fn save_reasons(conn: &mut PgConnection, reasons: &[Reason]) -> QueryResult<()> {
+    for reason in reasons {
+        diesel::insert_into(dispute_reasons::table)
+            .values(reason)
+            .on_conflict((dispute_reasons::company_id, dispute_reasons::code))
+            .do_update()
+            .set(reason)
+            .execute(conn)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! Invoices and credit notes, their lines and VAT, and drafts of invoices.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use rust_decimal::Decimal;
+
+use super::list::{Bind, Sql, containing};
+use super::schema::{document_lines, document_taxes, documents, invoice_drafts};
+use crate::domain::ids::{ClientId, CompanyId, DocumentId, DraftId};
+
+/// The two kinds of documents, as stored.
+pub const INVOICE: &str = "INVOICE";
+/// See [`INVOICE`].
+pub const CREDIT_NOTE: &str = "CREDIT_NOTE";
+
+/// An issued invoice or credit note. Amounts are positive minor units of `currency`.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = documents)]
+pub struct Document {
+    pub company_id: CompanyId,
+    pub id: DocumentId,
+    pub kind: String,
+    pub number: String,
+    pub external_ref: Option<String>,
+    pub external_series: bool,
+    pub client_id: ClientId,
+    pub issued_on: NaiveDate,
+    pub due_on: Option<NaiveDate>,
+    pub currency: String,
+    pub net: i64,
+    pub vat: i64,
+    pub total: i64,
+    pub exchange_rate: Decimal,
+    pub invoice_id: Option<DocumentId>,
+    pub period_from: Option<NaiveDate>,
+    pub period_to: Option<NaiveDate>,
+    pub purchase_order: Option<String>,
+    pub snapshot: serde_json::Value,
+    pub recorded_by: String,
+}
+
+/// A line of a document.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = document_lines)]
+pub struct Line {
+    pub company_id: CompanyId,
+    pub document_id: DocumentId,
+    pub line: i16,
+    pub description: String,
+    pub quantity: Decimal,
+    pub unit_price: Decimal,
+    pub discount_percent: Decimal,
+    pub vat_rate: Decimal,
+    pub net: i64,
+    pub account: String,
+}
+
+/// The VAT of a document at one rate.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = document_taxes)]
+pub struct Tax {
+    pub company_id: CompanyId,
+    pub document_id: DocumentId,
+    pub vat_rate: Decimal,
+    pub net: i64,
+    pub vat: i64,
+}
+
+/// What a list of invoices or credit notes may be narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Part of the document's number or of the client's name, any case.
+    pub search: Option<String>,
+    pub client: Option<ClientId>,
+    pub issued_from: Option<NaiveDate>,
+    pub issued_to: Option<NaiveDate>,
+    pub due_from: Option<NaiveDate>,
+    pub due_to: Option<NaiveDate>,
+    pub currency: Option<String>,
+    pub min_total: Option<i64>,
+    pub max_total: Option<i64>,
+    /// Only those with something open, or only those settled.
+    pub open: Option<bool>,
+    /// Only those with an open part due before this day, or only the others.
+    pub overdue: Option<(bool, NaiveDate)>,
+    /// Only those with an open dispute, or only the others.
+    pub disputed: Option<bool>,
+    /// Settled in part but not whole.
+    pub partly_settled: Option<bool>,
+}
+
+/// `FROM documents t WHERE …` of a filter.
+pub fn from(company: CompanyId, kind: &str, filter: &Filter) -> Sql {
+    let mut sql = Sql::default();
+    sql.push("FROM documents t WHERE t.company_id = ? AND t.kind = ?", [Bind::Id(company.0), Bind::Text(kind.to_owned())]);
+    if let Some(search) = &filter.search {
+        let pattern = containing(search);
+        sql.and(
+            "(t.number ILIKE ? OR t.client_id IN (SELECT c.id FROM clients c WHERE c.company_id = ? AND c.name ILIKE ?))",
+            [Bind::Text(pattern.clone()), Bind::Id(company.0), Bind::Text(pattern)],
+        );
+    }
+    if let Some(client) = filter.client {
+        sql.and("t.client_id = ?", [Bind::Id(client.0)]);
+    }
+    for (condition, day) in [
+        ("t.issued_on >= ?", filter.issued_from),
+        ("t.issued_on <= ?", filter.issued_to),
+        ("t.due_on >= ?", filter.due_from),
+        ("t.due_on <= ?", filter.due_to),
+    ] {
+        if let Some(day) = day {
+            sql.and(condition, [Bind::Day(day)]);
+        }
+    }
+    if let Some(currency) = &filter.currency {
+        sql.and("t.currency = ?::bpchar", [Bind::Text(currency.clone())]);
+    }
+    for (condition, amount) in [("t.total >= ?", filter.min_total), ("t.total <= ?", filter.max_total)] {
+        if let Some(amount) = amount {
+            sql.and(condition, [Bind::Number(amount)]);
+        }
+    }
+    let own_item = "EXISTS (SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.source_id = t.id";
+    if let Some(open) = filter.open {
+        sql.and(&format!("{own_item} AND i.open_amount > 0) = ?"), [Bind::Flag(open)]);
+    }
+    if let Some((overdue, today)) = filter.overdue {
+        sql.and(&format!("{own_item} AND i.open_amount > 0 AND i.due_on < ?) = ?"), [Bind::Day(today), Bind::Flag(overdue)]);
+    }
+    if let Some(partly) = filter.partly_settled {
+        sql.and(
+            &format!("({own_item} AND i.open_amount > 0) AND {own_item} AND i.open_amount < i.amount)) = ?"),
+            [Bind::Flag(partly)],
+        );
+    }
+    if let Some(disputed) = filter.disputed {
+        sql.and(
+            "EXISTS (SELECT 1 FROM disputes d WHERE d.company_id = t.company_id AND d.invoice_id = t.id AND d.closed_on IS NULL) = ?",
+            [Bind::Flag(disputed)],
+        );
+    }
+    sql
+}
+
+/// Documents by id, in no order.
+pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[DocumentId]) -> QueryResult<Vec<Document>> {
+    documents::table
+        .filter(documents::company_id.eq(company).and(documents::id.eq_any(ids)))
+        .select(Document::as_select())
+        .load(conn)
+}
+
+/// A document by id.
+pub fn by_id(conn: &mut PgConnection, company: CompanyId, id: DocumentId) -> QueryResult<Option<Document>> {
+    documents::table.find((company, id)).select(Document::as_select()).first(conn).optional()
+}
+
+/// A document by its number.
+pub fn by_number(conn: &mut PgConnection, company: CompanyId, kind: &str, number: &str) -> QueryResult<Option<Document>> {
+    documents::table
+        .filter(documents::company_id.eq(company).and(documents::kind.eq(kind)).and(documents::number.eq(number)))
+        .select(Document::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// A document by another system's reference.
+pub fn by_external_ref(conn: &mut PgConnection, company: CompanyId, kind: &str, external_ref: &str) -> QueryResult<Option<Document>> {
+    documents::table
+        .filter(documents::company_id.eq(company).and(documents::kind.eq(kind)).and(documents::external_ref.eq(external_ref)))
+        .select(Document::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// Those of these invoice numbers that are taken: for imports.
+pub fn taken_numbers(conn: &mut PgConnection, company: CompanyId, numbers: &[String]) -> QueryResult<Vec<String>> {
+    documents::table
+        .filter(documents::company_id.eq(company).and(documents::kind.eq(INVOICE)).and(documents::number.eq_any(numbers)))
+        .select(documents::number)
+        .load(conn)
+}
+
+/// Locks a document until the transaction ends: what is credited against it waits in line.
+pub fn for_update(conn: &mut PgConnection, company: CompanyId, id: DocumentId) -> QueryResult<Option<Document>> {
+    // The serving role may not update documents, so the row of the client stands in for the lock.
+    let Some(document) = by_id(conn, company, id)? else { return Ok(None) };
+    super::client::for_update(conn, company, document.client_id)?;
+    Ok(Some(document))
+}
+
+/// Adds documents with their lines and VAT.
+pub fn insert(conn: &mut PgConnection, rows: &[Document], lines: &[Line], taxes: &[Tax]) -> QueryResult<()> {
+    for chunk in rows.chunks(500) {
+        diesel::insert_into(documents::table).values(chunk).execute(conn)?;
+    }
+    for chunk in lines.chunks(500) {
+        diesel::insert_into(document_lines::table).values(chunk).execute(conn)?;
+    }
+    for chunk in taxes.chunks(500) {
+        diesel::insert_into(document_taxes::table).values(chunk).execute(conn)?;
+    }
+    Ok(())
+}
+
+/// The lines of these documents, in order.
+pub fn lines(conn: &mut PgConnection, company: CompanyId, ids: &[DocumentId]) -> QueryResult<Vec<Line>> {
+    document_lines::table
+        .filter(document_lines::company_id.eq(company).and(document_lines::document_id.eq_any(ids)))
+        .order((document_lines::document_id, document_lines::line))
+        .select(Line::as_select())
+        .load(conn)
+}
+
+/// The VAT of these documents, by rate.
+pub fn taxes(conn: &mut PgConnection, company: CompanyId, ids: &[DocumentId]) -> QueryResult<Vec<Tax>> {
+    document_taxes::table
+        .filter(document_taxes::company_id.eq(company).and(document_taxes::document_id.eq_any(ids)))
+        .order((document_taxes::document_id, document_taxes::vat_rate))
+        .select(Tax::as_select())
+        .load(conn)
+}
+
+/// What was credited on an invoice so far, per VAT rate (R2.5).
+pub fn credited(conn: &mut PgConnection, company: CompanyId, invoice: DocumentId) -> QueryResult<Vec<Tax>> {
+    let notes: Vec<DocumentId> = documents::table
+        .filter(documents::company_id.eq(company).and(documents::invoice_id.eq(invoice)))
+        .select(documents::id)
+        .load(conn)?;
+    taxes(conn, company, &notes)
+}
+
+/// A draft of an invoice: free to change, without a number.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = invoice_drafts)]
+pub struct Draft {
+    pub company_id: CompanyId,
+    pub id: DraftId,
+    pub client_id: ClientId,
+    pub content: serde_json::Value,
+    pub updated_at: DateTime<Utc>,
+    pub updated_by: String,
+}
+
+/// A draft by id.
+pub fn draft(conn: &mut PgConnection, company: CompanyId, id: DraftId) -> QueryResult<Option<Draft>> {
+    invoice_drafts::table.find((company, id)).select(Draft::as_select()).first(conn).optional()
+}
+
+/// Drafts by id, in no order.
+pub fn drafts(conn: &mut PgConnection, company: CompanyId, ids: &[DraftId]) -> QueryResult<Vec<Draft>> {
+    invoice_drafts::table
+        .filter(invoice_drafts::company_id.eq(company).and(invoice_drafts::id.eq_any(ids)))
+        .select(Draft::as_select())
+        .load(conn)
+}
+
+/// Writes a draft, new or changed.
+pub fn save_draft(conn: &mut PgConnection, draft: &Draft) -> QueryResult<()> {
+    diesel::insert_into(invoice_drafts::table)
+        .values(draft)
+        .on_conflict((invoice_drafts::company_id, invoice_drafts::id))
+        .do_update()
+        .set(draft)
+        .execute(conn)
+        .map(drop)
+}
+
+/// Throws a draft away; false when there was none.
+pub fn delete_draft(conn: &mut PgConnection, company: CompanyId, id: DraftId) -> QueryResult<bool> {
+    diesel::delete(invoice_drafts::table.find((company, id))).execute(conn).map(|rows| rows == 1)
+}

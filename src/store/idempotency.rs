@@ -1,0 +1,71 @@
+//! The first outcome of each idempotency key, written in the business transaction, and the first
+//! answer read from it, so that a replay is byte for byte the same.
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+
+use super::schema::{idempotency, idempotency_answers};
+use crate::domain::ids::CompanyId;
+
+/// What a key was first used for.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = idempotency)]
+pub struct First {
+    /// The mutation.
+    pub operation: String,
+    /// Digest of its input.
+    pub request_hash: String,
+    /// The records it made.
+    pub outcome: serde_json::Value,
+}
+
+/// Claims a key for this transaction, or answers what it was first used for.
+///
+/// Another transaction that claims the same key at the same time is waited for.
+pub fn claim(conn: &mut PgConnection, company: CompanyId, key: &str, operation: &str, request_hash: &str) -> QueryResult<Option<First>> {
+    let claimed = diesel::insert_into(idempotency::table)
+        .values((
+            idempotency::company_id.eq(company),
+            idempotency::key.eq(key),
+            idempotency::operation.eq(operation),
+            idempotency::request_hash.eq(request_hash),
+            idempotency::outcome.eq(serde_json::Value::Null),
+        ))
+        .on_conflict_do_nothing()
+        .execute(conn)?;
+    if claimed == 1 {
+        return Ok(None);
+    }
+    idempotency::table.find((company, key)).select(First::as_select()).first(conn).optional()
+}
+
+/// Keeps the outcome of the use that claimed the key.
+pub fn keep(conn: &mut PgConnection, company: CompanyId, key: &str, outcome: &serde_json::Value) -> QueryResult<()> {
+    diesel::update(idempotency::table.find((company, key)))
+        .set(idempotency::outcome.eq(outcome))
+        .execute(conn)
+        .map(drop)
+}
+
+/// The answer that was first read for this selection of fields.
+pub fn answer(conn: &mut PgConnection, company: CompanyId, key: &str, selection: &str) -> QueryResult<Option<String>> {
+    idempotency_answers::table
+        .find((company, key, selection))
+        .select(idempotency_answers::answer)
+        .first(conn)
+        .optional()
+}
+
+/// Keeps the answer unless one is kept already; says which one counts.
+pub fn keep_answer(conn: &mut PgConnection, company: CompanyId, key: &str, selection: &str, text: &str) -> QueryResult<String> {
+    diesel::insert_into(idempotency_answers::table)
+        .values((
+            idempotency_answers::company_id.eq(company),
+            idempotency_answers::key.eq(key),
+            idempotency_answers::selection_hash.eq(selection),
+            idempotency_answers::answer.eq(text),
+        ))
+        .on_conflict_do_nothing()
+        .execute(conn)?;
+    answer(conn, company, key, selection).map(|kept| kept.unwrap_or_else(|| text.to_owned()))
+}

@@ -1,0 +1,119 @@
+//! The invariants of the books, each as one statement that finds the first broken fact.
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Text, Uuid as SqlUuid};
+
+use crate::domain::ids::CompanyId;
+
+/// What a check looks at, in words, and the statement that answers the first fact that breaks it.
+pub const CHECKS: &[(&str, &str, &str)] = &[
+    (
+        "ENTRY_BALANCE",
+        "every journal entry has two lines or more and balances in its currency and in the company's (R2.1)",
+        "SELECT min('entry ' || entry_id) AS broken FROM (SELECT entry_id FROM journal_lines WHERE company_id = $1 GROUP BY entry_id, currency \
+         HAVING sum(debit) <> sum(credit) OR sum(base_debit) <> sum(base_credit) OR count(*) < 2) x",
+    ),
+    (
+        "ENTRY_NUMBERS",
+        "journal entries are numbered without gap per financial year (R9.1)",
+        "SELECT min('financial year ' || fiscal_year || ': ' || n || ' entries, last number ' || m) AS broken FROM \
+         (SELECT fiscal_year, count(*) AS n, max(number) AS m FROM journal_entries WHERE company_id = $1 GROUP BY fiscal_year) x WHERE n <> m",
+    ),
+    (
+        "DOCUMENT_NUMBERS",
+        "the company's own series have no gap (R9.5)",
+        "SELECT min('series ' || c.series || ' of ' || c.fiscal_year || ': counter at ' || c.last_number || ', ' || x.n || ' documents') AS broken \
+         FROM counters c CROSS JOIN LATERAL (SELECT count(*) AS n FROM ( \
+           SELECT number FROM documents WHERE company_id = $1 AND NOT external_series \
+           UNION ALL SELECT number FROM payments WHERE company_id = $1 AND NOT external_series \
+           UNION ALL SELECT number FROM deductions WHERE company_id = $1 \
+           UNION ALL SELECT number FROM disputes WHERE company_id = $1) d \
+           WHERE d.number LIKE c.series || '-' || c.fiscal_year || '-%') x \
+         WHERE c.company_id = $1 AND c.series <> 'ENTRY' AND c.last_number <> x.n",
+    ),
+    (
+        "ITEM_ENTRIES",
+        "every open item is the line of its journal entry: account, client, side, amount, currency, day",
+        "SELECT min('item ' || i.id) AS broken FROM items i JOIN journal_lines l ON l.company_id = i.company_id AND l.entry_id = i.entry_id AND l.line = i.entry_line \
+         WHERE i.company_id = $1 AND (l.client_id IS DISTINCT FROM i.client_id OR left(l.account, 3) <> i.family OR l.currency <> i.currency OR l.posted_on <> i.posted_on \
+           OR CASE WHEN i.is_debit THEN l.debit ELSE l.credit END < i.amount)",
+    ),
+    (
+        "SUB_LEDGER",
+        "the items of each client add up to its lines on 411, 413 and 416 (R4.8)",
+        "SELECT min('client ' || coalesce(a.client_id, b.client_id)) AS broken FROM \
+         (SELECT client_id, left(account, 3) AS family, currency, sum(debit - credit) AS s FROM journal_lines \
+           WHERE company_id = $1 AND (account LIKE '411%' OR account LIKE '413%' OR account LIKE '416%') GROUP BY 1, 2, 3) a \
+         FULL JOIN (SELECT client_id, family::text AS family, currency, sum(CASE WHEN is_debit THEN amount ELSE -amount END) AS s FROM items WHERE company_id = $1 GROUP BY 1, 2, 3) b \
+         ON a.client_id = b.client_id AND a.family = b.family AND a.currency = b.currency WHERE a.s IS DISTINCT FROM b.s",
+    ),
+    (
+        "OPEN_AMOUNTS",
+        "the open amount of every item, cached, equals the sum of its ledger rows and its allocations (R3.4)",
+        "SELECT min('item ' || i.id) AS broken FROM items i \
+         LEFT JOIN (SELECT item_id, sum(delta) AS s FROM receivable_ledger WHERE company_id = $1 GROUP BY item_id) l ON l.item_id = i.id \
+         LEFT JOIN (SELECT id, sum(amount) AS s FROM (SELECT debit_item_id AS id, amount FROM allocations WHERE company_id = $1 AND ended_on IS NULL \
+           UNION ALL SELECT credit_item_id, amount FROM allocations WHERE company_id = $1 AND ended_on IS NULL) x GROUP BY id) a ON a.id = i.id \
+         WHERE i.company_id = $1 AND (abs(coalesce(l.s, 0)) <> i.open_amount OR i.amount - coalesce(a.s, 0) <> i.open_amount)",
+    ),
+    (
+        "SETTLEMENT_DAYS",
+        "an item's settlement day, cached, is the last day on which its ledger changed",
+        "SELECT min('item ' || i.id) AS broken FROM items i \
+         JOIN (SELECT item_id, max(effective_on) AS last_on FROM receivable_ledger WHERE company_id = $1 GROUP BY item_id) l ON l.item_id = i.id \
+         WHERE i.company_id = $1 AND i.settled_on IS DISTINCT FROM CASE WHEN i.open_amount = 0 THEN l.last_on END",
+    ),
+    (
+        "ALLOCATIONS",
+        "an allocation joins a debit and a credit of one client, family and currency (R3.1)",
+        "SELECT min('allocation ' || a.id) AS broken FROM allocations a \
+         JOIN items d ON d.company_id = a.company_id AND d.id = a.debit_item_id JOIN items c ON c.company_id = a.company_id AND c.id = a.credit_item_id \
+         WHERE a.company_id = $1 AND (NOT d.is_debit OR c.is_debit OR d.client_id <> c.client_id OR d.family <> c.family OR d.currency <> c.currency \
+           OR a.client_id <> d.client_id OR a.effective_on < d.posted_on OR a.effective_on < c.posted_on)",
+    ),
+    (
+        "LETTERING",
+        "a group in upper case is settled whole, and its items have one client, family and currency (R3.1, R3.2)",
+        "SELECT min('matching ' || m.id) AS broken FROM matchings m \
+         JOIN (SELECT matching_id, sum(open_amount) AS open, sum(CASE WHEN is_debit THEN amount ELSE -amount END) AS residual, \
+                 count(DISTINCT (client_id, family, currency)) AS n FROM items WHERE company_id = $1 AND matching_id IS NOT NULL GROUP BY matching_id) i ON i.matching_id = m.id \
+         WHERE m.company_id = $1 AND (m.complete <> (i.open = 0) OR m.residual <> i.residual OR i.n <> 1)",
+    ),
+    (
+        "DOCUMENT_TOTALS",
+        "an invoice's or credit note's VAT lines and items add up to its totals",
+        "SELECT min('document ' || d.number) AS broken FROM documents d \
+         LEFT JOIN (SELECT document_id, sum(net) AS net, sum(vat) AS vat FROM document_taxes WHERE company_id = $1 GROUP BY 1) t ON t.document_id = d.id \
+         LEFT JOIN (SELECT source_id, sum(amount) AS total FROM items WHERE company_id = $1 GROUP BY 1) i ON i.source_id = d.id \
+         WHERE d.company_id = $1 AND (d.net IS DISTINCT FROM t.net OR d.vat IS DISTINCT FROM t.vat OR d.total IS DISTINCT FROM i.total)",
+    ),
+    (
+        "CREDIT_NOTES",
+        "credit notes never exceed their invoice at any VAT rate (R2.5)",
+        "SELECT min('invoice ' || x.number) AS broken FROM (SELECT v.number, t.vat_rate FROM documents c \
+           JOIN documents v ON v.company_id = c.company_id AND v.id = c.invoice_id \
+           JOIN document_taxes t ON t.company_id = c.company_id AND t.document_id = c.id \
+           LEFT JOIN document_taxes o ON o.company_id = v.company_id AND o.document_id = v.id AND o.vat_rate = t.vat_rate \
+           WHERE c.company_id = $1 GROUP BY v.id, v.number, t.vat_rate, o.net, o.vat HAVING sum(t.net + t.vat) > coalesce(o.net + o.vat, 0)) x",
+    ),
+    (
+        "DISPUTES",
+        "a dispute's parts add up to its amount",
+        "SELECT min('dispute ' || d.number) AS broken FROM disputes d \
+         LEFT JOIN (SELECT dispute_id, sum(amount) AS s FROM dispute_items WHERE company_id = $1 GROUP BY 1) i ON i.dispute_id = d.id \
+         WHERE d.company_id = $1 AND d.amount IS DISTINCT FROM i.s",
+    ),
+];
+
+#[derive(QueryableByName)]
+struct Broken {
+    #[diesel(sql_type = Nullable<Text>)]
+    broken: Option<String>,
+}
+
+/// The first fact that breaks the check, if any.
+pub fn first_broken(conn: &mut PgConnection, company: CompanyId, statement: &str) -> QueryResult<Option<String>> {
+    let row: Broken = diesel::sql_query(statement).bind::<SqlUuid, _>(company).get_result(conn)?;
+    Ok(row.broken)
+}

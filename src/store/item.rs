@@ -1,0 +1,175 @@
+//! Open items, and the append-only ledger of their open amounts.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::schema::{items, receivable_ledger};
+use crate::domain::ids::{AllocationId, ClientId, CompanyId, DocumentId, EntryId, ItemId, MatchingId};
+
+/// A line on a third-party account. `amount` and `open_amount` are positive; `is_debit` gives the side.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = items)]
+pub struct Item {
+    pub company_id: CompanyId,
+    pub id: ItemId,
+    pub client_id: ClientId,
+    pub family: String,
+    pub kind: String,
+    pub is_debit: bool,
+    pub reference: String,
+    pub source_id: Uuid,
+    pub invoice_id: Option<DocumentId>,
+    pub entry_id: EntryId,
+    pub entry_line: i16,
+    pub posted_on: NaiveDate,
+    pub invoiced_on: NaiveDate,
+    pub due_on: Option<NaiveDate>,
+    pub amount: i64,
+    pub currency: String,
+    pub document_net: i64,
+    pub document_total: i64,
+    pub open_amount: i64,
+    pub settled_on: Option<NaiveDate>,
+    pub matching_id: Option<MatchingId>,
+}
+
+impl Item {
+    /// The open amount with its sign in a balance: debits positive, credits negative.
+    pub fn signed_open(&self) -> i64 {
+        if self.is_debit { self.open_amount } else { -self.open_amount }
+    }
+}
+
+/// A change of an item's open amount.
+#[derive(Clone, Debug, Insertable)]
+#[diesel(table_name = receivable_ledger)]
+pub struct Change {
+    pub company_id: CompanyId,
+    pub id: Uuid,
+    pub item_id: ItemId,
+    pub allocation_id: Option<AllocationId>,
+    pub client_id: ClientId,
+    pub currency: String,
+    pub is_debit: bool,
+    pub due_on: Option<NaiveDate>,
+    pub effective_on: NaiveDate,
+    pub delta: i64,
+}
+
+impl Change {
+    /// A change of `item` by `delta`, in the sign of a balance.
+    pub fn of(item: &Item, allocation: Option<AllocationId>, effective_on: NaiveDate, delta: i64) -> Change {
+        Change {
+            company_id: item.company_id,
+            id: Uuid::now_v7(),
+            item_id: item.id,
+            allocation_id: allocation,
+            client_id: item.client_id,
+            currency: item.currency.clone(),
+            is_debit: item.is_debit,
+            due_on: item.due_on,
+            effective_on,
+            delta,
+        }
+    }
+}
+
+/// Adds items, each with the ledger row that opens it.
+pub fn insert(conn: &mut PgConnection, rows: &[Item]) -> QueryResult<()> {
+    for chunk in rows.chunks(500) {
+        diesel::insert_into(items::table).values(chunk).execute(conn)?;
+    }
+    let opened: Vec<Change> = rows.iter().map(|item| Change::of(item, None, item.posted_on, item.signed_open())).collect();
+    append(conn, &opened)
+}
+
+/// Appends to the ledger. Call [`refresh`] for the items concerned.
+pub fn append(conn: &mut PgConnection, changes: &[Change]) -> QueryResult<()> {
+    for chunk in changes.chunks(500) {
+        diesel::insert_into(receivable_ledger::table).values(chunk).execute(conn)?;
+    }
+    Ok(())
+}
+
+/// Rebuilds the cached open amount, settlement day and instant of change from the ledger.
+pub fn refresh(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId]) -> QueryResult<()> {
+    diesel::sql_query(
+        "UPDATE items i SET open_amount = abs(s.open), settled_on = CASE WHEN s.open = 0 THEN s.last_on END, changed_at = now() \
+         FROM (SELECT item_id, sum(delta)::bigint AS open, max(effective_on) AS last_on FROM receivable_ledger \
+               WHERE company_id = $1 AND item_id = ANY($2) GROUP BY item_id) s \
+         WHERE i.company_id = $1 AND i.id = s.item_id",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .execute(conn)
+    .map(drop)
+}
+
+/// Items by id, in no order.
+pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId]) -> QueryResult<Vec<Item>> {
+    items::table
+        .filter(items::company_id.eq(company).and(items::id.eq_any(ids)))
+        .select(Item::as_select())
+        .load(conn)
+}
+
+/// Locks items in the order of their ids.
+pub fn for_update(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId]) -> QueryResult<Vec<Item>> {
+    items::table
+        .filter(items::company_id.eq(company).and(items::id.eq_any(ids)))
+        .order(items::id)
+        .select(Item::as_select())
+        .for_update()
+        .load(conn)
+}
+
+/// The items of these documents, receipts or deductions, oldest due first.
+pub fn by_sources(conn: &mut PgConnection, company: CompanyId, sources: &[Uuid]) -> QueryResult<Vec<Item>> {
+    items::table
+        .filter(items::company_id.eq(company).and(items::source_id.eq_any(sources)))
+        .order((items::due_on, items::id))
+        .select(Item::as_select())
+        .load(conn)
+}
+
+/// Items that carry a document's number on one side, oldest due first.
+pub fn by_reference(conn: &mut PgConnection, company: CompanyId, reference: &str, is_debit: bool) -> QueryResult<Vec<Item>> {
+    items::table
+        .filter(items::company_id.eq(company).and(items::reference.eq(reference)).and(items::is_debit.eq(is_debit)))
+        .order((items::due_on, items::id))
+        .select(Item::as_select())
+        .load(conn)
+}
+
+/// What a client has open in one account family and currency, oldest due first.
+pub fn open_of_client(conn: &mut PgConnection, company: CompanyId, client: ClientId) -> QueryResult<Vec<Item>> {
+    items::table
+        .filter(items::company_id.eq(company).and(items::client_id.eq(client)).and(items::open_amount.gt(0)))
+        .order((items::due_on, items::id))
+        .select(Item::as_select())
+        .load(conn)
+}
+
+/// Items of lettering groups.
+pub fn by_matchings(conn: &mut PgConnection, company: CompanyId, groups: &[MatchingId]) -> QueryResult<Vec<Item>> {
+    items::table
+        .filter(items::company_id.eq(company).and(items::matching_id.eq_any(groups)))
+        .select(Item::as_select())
+        .load(conn)
+}
+
+/// Moves items to a lettering group, or out of any.
+pub fn set_matching(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId], group: Option<MatchingId>) -> QueryResult<()> {
+    diesel::update(items::table.filter(items::company_id.eq(company).and(items::id.eq_any(ids))))
+        .set(items::matching_id.eq(group))
+        .execute(conn)
+        .map(drop)
+}
+
+/// When an item was recorded.
+pub fn recorded_at(conn: &mut PgConnection, company: CompanyId, id: ItemId) -> QueryResult<DateTime<Utc>> {
+    items::table.find((company, id)).select(items::recorded_at).first(conn)
+}

@@ -1,0 +1,124 @@
+//! Journal entries and their lines: insert-only.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use uuid::Uuid;
+
+use super::list::{Bind, Sql};
+use super::schema::{journal_entries, journal_lines};
+use crate::domain::ids::{ClientId, CompanyId, EntryId};
+
+/// The head of an entry.
+#[derive(Clone, Debug, Insertable)]
+#[diesel(table_name = journal_entries)]
+pub struct NewEntry {
+    pub company_id: CompanyId,
+    pub id: EntryId,
+    pub journal: String,
+    pub fiscal_year: i32,
+    pub number: i64,
+    pub posted_on: NaiveDate,
+    pub occurred_on: NaiveDate,
+    pub reference: String,
+    pub label: String,
+    pub source_kind: String,
+    pub source_id: Uuid,
+    pub reversal_of: Option<EntryId>,
+    pub recorded_by: String,
+}
+
+/// The head of an entry as stored.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = journal_entries)]
+pub struct Entry {
+    pub id: EntryId,
+    pub journal: String,
+    pub fiscal_year: i32,
+    pub number: i64,
+    pub posted_on: NaiveDate,
+    pub reference: String,
+    pub label: String,
+    pub source_id: Uuid,
+    pub reversal_of: Option<EntryId>,
+    pub recorded_at: DateTime<Utc>,
+    pub recorded_by: String,
+}
+
+/// A line of an entry: exactly one of debit and credit is not zero.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = journal_lines)]
+pub struct Line {
+    pub company_id: CompanyId,
+    pub entry_id: EntryId,
+    pub line: i16,
+    pub account: String,
+    pub client_id: Option<ClientId>,
+    pub debit: i64,
+    pub credit: i64,
+    pub currency: String,
+    pub base_debit: i64,
+    pub base_credit: i64,
+    pub posted_on: NaiveDate,
+}
+
+/// Adds entries with all their lines. Lines of one entry stay in one statement: Postgres checks
+/// that each entry is whole and balances.
+pub fn insert(conn: &mut PgConnection, entries: &[NewEntry], lines: &[Line]) -> QueryResult<()> {
+    for chunk in entries.chunks(500) {
+        diesel::insert_into(journal_entries::table).values(chunk).execute(conn)?;
+    }
+    let mut rest = lines;
+    while !rest.is_empty() {
+        let mut end = rest.len().min(500);
+        while end < rest.len() && rest[end].entry_id == rest[end - 1].entry_id {
+            end += 1;
+        }
+        let (chunk, behind) = rest.split_at(end);
+        diesel::insert_into(journal_lines::table).values(chunk).execute(conn)?;
+        rest = behind;
+    }
+    Ok(())
+}
+
+/// `FROM journal_entries t WHERE …`, narrowed to a period and a journal.
+pub fn from(company: CompanyId, journal: Option<&str>, from: Option<NaiveDate>, to: Option<NaiveDate>) -> Sql {
+    let mut sql = Sql::default();
+    sql.push("FROM journal_entries t WHERE t.company_id = ?", [Bind::Id(company.0)]);
+    if let Some(journal) = journal {
+        sql.and("t.journal = ?", [Bind::Text(journal.to_owned())]);
+    }
+    if let Some(from) = from {
+        sql.and("t.posted_on >= ?", [Bind::Day(from)]);
+    }
+    if let Some(to) = to {
+        sql.and("t.posted_on <= ?", [Bind::Day(to)]);
+    }
+    sql
+}
+
+/// Entries by id, in no order.
+pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[EntryId]) -> QueryResult<Vec<Entry>> {
+    journal_entries::table
+        .filter(journal_entries::company_id.eq(company).and(journal_entries::id.eq_any(ids)))
+        .select(Entry::as_select())
+        .load(conn)
+}
+
+/// The entries of these documents or receipts, oldest first.
+pub fn by_sources(conn: &mut PgConnection, company: CompanyId, sources: &[Uuid]) -> QueryResult<Vec<Entry>> {
+    journal_entries::table
+        .filter(journal_entries::company_id.eq(company).and(journal_entries::source_id.eq_any(sources)))
+        .order(journal_entries::id)
+        .select(Entry::as_select())
+        .load(conn)
+}
+
+/// The lines of these entries, in order.
+pub fn lines(conn: &mut PgConnection, company: CompanyId, entries: &[EntryId]) -> QueryResult<Vec<Line>> {
+    journal_lines::table
+        .filter(journal_lines::company_id.eq(company).and(journal_lines::entry_id.eq_any(entries)))
+        .order((journal_lines::entry_id, journal_lines::line))
+        .select(Line::as_select())
+        .load(conn)
+}

@@ -1,0 +1,225 @@
+//! One way to list: a filter, an order and a keyset page give ids; the records are then loaded by id.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+use diesel::query_builder::BoxedSqlQuery;
+use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use uuid::Uuid;
+
+/// A value given to a statement.
+#[derive(Clone, Debug)]
+pub enum Bind {
+    /// An identifier.
+    Id(Uuid),
+    /// Identifiers.
+    Ids(Vec<Uuid>),
+    /// Text.
+    Text(String),
+    /// Texts.
+    Texts(Vec<String>),
+    /// A day.
+    Day(NaiveDate),
+    /// An instant; none means up to now.
+    Instant(Option<DateTime<Utc>>),
+    /// A whole number, such as minor units.
+    Number(i64),
+    /// Small whole numbers, such as bucket bounds.
+    Numbers(Vec<i32>),
+    /// Yes or no.
+    Flag(bool),
+}
+
+/// A statement under construction: text with `?` for each value.
+#[derive(Clone, Debug, Default)]
+pub struct Sql {
+    text: String,
+    binds: Vec<Bind>,
+}
+
+impl Sql {
+    /// Starts with `text`, without values.
+    pub fn new(text: &str) -> Sql {
+        Sql { text: text.to_owned(), binds: Vec::new() }
+    }
+
+    /// Adds text in which each `?` stands for the next value. Values never become text.
+    pub fn push(&mut self, text: &str, binds: impl IntoIterator<Item = Bind>) -> &mut Sql {
+        let mut binds = binds.into_iter();
+        for (position, part) in text.split('?').enumerate() {
+            if position > 0
+                && let Some(bind) = binds.next()
+            {
+                self.binds.push(bind);
+                self.text.push_str(&format!("${}", self.binds.len()));
+            }
+            self.text.push_str(part);
+        }
+        self
+    }
+
+    /// Adds ` AND text`.
+    pub fn and(&mut self, text: &str, binds: impl IntoIterator<Item = Bind>) -> &mut Sql {
+        self.text.push_str(" AND ");
+        self.push(text, binds)
+    }
+
+    /// Adds another statement's text and values.
+    pub fn append(&mut self, other: &Sql) -> &mut Sql {
+        // The other's `$n` are renumbered behind ours.
+        let shift = self.binds.len();
+        let mut parts = other.text.split('$');
+        self.text.push_str(parts.next().unwrap_or_default());
+        for part in parts {
+            let digits = part.chars().take_while(char::is_ascii_digit).count();
+            let number: usize = part[..digits].parse().unwrap_or_default();
+            self.text.push_str(&format!("${}{}", number + shift, &part[digits..]));
+        }
+        self.binds.extend(other.binds.iter().cloned());
+        self
+    }
+
+    /// Whether nothing was added yet.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The statement, ready to load.
+    pub fn query(self) -> BoxedSqlQuery<'static, Pg, diesel::query_builder::SqlQuery> {
+        let mut query = diesel::sql_query(self.text).into_boxed::<Pg>();
+        for bind in self.binds {
+            query = match bind {
+                Bind::Id(value) => query.bind::<SqlUuid, _>(value),
+                Bind::Ids(value) => query.bind::<Array<SqlUuid>, _>(value),
+                Bind::Text(value) => query.bind::<Text, _>(value),
+                Bind::Texts(value) => query.bind::<Array<Text>, _>(value),
+                Bind::Day(value) => query.bind::<Date, _>(value),
+                Bind::Instant(value) => query.bind::<Nullable<Timestamptz>, _>(value),
+                Bind::Number(value) => query.bind::<BigInt, _>(value),
+                Bind::Numbers(value) => query.bind::<Array<Integer>, _>(value),
+                Bind::Flag(value) => query.bind::<Bool, _>(value),
+            };
+        }
+        query
+    }
+}
+
+/// Which way a list runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// Smallest first.
+    Ascending,
+    /// Largest first.
+    Descending,
+}
+
+/// A column to order by, with its SQL type for the cursor's text.
+#[derive(Clone, Copy, Debug)]
+pub struct Sort {
+    /// SQL expression, never null.
+    pub column: &'static str,
+    /// Its type.
+    pub sql_type: &'static str,
+    /// Which way.
+    pub direction: Direction,
+}
+
+/// One page asked for: how many, and behind which row.
+#[derive(Clone, Debug)]
+pub struct Keyset {
+    /// Rows wanted.
+    pub first: i64,
+    /// Sort value and id of the row before the page.
+    pub after: Option<(String, Uuid)>,
+}
+
+/// A row of a list: its id and the value it is sorted by.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Key {
+    /// The record.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// The sort value as text: the cursor.
+    #[diesel(sql_type = Text)]
+    pub sort: String,
+}
+
+/// A page of keys, and whether more follow.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// In the order asked for.
+    pub keys: Vec<Key>,
+    /// Whether a next page exists.
+    pub has_next: bool,
+}
+
+/// `from` is `FROM … WHERE …` over a table with the alias `t` and an `id`.
+pub fn keys(conn: &mut PgConnection, from: &Sql, sort: Sort, page: &Keyset) -> QueryResult<Keys> {
+    let (compare, order) = match sort.direction {
+        Direction::Ascending => (">", "ASC"),
+        Direction::Descending => ("<", "DESC"),
+    };
+    let Sort { column, sql_type, .. } = sort;
+    let mut sql = Sql::new(&format!("SELECT t.id, {column}::text AS sort "));
+    sql.append(from);
+    if let Some((value, id)) = &page.after {
+        sql.and(
+            &format!("({column}, t.id) {compare} (?::{sql_type}, ?)"),
+            [Bind::Text(value.clone()), Bind::Id(*id)],
+        );
+    }
+    sql.push(
+        &format!(" ORDER BY {column} {order}, t.id {order} LIMIT ?"),
+        [Bind::Number(page.first.saturating_add(1))],
+    );
+    let mut keys: Vec<Key> = sql.query().load(conn)?;
+    let has_next = keys.len() as i64 > page.first;
+    keys.truncate(usize::try_from(page.first).unwrap_or_default());
+    Ok(Keys { keys, has_next })
+}
+
+/// How many rows `from` has.
+pub fn count(conn: &mut PgConnection, from: &Sql) -> QueryResult<i64> {
+    #[derive(QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = BigInt)]
+        count: i64,
+    }
+    let mut sql = Sql::new("SELECT count(*) AS count ");
+    sql.append(from);
+    let row: Count = sql.query().get_result(conn)?;
+    Ok(row.count)
+}
+
+/// Text for a `LIKE` that finds `text` anywhere, with the pattern's own signs taken literally.
+pub fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for sign in text.chars() {
+        if matches!(sign, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(sign);
+    }
+    pattern.push('%');
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appended_statements_keep_their_values() {
+        let mut inner = Sql::new("FROM x t WHERE true");
+        inner.and("a = ?", [Bind::Number(1)]).and("b = ?", [Bind::Number(2)]);
+        let mut outer = Sql::default();
+        outer.push("SELECT ? ", [Bind::Flag(true)]).append(&inner);
+        assert_eq!(outer.text, "SELECT $1 FROM x t WHERE true AND a = $2 AND b = $3");
+        assert_eq!(outer.binds.len(), 3);
+    }
+
+    #[test]
+    fn a_search_text_is_taken_literally() {
+        assert_eq!(containing("50%_\\"), "%50\\%\\_\\\\%");
+    }
+}

@@ -1,0 +1,133 @@
+//! Allocations and lettering groups.
+
+use chrono::NaiveDate;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{Integer, Text, Uuid as SqlUuid};
+
+use super::schema::{allocations, matchings};
+use crate::domain::ids::{AllocationId, ClientId, CompanyId, ItemId, MatchingId};
+
+/// An allocation of a credit item to a debit item (imputation). Ended ones stay.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = allocations)]
+pub struct Allocation {
+    pub company_id: CompanyId,
+    pub id: AllocationId,
+    pub client_id: ClientId,
+    pub debit_item_id: ItemId,
+    pub credit_item_id: ItemId,
+    pub amount: i64,
+    pub currency: String,
+    pub allocated_on: NaiveDate,
+    pub effective_on: NaiveDate,
+    pub rule: String,
+    pub recorded_by: String,
+    pub ended_on: Option<NaiveDate>,
+    pub ended_by: Option<String>,
+}
+
+/// A lettering group; `code` is in upper case.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = matchings)]
+pub struct Matching {
+    pub company_id: CompanyId,
+    pub id: MatchingId,
+    pub client_id: ClientId,
+    pub family: String,
+    pub currency: String,
+    pub code: String,
+    pub residual: i64,
+    pub complete: bool,
+}
+
+/// Adds allocations.
+pub fn insert(conn: &mut PgConnection, rows: &[Allocation]) -> QueryResult<()> {
+    for chunk in rows.chunks(500) {
+        diesel::insert_into(allocations::table).values(chunk).execute(conn)?;
+    }
+    Ok(())
+}
+
+/// Allocations by id, in no order.
+pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[AllocationId]) -> QueryResult<Vec<Allocation>> {
+    allocations::table
+        .filter(allocations::company_id.eq(company).and(allocations::id.eq_any(ids)))
+        .select(Allocation::as_select())
+        .load(conn)
+}
+
+/// An allocation by id.
+pub fn by_id(conn: &mut PgConnection, company: CompanyId, id: AllocationId) -> QueryResult<Option<Allocation>> {
+    allocations::table.find((company, id)).select(Allocation::as_select()).first(conn).optional()
+}
+
+/// Running allocations that touch these items.
+pub fn active_of(conn: &mut PgConnection, company: CompanyId, items: &[ItemId]) -> QueryResult<Vec<Allocation>> {
+    allocations::table
+        .filter(allocations::company_id.eq(company).and(allocations::ended_on.is_null()))
+        .filter(allocations::debit_item_id.eq_any(items).or(allocations::credit_item_id.eq_any(items)))
+        .order(allocations::id)
+        .select(Allocation::as_select())
+        .load(conn)
+}
+
+/// Ends a running allocation; false when somebody ended it first.
+pub fn end(conn: &mut PgConnection, company: CompanyId, id: AllocationId, on: NaiveDate, author: &str) -> QueryResult<bool> {
+    diesel::update(allocations::table.find((company, id)))
+        .filter(allocations::ended_on.is_null())
+        .set((allocations::ended_on.eq(on), allocations::ended_at.eq(diesel::dsl::now), allocations::ended_by.eq(author)))
+        .execute(conn)
+        .map(|rows| rows == 1)
+}
+
+/// Groups by id, in no order.
+pub fn groups(conn: &mut PgConnection, company: CompanyId, ids: &[MatchingId]) -> QueryResult<Vec<Matching>> {
+    matchings::table
+        .filter(matchings::company_id.eq(company).and(matchings::id.eq_any(ids)))
+        .select(Matching::as_select())
+        .load(conn)
+}
+
+/// Adds groups.
+pub fn insert_groups(conn: &mut PgConnection, rows: &[Matching]) -> QueryResult<()> {
+    for chunk in rows.chunks(500) {
+        diesel::insert_into(matchings::table).values(chunk).execute(conn)?;
+    }
+    Ok(())
+}
+
+/// Writes what a group's items now add up to.
+pub fn update_group(conn: &mut PgConnection, company: CompanyId, id: MatchingId, residual: i64, complete: bool) -> QueryResult<()> {
+    diesel::update(matchings::table.find((company, id)))
+        .set((matchings::residual.eq(residual), matchings::complete.eq(complete)))
+        .execute(conn)
+        .map(drop)
+}
+
+/// Ends groups that lost their items; their letters are not used again (R3.3).
+pub fn end_groups(conn: &mut PgConnection, company: CompanyId, ids: &[MatchingId]) -> QueryResult<()> {
+    diesel::update(matchings::table.filter(matchings::company_id.eq(company).and(matchings::id.eq_any(ids))))
+        .set(matchings::ended_at.eq(diesel::dsl::now))
+        .execute(conn)
+        .map(drop)
+}
+
+/// Takes `count` letters of an auxiliary account; answers the number of the last one.
+pub fn take_letters(conn: &mut PgConnection, company: CompanyId, client: ClientId, family: &str, count: i32) -> QueryResult<i32> {
+    #[derive(QueryableByName)]
+    struct Last {
+        #[diesel(sql_type = Integer)]
+        last_code: i32,
+    }
+    let last: Last = diesel::sql_query(
+        "INSERT INTO letter_counters AS c (company_id, client_id, family, last_code) VALUES ($1, $2, $3::bpchar, $4) \
+         ON CONFLICT (company_id, client_id, family) DO UPDATE SET last_code = c.last_code + EXCLUDED.last_code RETURNING last_code",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<SqlUuid, _>(client)
+    .bind::<Text, _>(family)
+    .bind::<Integer, _>(count)
+    .get_result(conn)?;
+    Ok(last.last_code)
+}

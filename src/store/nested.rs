@@ -1,0 +1,110 @@
+//! Lists below many parents at once: one statement whatever the number of parents.
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::list::{Bind, Sql};
+use crate::domain::ids::CompanyId;
+
+/// A list that a record has below it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Nested {
+    CreditNotesOfInvoice,
+    DeductionsOfInvoice,
+    DisputesOfInvoice,
+    /// Allocations of the items that a document, receipt or deduction made.
+    AllocationsOfSource,
+    AllocationsOfItem,
+    InvoicesOfClient,
+    CreditNotesOfClient,
+    PaymentsOfClient,
+    DisputesOfClient,
+    DeductionsOfClient,
+}
+
+impl Nested {
+    /// The rows below parent `p.id`, under the alias `t`.
+    fn from(self) -> &'static str {
+        match self {
+            Nested::CreditNotesOfInvoice => "documents t WHERE t.company_id = ? AND t.invoice_id = p.id",
+            Nested::DeductionsOfInvoice => "deductions t WHERE t.company_id = ? AND t.invoice_id = p.id",
+            Nested::DisputesOfInvoice => "disputes t WHERE t.company_id = ? AND t.invoice_id = p.id",
+            Nested::AllocationsOfSource => {
+                "items i JOIN allocations t ON t.company_id = i.company_id AND i.id IN (t.debit_item_id, t.credit_item_id) \
+                 AND CASE WHEN i.is_debit THEN t.debit_item_id ELSE t.credit_item_id END = i.id WHERE i.company_id = ? AND i.source_id = p.id"
+            }
+            Nested::AllocationsOfItem => "allocations t WHERE t.company_id = ? AND (t.debit_item_id = p.id OR t.credit_item_id = p.id)",
+            Nested::InvoicesOfClient => "documents t WHERE t.company_id = ? AND t.client_id = p.id AND t.kind = 'INVOICE'",
+            Nested::CreditNotesOfClient => "documents t WHERE t.company_id = ? AND t.client_id = p.id AND t.kind = 'CREDIT_NOTE'",
+            Nested::PaymentsOfClient => "payments t WHERE t.company_id = ? AND t.client_id = p.id",
+            Nested::DisputesOfClient => "disputes t WHERE t.company_id = ? AND t.client_id = p.id",
+            Nested::DeductionsOfClient => "deductions t WHERE t.company_id = ? AND t.client_id = p.id",
+        }
+    }
+
+    /// The day the list is ordered by, latest first; ids break ties.
+    fn day(self) -> &'static str {
+        match self {
+            Nested::CreditNotesOfInvoice | Nested::InvoicesOfClient | Nested::CreditNotesOfClient => "t.issued_on",
+            Nested::DeductionsOfInvoice | Nested::DeductionsOfClient => "t.recorded_on",
+            Nested::DisputesOfInvoice | Nested::DisputesOfClient => "t.opened_on",
+            Nested::AllocationsOfSource | Nested::AllocationsOfItem => "t.effective_on",
+            Nested::PaymentsOfClient => "t.received_on",
+        }
+    }
+}
+
+/// A child of a parent.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Child {
+    #[diesel(sql_type = SqlUuid)]
+    pub parent: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// Sort value and id: the cursor.
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    pub sort: String,
+}
+
+/// The first `limit` children of each parent, latest first, behind `after`.
+pub fn children(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    list: Nested,
+    parents: &[Uuid],
+    limit: i64,
+    after: Option<&(String, Uuid)>,
+) -> QueryResult<Vec<Child>> {
+    let day = list.day();
+    let mut sql = Sql::default();
+    sql.push(
+        &format!("SELECT p.id AS parent, s.id, s.sort FROM unnest(?) WITH ORDINALITY p(id, n) CROSS JOIN LATERAL (SELECT t.id, {day}::text AS sort FROM {}", list.from()),
+        [Bind::Ids(parents.to_vec()), Bind::Id(company.0)],
+    );
+    if let Some((value, id)) = after {
+        sql.and(&format!("({day}, t.id) < (?::date, ?)"), [Bind::Text(value.clone()), Bind::Id(*id)]);
+    }
+    sql.push(&format!(" ORDER BY {day} DESC, t.id DESC LIMIT ?) s ORDER BY p.n, s.sort DESC, s.id DESC"), [Bind::Number(limit)]);
+    sql.query().load(conn)
+}
+
+/// A parent and how many children it has.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct ChildCount {
+    #[diesel(sql_type = SqlUuid)]
+    pub parent: Uuid,
+    #[diesel(sql_type = BigInt)]
+    pub count: i64,
+}
+
+/// How many children each parent has.
+pub fn counts(conn: &mut PgConnection, company: CompanyId, list: Nested, parents: &[Uuid]) -> QueryResult<Vec<ChildCount>> {
+    let mut sql = Sql::default();
+    sql.push(
+        &format!("SELECT p.id AS parent, (SELECT count(*) FROM {}) AS count FROM unnest(?) p(id)", list.from()),
+        [Bind::Id(company.0), Bind::Ids(parents.to_vec())],
+    );
+    sql.query().load(conn)
+}

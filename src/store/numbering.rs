@@ -1,0 +1,37 @@
+//! Gapless numbers (R9.1, R9.2): a counter row per series and financial year, taken under its lock
+//! in the transaction that issues. A rollback gives the number back. Take counters last.
+
+use chrono::NaiveDate;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Date, Integer, Nullable, Text, Uuid as SqlUuid};
+
+use crate::domain::ids::CompanyId;
+
+/// Numbers taken from a series.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub struct Taken {
+    /// The last of them.
+    #[diesel(sql_type = BigInt)]
+    pub last_number: i64,
+    /// The latest day that the series has seen, this one included: later than the day asked for
+    /// means that dates would go back while numbers go on.
+    #[diesel(sql_type = Nullable<Date>)]
+    pub last_on: Option<NaiveDate>,
+}
+
+/// Takes `count` numbers; locks the series until the transaction ends.
+pub fn take(conn: &mut PgConnection, company: CompanyId, series: &str, fiscal_year: i32, on: Option<NaiveDate>, count: i64) -> QueryResult<Taken> {
+    diesel::sql_query(
+        "INSERT INTO counters AS c (company_id, series, fiscal_year, last_number, last_on) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (company_id, series, fiscal_year) DO UPDATE \
+         SET last_number = c.last_number + EXCLUDED.last_number, last_on = GREATEST(c.last_on, EXCLUDED.last_on) \
+         RETURNING last_number, last_on",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<Text, _>(series)
+    .bind::<Integer, _>(fiscal_year)
+    .bind::<BigInt, _>(count)
+    .bind::<Nullable<Date>, _>(on)
+    .get_result(conn)
+}

@@ -1,0 +1,157 @@
+//! Receipts, and what became known of them later.
+
+use chrono::NaiveDate;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use rust_decimal::Decimal;
+
+use super::list::{Bind, Sql, containing};
+use super::schema::{payment_events, payments};
+use crate::domain::ids::{ClientId, CompanyId, PaymentId};
+
+/// A receipt as recorded. `client_id` is null when the payer was unknown then.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = payments)]
+pub struct Payment {
+    pub company_id: CompanyId,
+    pub id: PaymentId,
+    pub number: String,
+    pub external_ref: Option<String>,
+    pub external_series: bool,
+    pub received_on: NaiveDate,
+    pub method: String,
+    pub amount: i64,
+    pub currency: String,
+    pub exchange_rate: Decimal,
+    pub client_id: Option<ClientId>,
+    pub payer: Option<String>,
+    pub remittance: Option<String>,
+    pub matures_on: Option<NaiveDate>,
+    pub recorded_by: String,
+}
+
+/// Something that became known of a receipt: its payer (`IDENTIFIED`) or its return (`RETURNED`).
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = payment_events)]
+pub struct Event {
+    pub company_id: CompanyId,
+    pub payment_id: PaymentId,
+    pub kind: String,
+    pub happened_on: NaiveDate,
+    pub client_id: Option<ClientId>,
+    pub reason: Option<String>,
+    pub fee: i64,
+    pub recorded_by: String,
+}
+
+/// The payer became known.
+pub const IDENTIFIED: &str = "IDENTIFIED";
+/// The cheque bounced, the direct debit or bill came back (R2.6).
+pub const RETURNED: &str = "RETURNED";
+
+/// What a list of receipts may be narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Part of the number, the payer or the remittance text, any case.
+    pub search: Option<String>,
+    pub client: Option<ClientId>,
+    pub methods: Vec<String>,
+    pub received_from: Option<NaiveDate>,
+    pub received_to: Option<NaiveDate>,
+    /// Only those with a part not allocated yet, or only the others.
+    pub unallocated: Option<bool>,
+    /// Only those whose payer is not known yet, or only the others.
+    pub unknown_payer: Option<bool>,
+    pub returned: Option<bool>,
+}
+
+/// `FROM payments t WHERE …` of a filter.
+pub fn from(company: CompanyId, filter: &Filter) -> Sql {
+    let mut sql = Sql::default();
+    sql.push("FROM payments t WHERE t.company_id = ?", [Bind::Id(company.0)]);
+    if let Some(search) = &filter.search {
+        let pattern = Bind::Text(containing(search));
+        sql.and("(t.number ILIKE ? OR t.payer ILIKE ? OR t.remittance ILIKE ?)", [pattern.clone(), pattern.clone(), pattern]);
+    }
+    let event = "SELECT 1 FROM payment_events e WHERE e.company_id = t.company_id AND e.payment_id = t.id";
+    if let Some(client) = filter.client {
+        sql.and(
+            &format!("(t.client_id = ? OR EXISTS ({event} AND e.client_id = ?))"),
+            [Bind::Id(client.0), Bind::Id(client.0)],
+        );
+    }
+    if !filter.methods.is_empty() {
+        sql.and("t.method = ANY(?)", [Bind::Texts(filter.methods.clone())]);
+    }
+    if let Some(day) = filter.received_from {
+        sql.and("t.received_on >= ?", [Bind::Day(day)]);
+    }
+    if let Some(day) = filter.received_to {
+        sql.and("t.received_on <= ?", [Bind::Day(day)]);
+    }
+    if let Some(unallocated) = filter.unallocated {
+        sql.and(
+            "EXISTS (SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.source_id = t.id AND NOT i.is_debit AND i.open_amount > 0) = ?",
+            [Bind::Flag(unallocated)],
+        );
+    }
+    if let Some(unknown) = filter.unknown_payer {
+        sql.and(&format!("(t.client_id IS NULL AND NOT EXISTS ({event} AND e.kind = 'IDENTIFIED')) = ?"), [Bind::Flag(unknown)]);
+    }
+    if let Some(returned) = filter.returned {
+        sql.and(&format!("EXISTS ({event} AND e.kind = 'RETURNED') = ?"), [Bind::Flag(returned)]);
+    }
+    sql
+}
+
+/// Receipts by id, in no order.
+pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[PaymentId]) -> QueryResult<Vec<Payment>> {
+    payments::table
+        .filter(payments::company_id.eq(company).and(payments::id.eq_any(ids)))
+        .select(Payment::as_select())
+        .load(conn)
+}
+
+/// A receipt by id.
+pub fn by_id(conn: &mut PgConnection, company: CompanyId, id: PaymentId) -> QueryResult<Option<Payment>> {
+    payments::table.find((company, id)).select(Payment::as_select()).first(conn).optional()
+}
+
+/// A receipt by number.
+pub fn by_number(conn: &mut PgConnection, company: CompanyId, number: &str) -> QueryResult<Option<Payment>> {
+    payments::table
+        .filter(payments::company_id.eq(company).and(payments::number.eq(number)))
+        .select(Payment::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// A receipt by another system's reference.
+pub fn by_external_ref(conn: &mut PgConnection, company: CompanyId, external_ref: &str) -> QueryResult<Option<Payment>> {
+    payments::table
+        .filter(payments::company_id.eq(company).and(payments::external_ref.eq(external_ref)))
+        .select(Payment::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// Adds receipts.
+pub fn insert(conn: &mut PgConnection, rows: &[Payment]) -> QueryResult<()> {
+    for chunk in rows.chunks(500) {
+        diesel::insert_into(payments::table).values(chunk).execute(conn)?;
+    }
+    Ok(())
+}
+
+/// What became known of these receipts.
+pub fn events(conn: &mut PgConnection, company: CompanyId, ids: &[PaymentId]) -> QueryResult<Vec<Event>> {
+    payment_events::table
+        .filter(payment_events::company_id.eq(company).and(payment_events::payment_id.eq_any(ids)))
+        .select(Event::as_select())
+        .load(conn)
+}
+
+/// Adds an event; a second one of its kind violates the primary key.
+pub fn insert_event(conn: &mut PgConnection, event: &Event) -> QueryResult<()> {
+    diesel::insert_into(payment_events::table).values(event).execute(conn).map(drop)
+}

@@ -1,0 +1,132 @@
+//! Provision policies, individual estimates, and what is provided already.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+use super::list::{Bind, Sql};
+use super::schema::{provision_assessments, provision_policies};
+use crate::domain::ids::{AssessmentId, ClientId, CompanyId, DocumentId, PolicyId};
+
+/// One version of a policy.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = provision_policies)]
+pub struct Policy {
+    pub company_id: CompanyId,
+    pub id: PolicyId,
+    pub name: String,
+    pub version: i32,
+    pub framework: String,
+    pub content: serde_json::Value,
+    pub recorded_by: String,
+}
+
+/// All versions of all policies, by name, latest first.
+pub fn policies(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<Policy>> {
+    provision_policies::table
+        .filter(provision_policies::company_id.eq(company))
+        .order((provision_policies::name, provision_policies::version.desc()))
+        .select(Policy::as_select())
+        .load(conn)
+}
+
+/// The latest version of a policy that was recorded by an instant.
+pub fn policy(conn: &mut PgConnection, company: CompanyId, name: &str, known_at: Option<DateTime<Utc>>) -> QueryResult<Option<Policy>> {
+    let mut query = provision_policies::table
+        .filter(provision_policies::company_id.eq(company).and(provision_policies::name.eq(name.to_owned())))
+        .order(provision_policies::version.desc())
+        .select(Policy::as_select())
+        .into_boxed();
+    if let Some(known_at) = known_at {
+        query = query.filter(provision_policies::recorded_at.le(known_at));
+    }
+    query.first(conn).optional()
+}
+
+/// Adds a version.
+pub fn insert_policy(conn: &mut PgConnection, policy: &Policy) -> QueryResult<()> {
+    diesel::insert_into(provision_policies::table).values(policy).execute(conn).map(drop)
+}
+
+/// An individual estimate (R5.3).
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = provision_assessments)]
+pub struct Assessment {
+    pub company_id: CompanyId,
+    pub id: AssessmentId,
+    pub client_id: ClientId,
+    pub invoice_id: Option<DocumentId>,
+    pub rate_percent: Decimal,
+    pub reason: String,
+    pub evidence: serde_json::Value,
+    pub deductible: bool,
+    pub valid_from: NaiveDate,
+    pub valid_to: Option<NaiveDate>,
+    pub recorded_by: String,
+}
+
+/// The estimates in force on a day, as known at an instant, latest first.
+pub fn assessments(conn: &mut PgConnection, company: CompanyId, on: NaiveDate, known_at: Option<DateTime<Utc>>) -> QueryResult<Vec<Assessment>> {
+    let mut query = provision_assessments::table
+        .filter(provision_assessments::company_id.eq(company).and(provision_assessments::valid_from.le(on)))
+        .filter(provision_assessments::valid_to.is_null().or(provision_assessments::valid_to.ge(on)))
+        .order(provision_assessments::id.desc())
+        .select(Assessment::as_select())
+        .into_boxed();
+    if let Some(known_at) = known_at {
+        query = query.filter(provision_assessments::recorded_at.le(known_at));
+    }
+    query.load(conn)
+}
+
+/// Adds an estimate.
+pub fn insert_assessment(conn: &mut PgConnection, assessment: &Assessment) -> QueryResult<()> {
+    diesel::insert_into(provision_assessments::table).values(assessment).execute(conn).map(drop)
+}
+
+/// What account 491 holds for a client, in the currency of its entries.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Provided {
+    #[diesel(sql_type = SqlUuid)]
+    pub client_id: Uuid,
+    #[diesel(sql_type = Text)]
+    pub currency: String,
+    #[diesel(sql_type = BigInt)]
+    pub amount: i64,
+}
+
+/// The balance of 491 per client on a day: the provision in force before this run (R5.10).
+pub fn provided(conn: &mut PgConnection, company: CompanyId, as_of: NaiveDate, known_at: Option<DateTime<Utc>>) -> QueryResult<Vec<Provided>> {
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT client_id, currency::text AS currency, sum(credit - debit)::bigint AS amount FROM journal_lines \
+         WHERE company_id = ? AND account LIKE '491%' AND client_id IS NOT NULL AND posted_on <= ? \
+           AND recorded_at <= coalesce(?, 'infinity'::timestamptz) \
+         GROUP BY client_id, currency HAVING sum(credit - debit) <> 0",
+        [Bind::Id(company.0), Bind::Day(as_of), Bind::Instant(known_at)],
+    );
+    sql.query().load(conn)
+}
+
+/// Clients of a population with something open or provided, by number, behind a number.
+pub fn clients(conn: &mut PgConnection, population: &super::aging::Population, after: Option<String>, limit: i64) -> QueryResult<Vec<Uuid>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let mut sql = population.with();
+    sql.push(
+        " SELECT c.id FROM clients c WHERE c.company_id = ? AND (c.id IN (SELECT client_id FROM aged) \
+         OR c.id IN (SELECT client_id FROM journal_lines WHERE company_id = ? AND account LIKE '491%' AND posted_on <= ? AND client_id IS NOT NULL))",
+        [Bind::Id(population.company.0), Bind::Id(population.company.0), Bind::Day(population.as_of)],
+    );
+    if let Some(after) = after {
+        sql.and("c.number > ?", [Bind::Text(after)]);
+    }
+    sql.push(" ORDER BY c.number LIMIT ?", [Bind::Number(limit)]);
+    Ok(sql.query().load::<Row>(conn)?.into_iter().map(|row| row.id).collect())
+}

@@ -1,0 +1,463 @@
+//! A server for the tests of this process, and companies on it.
+//!
+//! The server is the real binary with its private Postgres, or on `TEST_DATABASE_URL` when it is set.
+//! It stops when this process ends, however it ends: its standard input closes then.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use chrono::{Datelike, NaiveDate, Utc};
+use serde_json::{Value, json};
+use ureq::Agent;
+use uuid::Uuid;
+
+/// The documents that clients rely on.
+const CONTRACT: &[&str] = &[
+    include_str!("../contract/clients.graphql"),
+    include_str!("../contract/disputes.graphql"),
+    include_str!("../contract/documents.graphql"),
+    include_str!("../contract/payments.graphql"),
+    include_str!("../contract/reports.graphql"),
+    include_str!("../contract/session.graphql"),
+];
+
+struct Server {
+    url: String,
+    data: PathBuf,
+    agent: Agent,
+    /// Its standard input is the server's leash.
+    _child: Child,
+}
+
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(start)
+}
+
+fn start() -> Server {
+    let data = std::env::temp_dir().join(format!("encours-{}", Uuid::now_v7().simple()));
+    std::fs::create_dir(&data).expect("a directory for the test server");
+    let log = data.join("server.log");
+    // The shell outlives the server, to take the directory away.
+    let mut child = Command::new("sh")
+        .args([
+            "-c",
+            "trap '' INT HUP TERM; directory=$1; shift; \"$@\"; rm -rf \"$directory\"",
+            "sh",
+        ])
+        .arg(&data)
+        .arg(env!("CARGO_BIN_EXE_encours"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(&data)
+        .envs(database())
+        .env("ENCOURS_STOP_ON_EOF", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(File::create(&log).expect("the log of the test server"))
+        .spawn()
+        .expect("the test server");
+    let stdout = BufReader::new(
+        child
+            .stdout
+            .take()
+            .expect("standard output of the test server"),
+    );
+    let url = stdout
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
+        .unwrap_or_else(|| {
+            panic!(
+                "the server does not start: {}",
+                std::fs::read_to_string(&log).unwrap_or_default()
+            )
+        });
+    let agent = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .build()
+        .into();
+    Server {
+        url,
+        data,
+        agent,
+        _child: child,
+    }
+}
+
+fn database() -> Option<(&'static str, String)> {
+    std::env::var("TEST_DATABASE_URL")
+        .ok()
+        .map(|url| ("DATABASE_URL", url))
+}
+
+/// Runs a command of the binary on the server's data; what it prints.
+pub fn command(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_encours"))
+        .args(arguments)
+        .arg("--data")
+        .arg(&server().data)
+        .envs(database())
+        .output()
+        .expect("the encours binary");
+    let shown = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "encours {arguments:?}: {shown}");
+    String::from_utf8(output.stdout)
+        .expect("UTF-8")
+        .trim_end()
+        .to_owned()
+}
+
+/// The current year: its days may be posted, whatever today is.
+pub fn year() -> i32 {
+    today().year()
+}
+
+/// Today in the time zone of the companies.
+pub fn today() -> NaiveDate {
+    Utc::now()
+        .with_timezone(&chrono_tz::Europe::Paris)
+        .date_naive()
+}
+
+/// A day of the current year: `"03-31"`.
+pub fn day(month_and_day: &str) -> String {
+    format!("{}-{month_and_day}", year())
+}
+
+/// This instant, with nothing else happening around it.
+pub fn instant() -> String {
+    let pause = Duration::from_millis(25);
+    std::thread::sleep(pause);
+    let now = Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    std::thread::sleep(pause);
+    now
+}
+
+/// A company of its own.
+pub struct Company {
+    pub id: String,
+    tokens: Mutex<HashMap<String, String>>,
+}
+
+impl Company {
+    /// A fresh company without segregation of duties.
+    pub fn new() -> Company {
+        let id = command(&[
+            "company",
+            "create",
+            "--name",
+            "Test",
+            "--segregation",
+            "off",
+        ]);
+        Company {
+            id,
+            tokens: Mutex::default(),
+        }
+    }
+
+    /// A caller of this role; for `SALES` a member of their own.
+    pub fn as_role(&self, role: &str) -> Api {
+        match role {
+            "SALES" => self.as_member("SALES").0,
+            _ => self.caller(role, None),
+        }
+    }
+
+    /// Everything is allowed.
+    pub fn admin(&self) -> Api {
+        self.as_role("ADMIN")
+    }
+
+    /// A new member of this role, and their id.
+    pub fn as_member(&self, role: &str) -> (Api, String) {
+        let email = format!("{}@example.com", Uuid::now_v7().simple());
+        let saved = self.admin().done(
+            "mutation($input: SaveMemberInput!) { saveMember(input: $input) { member { id } userErrors { code field message } } }",
+            json!({ "input": { "email": email, "name": "Camille", "role": role } }),
+        );
+        let id = saved["member"]["id"].as_str().expect("a user").to_owned();
+        (self.caller(role, Some(&email)), id)
+    }
+
+    fn caller(&self, role: &str, email: Option<&str>) -> Api {
+        let mut tokens = self.tokens.lock().expect("tokens");
+        let token = tokens
+            .entry(format!("{role} {email:?}"))
+            .or_insert_with(|| {
+                let mut arguments = vec!["token", "--company", &self.id, "--role", role];
+                arguments.extend(email.iter().flat_map(|email| ["--user", email]));
+                command(&arguments)
+            });
+        Api {
+            token: token.clone(),
+        }
+    }
+}
+
+/// Someone with a token.
+#[derive(Clone)]
+pub struct Api {
+    token: String,
+}
+
+/// An answer as it came.
+pub struct Answer {
+    pub status: u16,
+    pub text: String,
+    /// SQL statements behind it.
+    pub statements: Option<u32>,
+    pub allow: Option<String>,
+}
+
+impl Answer {
+    fn read(mut response: ureq::http::Response<ureq::Body>) -> Answer {
+        let header = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let statements = header("server-timing").and_then(|timing| {
+            let count = timing.split("sql;desc=").nth(1)?;
+            count
+                .trim_start_matches('"')
+                .split(['"', ',', ';'])
+                .next()?
+                .parse()
+                .ok()
+        });
+        let (status, allow) = (response.status().as_u16(), header("allow"));
+        let text = response
+            .body_mut()
+            .read_to_string()
+            .expect("a readable answer");
+        Answer {
+            status,
+            text,
+            statements,
+            allow,
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text))
+    }
+}
+
+impl Api {
+    /// Someone whose token nobody issued.
+    pub fn stranger() -> Api {
+        Api {
+            token: "eyJhbGciOiJub25lIn0.e30.".into(),
+        }
+    }
+
+    /// Posts a request.
+    pub fn post(&self, body: &Value) -> Answer {
+        let server = server();
+        let request = server
+            .agent
+            .post(format!("{}/graphql", server.url))
+            .header("authorization", format!("Bearer {}", self.token));
+        Answer::read(request.send_json(body).expect("an answer of the server"))
+    }
+
+    /// Asks by `GET`.
+    pub fn get(&self, document: &str) -> Answer {
+        let server = server();
+        let request = server
+            .agent
+            .get(format!("{}/graphql", server.url))
+            .header("authorization", format!("Bearer {}", self.token));
+        Answer::read(
+            request
+                .query("query", document)
+                .call()
+                .expect("an answer of the server"),
+        )
+    }
+
+    /// The whole answer to a document with one operation.
+    pub fn run(&self, document: &str, variables: Value) -> Value {
+        self.post(&json!({ "query": document, "variables": variables }))
+            .json()
+    }
+
+    /// The data of an answer that has no errors.
+    pub fn data(&self, document: &str, variables: Value) -> Value {
+        data(self.run(document, variables))
+    }
+
+    /// The payload of a mutation that was done.
+    pub fn done(&self, document: &str, variables: Value) -> Value {
+        done(self.data(document, variables))
+    }
+
+    /// The answer to an operation of the contract.
+    pub fn contract(&self, operation: &str, variables: Value) -> Answer {
+        self.post(&json!({ "query": document(operation), "operationName": operation, "variables": variables }))
+    }
+
+    /// The data of an operation of the contract that is a query.
+    pub fn ask(&self, operation: &str, variables: Value) -> Value {
+        data(self.contract(operation, variables).json())
+    }
+
+    /// The payload of an operation of the contract that is a mutation, done.
+    pub fn make(&self, operation: &str, input: Value) -> Value {
+        done(self.ask(operation, json!({ "input": input })))
+    }
+
+    /// A mutation of the contract that is refused for one reason: its code and the path of the input.
+    #[track_caller]
+    pub fn refused(&self, operation: &str, input: Value, code: &str, field: &[&str]) {
+        let shown = format!("{operation} {input}");
+        let payload = payload(self.ask(operation, json!({ "input": input })));
+        let error = &payload["userErrors"][0];
+        assert_eq!(
+            (&error["code"], &error["field"]),
+            (&json!(code), &json!(field)),
+            "{shown}: {payload}"
+        );
+        for (name, value) in payload.as_object().expect("a payload") {
+            assert!(
+                name == "userErrors" || value.is_null(),
+                "{shown}: refused, and yet {payload}"
+            );
+        }
+    }
+
+    /// Opens a client with 30 days net.
+    pub fn client(&self, number: &str) -> Value {
+        self.make(
+            "CreateClient",
+            json!({ "number": number, "name": format!("Client {number}") }),
+        )["client"]
+            .take()
+    }
+
+    /// Issues an invoice of one line.
+    pub fn invoice(
+        &self,
+        client: &str,
+        number: &str,
+        issued_on: &str,
+        due_on: &str,
+        line: (&str, &str),
+    ) -> Value {
+        let input = json!({
+            "client": { "number": client }, "number": number, "issuedOn": issued_on, "dueOn": due_on,
+            "lines": [{ "description": "Prestation", "quantity": "1", "unitPrice": line.0, "vatRate": line.1 }],
+        });
+        self.make("IssueInvoice", input)["invoice"].take()
+    }
+
+    /// Records a transfer, on account.
+    pub fn payment(&self, client: &str, number: &str, received_on: &str, amount: &str) -> Value {
+        let input = json!({
+            "client": { "number": client }, "number": number, "receivedOn": received_on, "method": "TRANSFER", "amount": amount,
+        });
+        self.make("RecordPayment", input)["payment"].take()
+    }
+
+    /// Matches by numbers: debit, credit, amount.
+    pub fn allocate(&self, allocated_on: &str, lines: &[(&str, &str, &str)]) -> Value {
+        let lines: Vec<Value> = lines
+            .iter()
+            .map(|(debit, credit, amount)| json!({ "debit": { "number": debit }, "credit": { "number": credit }, "amount": amount }))
+            .collect();
+        self.make(
+            "Allocate",
+            json!({ "lines": lines, "allocatedOn": allocated_on }),
+        )
+    }
+
+    /// A client's account on a day: its one balance and its open items.
+    pub fn account(&self, client: &str, as_of: &str) -> (Value, Vec<Value>) {
+        let mut data = self.ask(
+            "ClientAccount",
+            json!({ "client": { "number": client }, "asOf": as_of, "first": 50 }),
+        );
+        let items = data["client"]["openItems"]["nodes"]
+            .as_array()
+            .expect("open items")
+            .clone();
+        (single(data["client"]["balance"].take()), items)
+    }
+
+    /// A client's open items at the end of the year, in every currency.
+    pub fn account_items(&self, client: &str) -> Value {
+        let asked = json!({ "client": { "number": client }, "asOf": day("12-31"), "first": 50 });
+        self.ask("ClientAccount", asked)["client"]["openItems"]["nodes"].take()
+    }
+}
+
+/// The document of the contract that holds an operation.
+fn document(operation: &str) -> &'static str {
+    let holds = |document: &&&str| {
+        ["mutation", "query"].iter().any(|kind| {
+            [" (", "(", " {"]
+                .iter()
+                .any(|end| document.contains(&format!("{kind} {operation}{end}")))
+        })
+    };
+    CONTRACT
+        .iter()
+        .find(holds)
+        .unwrap_or_else(|| panic!("no {operation} in the contract"))
+}
+
+/// The data of an answer without errors.
+#[track_caller]
+pub fn data(mut answer: Value) -> Value {
+    assert!(answer["errors"].is_null(), "{answer:#}");
+    answer["data"].take()
+}
+
+/// The payload of the only mutation.
+#[track_caller]
+fn payload(data: Value) -> Value {
+    let fields = data.as_object().expect("data").len();
+    assert_eq!(fields, 1, "{data}");
+    data.as_object()
+        .and_then(|data| data.values().next())
+        .cloned()
+        .unwrap_or_default()
+}
+
+#[track_caller]
+fn done(data: Value) -> Value {
+    let payload = payload(data);
+    assert_eq!(payload["userErrors"], json!([]), "{payload:#}");
+    payload
+}
+
+/// The only element of a list.
+#[track_caller]
+pub fn single(list: Value) -> Value {
+    match list {
+        Value::Array(mut values) if values.len() == 1 => values.remove(0),
+        other => panic!("one element is expected: {other:#}"),
+    }
+}
+
+/// The codes of an answer's errors.
+pub fn codes(answer: &Value) -> Vec<&str> {
+    let errors = answer["errors"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    errors
+        .iter()
+        .map(|error| error["extensions"]["code"].as_str().unwrap_or("(none)"))
+        .collect()
+}

@@ -1,0 +1,456 @@
+//! What documents, payments, deductions and provisions do to the books.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Api, Company, day, single, year};
+
+/// Every invariant of the books holds.
+#[track_caller]
+fn sound(api: &Api) {
+    let check = api.data(
+        "{ integrityCheck { ok checks { code broken } } }",
+        json!({}),
+    );
+    assert_eq!(check["integrityCheck"]["ok"], true, "{check:#}");
+}
+
+/// Section 2.5: 100.00 invoiced, 70.00 paid, 30.00 deducted. Answers the deduction's id.
+fn deducted(api: &Api) -> Value {
+    api.client("C001");
+    let invoice = api.invoice(
+        "C001",
+        "FA-1",
+        &day("01-10"),
+        &day("02-09"),
+        ("83.33", "20"),
+    );
+    assert_eq!(
+        (&invoice["net"], &invoice["vat"], &invoice["total"]),
+        (&json!("83.33"), &json!("16.67"), &json!("100.00"))
+    );
+    let payment = json!({
+        "client": { "number": "C001" }, "number": "RG-1", "receivedOn": day("02-09"), "method": "CHEQUE", "amount": "70.00",
+        "allocations": [{ "debit": { "number": "FA-1" } }],
+    });
+    let paid = api.make("RecordPayment", payment);
+    assert_eq!(paid["payment"]["unallocated"], "0.00");
+    assert_eq!(
+        single(paid["allocations"].clone())["debit"],
+        json!({ "reference": "FA-1", "open": "30.00" })
+    );
+    let input = json!({ "invoice": { "number": "FA-1" }, "amount": "30.00", "reason": "BMAN", "recordedOn": day("02-10") });
+    let deduction = api.make("RecordDeduction", input)["deduction"].take();
+    assert_eq!(
+        (
+            &deduction["status"],
+            &deduction["invoice"]["open"],
+            &deduction["dispute"]["status"]
+        ),
+        (&json!("OPEN"), &json!("0.00"), &json!("OPEN"))
+    );
+
+    let (balance, items) = api.account("C001", &day("02-28"));
+    assert_eq!(
+        (&balance["total"], &balance["disputed"]),
+        (&json!("30.00"), &json!("30.00"))
+    );
+    let item = single(json!(items));
+    assert_eq!(
+        (&item["kind"], &item["reference"]),
+        (&json!("DEDUCTION"), &deduction["number"])
+    );
+    assert_eq!(
+        (&item["dueOn"], &item["open"], &item["disputedAmount"]),
+        (&json!(day("02-09")), &json!("30.00"), &json!("30.00"))
+    );
+    assert_eq!(item["daysOverdue"], 19);
+    let found = api.data(
+        "{ invoice(ref: { number: \"FA-1\" }) { status allocations { totalCount } } }",
+        json!({}),
+    );
+    assert_eq!(
+        found["invoice"],
+        json!({ "status": "SETTLED", "allocations": { "totalCount": 2 } })
+    );
+    sound(api);
+    deduction["id"].clone()
+}
+
+/// The lines of the entries behind a document: account, debit, credit.
+fn lines(api: &Api, of: &str, number: &str) -> Vec<(String, String, String)> {
+    let document = format!(
+        "query($number: String!) {{ {of}(ref: {{ number: $number }}) {{ entries {{ lines {{ account debit credit }} }} }} }}"
+    );
+    let data = api.data(&document, json!({ "number": number }));
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let entries = data[of]["entries"].as_array().expect("entries").clone();
+    let mut lines: Vec<_> = entries
+        .iter()
+        .flat_map(|entry| entry["lines"].as_array().expect("lines"))
+        .map(|line| {
+            (
+                text(&line["account"]),
+                text(&line["debit"]),
+                text(&line["credit"]),
+            )
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// Whether an entry moves these accounts so, whatever the length of their numbers.
+#[track_caller]
+fn posted(lines: &[(String, String, String)], expected: &[(&str, &str, &str)]) {
+    assert_eq!(lines.len(), expected.len(), "{lines:?}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.0.starts_with(expected.0), "{lines:?}");
+        assert_eq!(
+            (line.1.as_str(), line.2.as_str()),
+            (expected.1, expected.2),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn an_accepted_deduction_is_credited_and_settled_r2_9() {
+    let api = Company::new().admin();
+    let id = deducted(&api);
+    let input = json!({ "deduction": { "id": id }, "outcome": "ACCEPTED", "creditNoteNumber": "AV-1", "closedOn": day("02-20") });
+    let resolved = api.make("ResolveDeduction", input);
+    assert_eq!(resolved["deduction"]["status"], "ACCEPTED");
+    assert_eq!(
+        resolved["creditNote"],
+        json!({ "number": "AV-1", "total": "30.00" })
+    );
+    posted(
+        &lines(&api, "creditNote", "AV-1"),
+        &[
+            ("411", "0.00", "30.00"),
+            ("44571", "5.00", "0.00"),
+            ("709", "25.00", "0.00"),
+        ],
+    );
+    let (balance, items) = api.account("C001", &day("02-28"));
+    assert_eq!(
+        (&balance["total"], items.len()),
+        (&json!("0.00"), 0),
+        "{items:?}"
+    );
+    sound(&api);
+}
+
+#[test]
+fn a_rejected_deduction_is_chased_with_its_original_due_date_r2_10() {
+    let api = Company::new().admin();
+    let id = deducted(&api);
+    let input =
+        json!({ "deduction": { "id": id }, "outcome": "REJECTED", "closedOn": day("02-20") });
+    let resolved = api.make("ResolveDeduction", input);
+    assert_eq!(
+        (&resolved["deduction"]["status"], &resolved["creditNote"]),
+        (&json!("REJECTED"), &Value::Null)
+    );
+    let (balance, items) = api.account("C001", &day("02-28"));
+    assert_eq!(
+        (&balance["overdue"], &balance["disputed"]),
+        (&json!("30.00"), &json!("0.00"))
+    );
+    let item = single(json!(items));
+    assert_eq!(
+        (&item["dueOn"], &item["open"], &item["disputedAmount"]),
+        (&json!(day("02-09")), &json!("30.00"), &json!("0.00"))
+    );
+    // What was in dispute on a day stays so for that day.
+    assert_eq!(api.account("C001", &day("02-19")).0["disputed"], "30.00");
+    sound(&api);
+}
+
+#[test]
+fn a_deduction_accepted_in_part_is_chased_for_the_rest_r2_11() {
+    let api = Company::new().admin();
+    let id = deducted(&api);
+    let input = json!({
+        "deduction": { "id": id }, "outcome": "PARTLY_ACCEPTED", "acceptedAmount": "12.00", "creditNoteNumber": "AV-1", "closedOn": day("02-20"),
+    });
+    let resolved = api.make("ResolveDeduction", input);
+    assert_eq!(resolved["deduction"]["status"], "PARTLY_ACCEPTED");
+    assert_eq!(resolved["creditNote"]["total"], "12.00");
+    posted(
+        &lines(&api, "creditNote", "AV-1"),
+        &[
+            ("411", "0.00", "12.00"),
+            ("44571", "2.00", "0.00"),
+            ("709", "10.00", "0.00"),
+        ],
+    );
+    let (balance, items) = api.account("C001", &day("02-28"));
+    assert_eq!(
+        (&balance["total"], &balance["disputed"]),
+        (&json!("18.00"), &json!("0.00"))
+    );
+    assert_eq!(single(json!(items))["open"], "18.00");
+    sound(&api);
+}
+
+#[test]
+fn a_bounced_cheque_reopens_the_invoice_with_its_due_date_r2_6() {
+    let api = Company::new().admin();
+    api.client("C001");
+    api.invoice(
+        "C001",
+        "FA-1",
+        &day("01-15"),
+        &day("02-14"),
+        ("1000.00", "20"),
+    );
+    let input = json!({
+        "client": { "number": "C001" }, "number": "RG-1", "receivedOn": day("02-10"), "method": "CHEQUE", "amount": "1200.00",
+        "allocations": [{ "debit": { "number": "FA-1" }, "amount": "1200.00" }],
+    });
+    api.make("RecordPayment", input);
+    assert_eq!(api.account("C001", &day("02-19")).1.len(), 0);
+    let returned = api.done(
+        "mutation($input: ReturnPaymentInput!) { returnPayment(input: $input) { payment { returnedOn returnReason unallocated } userErrors { code field message } } }",
+        json!({ "input": { "payment": { "number": "RG-1" }, "returnedOn": day("02-20"), "reason": "Provision insuffisante", "fee": "18.00" } }),
+    );
+    assert_eq!(
+        returned["payment"],
+        json!({ "returnedOn": day("02-20"), "returnReason": "Provision insuffisante", "unallocated": "0.00" })
+    );
+    let (balance, items) = api.account("C001", &day("02-28"));
+    assert_eq!(
+        (
+            &balance["total"],
+            &balance["overdue"],
+            &balance["unallocated"]
+        ),
+        (&json!("1200.00"), &json!("1200.00"), &json!("0.00"))
+    );
+    let item = single(json!(items));
+    assert_eq!(
+        (&item["reference"], &item["dueOn"], &item["daysOverdue"]),
+        (&json!("FA-1"), &json!(day("02-14")), &json!(14))
+    );
+    // Before the return, the report still shows it paid.
+    assert_eq!(api.account("C001", &day("02-19")).1.len(), 0);
+    let found = api.data("{ invoice(ref: { number: \"FA-1\" }) { status open } payment(ref: { number: \"RG-1\" }) { amount } }", json!({}));
+    assert_eq!(
+        found["invoice"],
+        json!({ "status": "OPEN", "open": "1200.00" })
+    );
+    assert_eq!(found["payment"]["amount"], "1200.00");
+    sound(&api);
+}
+
+#[test]
+fn credit_notes_never_exceed_their_invoice_in_total_or_per_rate_r2_5() {
+    let api = Company::new().admin();
+    api.client("C001");
+    let line = |price: &str, rate: &str| json!({ "description": "Prestation", "quantity": "1", "unitPrice": price, "vatRate": rate });
+    let invoice = json!({ "client": { "number": "C001" }, "number": "FA-1", "issuedOn": day("01-10"), "lines": [line("1000.00", "20"), line("100.00", "5.5")] });
+    assert_eq!(
+        api.make("IssueInvoice", invoice)["invoice"]["total"],
+        "1305.50"
+    );
+    let credit = |number: &str, lines: Value| json!({ "invoice": { "number": "FA-1" }, "number": number, "issuedOn": day("01-20"), "lines": lines });
+    let refused = |number: &str, lines: Value| {
+        api.refused(
+            "IssueCreditNote",
+            credit(number, lines),
+            "CREDIT_EXCEEDS_INVOICE",
+            &["lines"],
+        )
+    };
+
+    refused("AV-0", json!([line("100.01", "5.5")]));
+    refused("AV-0", json!([line("1", "10")]));
+    let made = api.make(
+        "IssueCreditNote",
+        credit("AV-1", json!([line("600.00", "20")])),
+    );
+    assert_eq!(
+        made["creditNote"]["invoice"],
+        json!({ "number": "FA-1", "open": "585.50" })
+    );
+    refused("AV-0", json!([line("400.01", "20")]));
+    refused("AV-0", json!([line("100.00", "5.5"), line("500.00", "20")]));
+    api.make(
+        "IssueCreditNote",
+        credit("AV-2", json!([line("400.00", "20"), line("100.00", "5.5")])),
+    );
+    refused("AV-0", json!([line("0.01", "20")]));
+    assert_eq!(api.account("C001", &day("01-31")).1.len(), 0);
+    sound(&api);
+}
+
+#[test]
+fn groups_have_letters_that_turn_upper_case_when_settled_r3_2_r3_3() {
+    let api = Company::new().admin();
+    let matched = |allocated: &Value| allocated["matching"].clone();
+    for client in ["C001", "C002"] {
+        api.client(client);
+        let number = |kind: &str| format!("{kind}-{client}");
+        for (invoice, amount) in [("F1", "600.00"), ("F2", "400.00"), ("F3", "500.00")] {
+            api.invoice(
+                client,
+                &number(invoice),
+                &day("01-10"),
+                &day("02-09"),
+                (amount, "0"),
+            );
+        }
+        api.payment(client, &number("R1"), &day("02-01"), "1000.00");
+        api.payment(client, &number("R2"), &day("02-02"), "300.00");
+        let (f1, f2, f3, r1, r2) = (
+            number("F1"),
+            number("F2"),
+            number("F3"),
+            number("R1"),
+            number("R2"),
+        );
+        let group = api.allocate(&day("02-03"), &[(&f1, &r1, "600.00"), (&f2, &r1, "400.00")]);
+        assert_eq!(
+            matched(&group),
+            json!({ "code": "A", "complete": true, "residual": "0.00" })
+        );
+        let group = api.allocate(&day("02-03"), &[(&f3, &r2, "300.00")]);
+        assert_eq!(
+            matched(&group),
+            json!({ "code": "b", "complete": false, "residual": "200.00" })
+        );
+        let credit = json!({
+            "client": { "number": client }, "number": number("AV"), "issuedOn": day("02-04"),
+            "lines": [{ "description": "Ristourne", "quantity": "1", "unitPrice": "200.00", "vatRate": "0" }],
+        });
+        api.make("IssueCreditNote", credit);
+        let group = api.allocate(&day("02-05"), &[(&f3, &number("AV"), "200.00")]);
+        assert_eq!(
+            matched(&group),
+            json!({ "code": "B", "complete": true, "residual": "0.00" })
+        );
+        // A letter that was released is not used again (R3.3).
+        let ended = api.make(
+            "Unallocate",
+            json!({ "allocation": group["allocations"][0]["id"], "unallocatedOn": day("02-06") }),
+        );
+        assert_eq!(ended["allocation"]["unallocatedOn"], json!(day("02-06")));
+        assert_eq!(api.account(client, &day("02-05")).1.len(), 0);
+        assert_eq!(api.account(client, &day("02-06")).0["total"], "0.00");
+        assert_eq!(api.account(client, &day("02-06")).1.len(), 2);
+    }
+    sound(&api);
+}
+
+/// An invoice of the provision's example; debtors that are no professionals have no legal ceiling.
+fn claim(api: &Api, client: &str, number: &str, issued_on: &str, due_on: &str, net: &str) {
+    api.invoice(client, number, issued_on, due_on, (net, "20"));
+}
+
+#[test]
+fn the_provision_of_section_5_1_comes_out_exactly() {
+    let api = Company::new().admin();
+    for client in ["A", "B", "C", "D", "E"] {
+        api.make(
+            "CreateClient",
+            json!({ "number": client, "name": client, "kind": "OTHER" }),
+        );
+    }
+    let next = |month_and_day: &str| format!("{}-{month_and_day}", year() + 1);
+    claim(&api, "A", "A1", &day("08-01"), &day("09-15"), "2000.00");
+    claim(&api, "A", "A2", &day("12-01"), &next("01-15"), "1000.00");
+    claim(&api, "B", "B1", &day("10-01"), &day("11-20"), "3000.00");
+    claim(&api, "C", "C1", &day("09-01"), &day("10-20"), "8000.00");
+    claim(&api, "D", "D1", &day("12-01"), &next("01-31"), "1500.00");
+    api.payment("A", "RG-A", &day("12-10"), "600.00");
+    api.make("OpenDispute", json!({ "invoice": { "number": "B1" }, "reason": "BLIV", "amount": "1200.00", "openedOn": day("12-01") }));
+    let terms = "mutation($input: SetCreditTermsInput!) { setCreditTerms(input: $input) { client { number } userErrors { code field message } } }";
+    for input in [
+        json!({ "client": { "number": "C" }, "insuredPercent": "90", "insuredLimit": "20000.00" }),
+        json!({ "client": { "number": "D" }, "insolvency": "LIQUIDATION", "insolvencyOn": day("12-15") }),
+    ] {
+        api.done(terms, json!({ "input": input }));
+    }
+    let opening = "mutation($input: RecordOpeningProvisionInput!) { recordOpeningProvision(input: $input) { client { number } userErrors { code field message } } }";
+    for (client, amount) in [("A", "400.00"), ("B", "900.00"), ("E", "120.00")] {
+        api.done(opening, json!({ "input": { "client": { "number": client }, "amount": amount, "postedOn": day("01-01") } }));
+    }
+
+    let policy = json!({
+        "framework": "FRENCH_GAAP", "bounds": [30, 60, 90], "rates": ["0", "1", "5", "15", "40"],
+        "disputedRate": "30", "liquidationRate": "100", "insolvencyRate": "50",
+    });
+    let data = api.ask(
+        "DoubtfulDebtProvision",
+        json!({ "asOf": day("12-31"), "policy": policy, "first": 50 }),
+    );
+    let run = &data["doubtfulDebtProvision"];
+    let totals = single(run["totals"].clone());
+    let sums = ["required", "previous", "charge", "release"]
+        .map(|column| totals[column].as_str().expect("a sum").to_owned());
+    assert_eq!(sums, ["2620.00", "1420.00", "1820.00", "620.00"], "{run:#}");
+
+    let clients = run["clients"]["nodes"].as_array().expect("clients");
+    let columns = |client: &Value| {
+        ["previous", "required", "charge", "release"]
+            .map(|column| client[column].as_str().expect("a sum").to_owned())
+    };
+    let found: Vec<_> = clients
+        .iter()
+        .map(|client| {
+            (
+                client["client"]["number"].as_str().expect("a number"),
+                columns(client),
+            )
+        })
+        .collect();
+    let expected = [
+        ("A", ["400.00", "600.00", "200.00", "0.00"]),
+        ("B", ["900.00", "400.00", "0.00", "500.00"]),
+        ("C", ["0.00", "120.00", "120.00", "0.00"]),
+        ("D", ["0.00", "1500.00", "1500.00", "0.00"]),
+        ("E", ["120.00", "0.00", "0.00", "120.00"]),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(client, sums)| (client, sums.map(str::to_owned)))
+    );
+
+    let mut claims: Vec<_> = clients
+        .iter()
+        .flat_map(|client| client["claims"].as_array().expect("claims"))
+        .map(|claim| {
+            [
+                "reference",
+                "open",
+                "exposure",
+                "base",
+                "insured",
+                "disputedBase",
+                "provision",
+            ]
+            .map(|column| claim[column].as_str().expect("a value").to_owned())
+        })
+        .collect();
+    claims.sort();
+    let expected = [
+        [
+            "A1", "2400.00", "1800.00", "1500.00", "0.00", "0.00", "600.00",
+        ],
+        [
+            "A2", "1200.00", "1200.00", "1000.00", "0.00", "0.00", "0.00",
+        ],
+        [
+            "B1", "3600.00", "3600.00", "2000.00", "0.00", "1000.00", "400.00",
+        ],
+        [
+            "C1", "9600.00", "9600.00", "8000.00", "7200.00", "0.00", "120.00",
+        ],
+        [
+            "D1", "1800.00", "1800.00", "1500.00", "0.00", "0.00", "1500.00",
+        ],
+    ];
+    assert_eq!(claims, expected.map(|claim| claim.map(str::to_owned)));
+    sound(&api);
+}

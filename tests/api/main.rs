@@ -1,0 +1,9 @@
+//! The API as clients see it: a real server, real tokens, a company of its own for each test.
+
+mod contract;
+mod harness;
+mod ledger;
+mod limits;
+mod refusals;
+mod roles;
+mod schema;
