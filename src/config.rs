@@ -31,6 +31,9 @@ pub enum Command {
     /// Work with companies
     #[command(subcommand)]
     Company(CompanyCommand),
+    /// Load records of another system into a company
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Print an access token, alone on standard output
     Token(Token),
     /// Check the books; status 1 and the first broken fact when something is wrong
@@ -54,11 +57,21 @@ pub struct Options {
     database_url: Option<String>,
 
     /// Same Postgres, as the serving role; without it the owner steps down to encours_app
-    #[arg(long, value_name = "URL", env = "ENCOURS_APP_DATABASE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ENCOURS_APP_DATABASE_URL",
+        hide_env_values = true
+    )]
     app_database_url: Option<String>,
 
     /// Secret that signs tokens, 32 bytes or more; without it one is made and kept in the data directory
-    #[arg(long, value_name = "SECRET", env = "ENCOURS_JWT_SECRET", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "ENCOURS_JWT_SECRET",
+        hide_env_values = true
+    )]
     jwt_secret: Option<String>,
 
     /// Directory of initdb and postgres, when they are not found by themselves
@@ -100,7 +113,12 @@ pub struct Serve {
     pub options: Options,
 
     /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", env = "ENCOURS_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "ENCOURS_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
     pub listen: String,
 
     /// Load the demo company when there is no company yet
@@ -157,6 +175,45 @@ pub enum Switch {
     Off,
 }
 
+/// What to load.
+#[derive(Debug, Subcommand)]
+pub enum ImportCommand {
+    /// Load invoices and their settlements from a CSV file
+    Receivables(ImportReceivables),
+}
+
+/// Loads invoices, and a receipt for each one that was settled, from a CSV file with a header.
+///
+/// Columns go by these names: client, number, issuedOn, amount (all four needed; the amount includes VAT),
+/// clientName, dueOn, currency, settledOn, vatRate. A mapping in TOML names others under [columns], and sets
+/// dateFormat (%Y-%m-%d), decimalSeparator (.), delimiter (found in the header) and currency (the company's).
+/// The header of the IBM sample of receivables is known. Clients not known yet are created.
+///
+/// A bad row is left out and told on standard error, as FILE:LINE: COLUMN: reason; the good rows are kept, and the
+/// status is 1 then. The same file again goes on where it stopped, and does nothing once it is done: put
+/// corrected rows in a file of their own.
+#[derive(Debug, Args)]
+pub struct ImportReceivables {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// The CSV file, in UTF-8
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// The company to load it into
+    #[arg(long, value_name = "ID", value_parser = company)]
+    pub company: CompanyId,
+
+    /// How the file's columns are named and written, in TOML
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Option<PathBuf>,
+
+    /// Leave the settlement days aside: every invoice stays open
+    #[arg(long)]
+    pub ignore_settlements: bool,
+}
+
 /// A token to make.
 #[derive(Debug, Args)]
 pub struct Token {
@@ -195,7 +252,12 @@ pub struct Check {
 #[derive(Debug, Args)]
 pub struct Health {
     /// Address and port that the server listens on
-    #[arg(long, value_name = "ADDR", env = "ENCOURS_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "ENCOURS_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
     pub listen: String,
 }
 
@@ -223,7 +285,10 @@ fn ttl(text: &str) -> Result<Duration, String> {
         "d" => DAY,
         _ => return Err(SHAPE.into()),
     };
-    let seconds = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
+    let seconds = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|count| count.checked_mul(unit));
     seconds
         .filter(|seconds| (1..=366 * DAY).contains(seconds))
         .map(Duration::from_secs)
@@ -244,7 +309,18 @@ mod tests {
     fn durations_have_a_unit_and_a_limit() {
         assert_eq!(ttl("30m"), Ok(Duration::from_secs(1800)));
         assert_eq!(ttl("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        for bad in ["", "1", "h", "0h", "-1h", "367d", "1w", "1hh", "99999999999999999999d", "é"] {
+        for bad in [
+            "",
+            "1",
+            "h",
+            "0h",
+            "-1h",
+            "367d",
+            "1w",
+            "1hh",
+            "99999999999999999999d",
+            "é",
+        ] {
             assert!(ttl(bad).is_err(), "{bad}");
         }
     }

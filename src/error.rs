@@ -53,12 +53,16 @@ impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};
         match &error {
-            Diesel::DatabaseError(Kind::ClosedConnection, _) => Error::Unavailable("database connection lost".into()),
+            Diesel::DatabaseError(Kind::ClosedConnection, _) => {
+                Error::Unavailable("database connection lost".into())
+            }
             Diesel::DatabaseError(_, info) if is_cancelled(info.message()) => Error::Timeout,
             Diesel::DatabaseError(_, info) if is_away(info.message()) => {
                 Error::Unavailable("database is not accepting connections".into())
             }
-            Diesel::BrokenTransactionManager => Error::Unavailable("database connection lost".into()),
+            Diesel::BrokenTransactionManager => {
+                Error::Unavailable("database connection lost".into())
+            }
             _ => Error::Database(error),
         }
     }
@@ -70,9 +74,15 @@ fn is_cancelled(message: &str) -> bool {
 }
 
 fn is_away(message: &str) -> bool {
-    ["server closed the connection", "terminating connection", "the database system is", "connection to server", "no connection to the server"]
-        .iter()
-        .any(|away| message.contains(away))
+    [
+        "server closed the connection",
+        "terminating connection",
+        "the database system is",
+        "connection to server",
+        "no connection to the server",
+    ]
+    .iter()
+    .any(|away| message.contains(away))
 }
 
 impl Error {
@@ -81,7 +91,9 @@ impl Error {
         use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};
         match self {
             Error::Database(Diesel::DatabaseError(Kind::SerializationFailure, _)) => true,
-            Error::Database(Diesel::DatabaseError(_, info)) => info.message().contains("deadlock detected"),
+            Error::Database(Diesel::DatabaseError(_, info)) => {
+                info.message().contains("deadlock detected")
+            }
             _ => false,
         }
     }
@@ -89,7 +101,9 @@ impl Error {
     /// The constraint that a write violated, if that is what happened.
     pub fn constraint(&self) -> Option<&str> {
         match self {
-            Error::Database(diesel::result::Error::DatabaseError(_, info)) => info.constraint_name(),
+            Error::Database(diesel::result::Error::DatabaseError(_, info)) => {
+                info.constraint_name()
+            }
             _ => None,
         }
     }

@@ -3,9 +3,9 @@
 //! The layers, in reading order; a layer may use those above it in this list, never those below.
 
 pub mod domain;
+pub mod embedded;
 pub mod error;
-pub mod store;
-pub mod service;
 pub mod graphql;
 pub mod http;
-pub mod embedded;
+pub mod service;
+pub mod store;

@@ -22,7 +22,10 @@ use encours::http::guard::Limits;
 use encours::store::{self, Conn, Db};
 use encours::{graphql, http, service};
 
-use config::{Check, Cli, Command, CompanyCommand, CreateCompany, Options, Serve, Switch, Token};
+use config::{
+    Check, Cli, Command, CompanyCommand, CreateCompany, ImportCommand, ImportReceivables, Options,
+    Serve, Switch, Token,
+};
 
 /// Longest execution of one request: a little longer than its longest statement.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,6 +60,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Migrate(options) => Database::open(&options).map(drop),
         Command::Demo(options) => demo(&options),
         Command::Company(CompanyCommand::Create(args)) => create_company(&args),
+        Command::Import(ImportCommand::Receivables(args)) => import_receivables(&args),
         Command::Token(args) => token(&args),
         Command::Check(args) => check(&args),
         Command::Schema => say(graphql::schema().sdl().trim_end()),
@@ -83,7 +87,11 @@ impl Database {
                     Some(serving) => store::Settings::new(serving.to_owned(), false),
                     None => store::Settings::new(url.to_owned(), true),
                 };
-                Database { cluster: None, owner_url: url.to_owned(), settings }
+                Database {
+                    cluster: None,
+                    owner_url: url.to_owned(),
+                    settings,
+                }
             }
             None => {
                 let cluster = Cluster::start(&embedded::Settings {
@@ -92,8 +100,13 @@ impl Database {
                     pg_bin: options.pg_bin.clone(),
                 })?;
                 let owner_url = cluster.url(embedded::SUPERUSER, embedded::DATABASE);
-                let settings = store::Settings::new(cluster.url(SERVING_ROLE, embedded::DATABASE), false);
-                Database { cluster: Some(cluster), owner_url, settings }
+                let settings =
+                    store::Settings::new(cluster.url(SERVING_ROLE, embedded::DATABASE), false);
+                Database {
+                    cluster: Some(cluster),
+                    owner_url,
+                    settings,
+                }
             }
         };
         for migration in store::migrate(&database.owner_url)? {
@@ -134,7 +147,10 @@ impl Supervisor {
             }
             cluster.stop();
         });
-        Supervisor { stop: Some(stop), thread: Some(thread) }
+        Supervisor {
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 }
 
@@ -149,7 +165,10 @@ impl Drop for Supervisor {
 
 fn serve(args: Serve) -> anyhow::Result<()> {
     let listener = TcpListener::bind(&args.listen).map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => anyhow!("{} is in use: stop the other server or choose another port with --listen", args.listen),
+        ErrorKind::AddrInUse => anyhow!(
+            "{} is in use: stop the other server or choose another port with --listen",
+            args.listen
+        ),
         ErrorKind::InvalidInput => Usage(format!("--listen {}: {error}", args.listen)).into(),
         _ => anyhow!("cannot listen on {}: {error}", args.listen),
     })?;
@@ -182,7 +201,11 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     if args.print_tokens && tokens.is_empty() {
         tracing::warn!("there is no company yet, so there is no token to print");
     }
-    if let Some((_, token)) = tokens.iter().find(|(role, _)| *role == Role::Admin).filter(|_| !args.no_explorer) {
+    if let Some((_, token)) = tokens
+        .iter()
+        .find(|(role, _)| *role == Role::Admin)
+        .filter(|_| !args.no_explorer)
+    {
         say(&format!("http://{address}/#token={token}"))?;
     }
     for (role, token) in &tokens {
@@ -199,13 +222,21 @@ fn serve(args: Serve) -> anyhow::Result<()> {
 fn stop_on_eof() {
     thread::spawn(|| {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
     });
 }
 
 /// One token per role of the first company, for its first member of that role, else for a script.
-fn printed_tokens(conn: &mut Conn, authenticator: &Authenticator) -> anyhow::Result<Vec<(Role, String)>> {
-    let Some(company) = store::company::all(conn)?.into_iter().next().map(|company| company.company_id) else {
+fn printed_tokens(
+    conn: &mut Conn,
+    authenticator: &Authenticator,
+) -> anyhow::Result<Vec<(Role, String)>> {
+    let Some(company) = store::company::all(conn)?
+        .into_iter()
+        .next()
+        .map(|company| company.company_id)
+    else {
         return Ok(Vec::new());
     };
     let members = store::member::members(conn, company)?;
@@ -228,7 +259,12 @@ fn printed_tokens(conn: &mut Conn, authenticator: &Authenticator) -> anyhow::Res
 
 fn demo(options: &Options) -> anyhow::Result<()> {
     let database = Database::open(options)?;
-    let Some(demo) = service::demo::load(&database.owner_url, &Db::open(&database.settings), auth::today())? else {
+    let Some(demo) = service::demo::load(
+        &database.owner_url,
+        &Db::open(&database.settings),
+        auth::today(),
+    )?
+    else {
         bail!("there is a company already: the demo is loaded into an empty database only");
     };
     say(&demo.company.show())?;
@@ -242,9 +278,65 @@ fn create_company(args: &CreateCompany) -> anyhow::Result<()> {
     let database = Database::open(&args.options)?;
     let segregation = args.segregation == Switch::On;
     let id = database.owner()?.transaction(|conn| {
-        service::company::create(conn, &args.name, args.siren.as_deref(), &args.currency, segregation)
+        service::company::create(
+            conn,
+            &args.name,
+            args.siren.as_deref(),
+            &args.currency,
+            segregation,
+        )
     })?;
     say(&id.show())
+}
+
+fn import_receivables(args: &ImportReceivables) -> anyhow::Result<()> {
+    let mapping = args
+        .mapping
+        .as_ref()
+        .map(|path| {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        })
+        .transpose()?;
+    let database = Database::open(&args.options)?;
+    let company = known_company(&mut database.owner()?, args.company)?;
+    let summary = service::import::receivables(
+        &Db::open(&database.settings),
+        &auth::script(company, Role::ArAccountant),
+        &args.file,
+        &service::import::Options {
+            mapping,
+            ignore_settlements: args.ignore_settlements,
+        },
+        |line| {
+            // Whoever reads standard error may be gone: the import goes on.
+            let _ = writeln!(io::stderr(), "{line}");
+        },
+    )
+    .with_context(|| format!("cannot import {}", args.file.display()))?;
+    if summary.finished_before {
+        return say(&format!(
+            "{} was imported before: {} rows, nothing to do",
+            args.file.display(),
+            summary.skipped
+        ));
+    }
+    if summary.skipped > 0 {
+        say(&format!("taken up again after {} rows", summary.skipped))?;
+    }
+    say(&format!(
+        "{} rows read: {} invoices, {} receipts, {} clients created, {} rows refused",
+        summary.rows, summary.invoices, summary.receipts, summary.clients, summary.refused
+    ))?;
+    if summary.above_ceiling > 0 {
+        say(&format!(
+            "{} invoices have terms above the legal ceiling (C. com. L441-10)",
+            summary.above_ceiling
+        ))?;
+    }
+    if summary.refused > 0 {
+        bail!("{} rows were refused; the others are kept", summary.refused);
+    }
+    Ok(())
 }
 
 fn token(args: &Token) -> anyhow::Result<()> {
@@ -262,19 +354,31 @@ fn token(args: &Token) -> anyhow::Result<()> {
 }
 
 fn known_company(conn: &mut Conn, company: CompanyId) -> anyhow::Result<CompanyId> {
-    let found = store::company::load(conn, company)?.with_context(|| format!("no company {}", company.show()))?;
+    let found = store::company::load(conn, company)?
+        .with_context(|| format!("no company {}", company.show()))?;
     Ok(found.company_id)
 }
 
 /// A person as a caller, in the role that the operator chose. Who is not known yet becomes a member.
 fn member(conn: &mut Conn, company: CompanyId, role: Role, email: &str) -> anyhow::Result<Caller> {
-    let email = encours::domain::identity::email(email).map_err(|why| Usage(format!("--user: {why}")))?;
+    let email =
+        encours::domain::identity::email(email).map_err(|why| Usage(format!("--user: {why}")))?;
     let user = store::member::save_user(conn, &email, &email, None)?;
-    if !store::member::memberships_of(conn, user)?.iter().any(|(known, _)| *known == company) {
+    if !store::member::memberships_of(conn, user)?
+        .iter()
+        .any(|(known, _)| *known == company)
+    {
         store::member::save_membership(conn, company, user, role.code())?;
-        tracing::warn!("{email} was not a member of the company: added as {}", role.code());
+        tracing::warn!(
+            "{email} was not a member of the company: added as {}",
+            role.code()
+        );
     }
-    Ok(Caller { user: Some(user), author: email, ..auth::script(company, role) })
+    Ok(Caller {
+        user: Some(user),
+        author: email,
+        ..auth::script(company, role)
+    })
 }
 
 fn check(args: &Check) -> anyhow::Result<()> {
@@ -282,7 +386,10 @@ fn check(args: &Check) -> anyhow::Result<()> {
     let mut conn = database.owner()?;
     let companies = match args.company {
         Some(company) => vec![known_company(&mut conn, company)?],
-        None => store::company::all(&mut conn)?.into_iter().map(|company| company.company_id).collect(),
+        None => store::company::all(&mut conn)?
+            .into_iter()
+            .map(|company| company.company_id)
+            .collect(),
     };
     for company in companies {
         // One snapshot, so that a booking under way is seen whole or not at all.
@@ -294,10 +401,17 @@ fn check(args: &Check) -> anyhow::Result<()> {
         for (code, description, broken) in &results {
             if let Some(fact) = broken {
                 say(&format!("{code}: {fact}"))?;
-                bail!("the books of company {} are broken: {description}", company.show());
+                bail!(
+                    "the books of company {} are broken: {description}",
+                    company.show()
+                );
             }
         }
-        say(&format!("{}: {} checks hold", company.show(), results.len()))?;
+        say(&format!(
+            "{}: {} checks hold",
+            company.show(),
+            results.len()
+        ))?;
     }
     Ok(())
 }
@@ -306,7 +420,9 @@ fn check(args: &Check) -> anyhow::Result<()> {
 fn say(line: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("standard output")
+        }
         _ => Ok(()),
     }
 }
@@ -317,5 +433,9 @@ fn start_log(serving: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ENCOURS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(io::stderr)
+        .init();
 }

@@ -94,7 +94,7 @@ codes! {
         CloseDisputes = "CLOSE_DISPUTES",
         /// Set provision policies and individual estimates.
         WriteProvision = "WRITE_PROVISION",
-        /// Close and reopen accounting periods.
+        /// Close accounting periods, and take over provisions.
         ClosePeriods = "CLOSE_PERIODS",
         /// Import receivables.
         Import = "IMPORT",
@@ -110,9 +110,19 @@ impl Role {
     pub fn may(self, action: Action) -> bool {
         use Role::{Admin, ArAccountant, Auditor, BiReader, CreditManager, Director, Sales};
         let allowed: &[Role] = match action {
-            Action::ReadCompany | Action::ReadClients | Action::ReadDocuments | Action::ReadReports => Role::ALL,
+            Action::ReadCompany
+            | Action::ReadClients
+            | Action::ReadDocuments
+            | Action::ReadReports => Role::ALL,
             Action::ReadContacts => &[Admin, Director, CreditManager, ArAccountant, Sales, Auditor],
-            Action::ReadProvision => &[Admin, Director, CreditManager, ArAccountant, Auditor, BiReader],
+            Action::ReadProvision => &[
+                Admin,
+                Director,
+                CreditManager,
+                ArAccountant,
+                Auditor,
+                BiReader,
+            ],
             Action::ReadJournal => &[Admin, Director, CreditManager, ArAccountant, Auditor],
             Action::ReadMembers => &[Admin, Director, CreditManager, ArAccountant, Auditor],
             Action::WriteClients => &[Admin, ArAccountant],
@@ -135,7 +145,11 @@ impl Role {
 
     /// What the role may do, in the table's order: what a front-end shows or hides.
     pub fn permissions(self) -> Vec<Action> {
-        Action::ALL.iter().copied().filter(|action| self.may(*action)).collect()
+        Action::ALL
+            .iter()
+            .copied()
+            .filter(|action| self.may(*action))
+            .collect()
     }
 }
 
@@ -201,7 +215,6 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Mutation.recordOpeningProvision", Action::ClosePeriods),
     ("Mutation.closePeriod", Action::ClosePeriods),
     ("Mutation.reopenPeriod", Action::ManageCompany),
-    ("Mutation.importReceivables", Action::Import),
     ("Mutation.saveDisputeReason", Action::ManageCompany),
     ("Mutation.updateCompany", Action::ManageCompany),
     ("Mutation.saveMember", Action::ManageMembers),
@@ -210,7 +223,10 @@ pub const FIELDS: &[(&str, Action)] = &[
 
 /// The action that a field asks for; `None` when the table does not know the field.
 pub fn action_of(field: &str) -> Option<Action> {
-    FIELDS.iter().find(|(name, _)| *name == field).map(|(_, action)| *action)
+    FIELDS
+        .iter()
+        .find(|(name, _)| *name == field)
+        .map(|(_, action)| *action)
 }
 
 /// Who asks, for which company, as what, on which day.
@@ -240,7 +256,12 @@ impl Caller {
     pub fn portfolio(&self) -> Option<UserId> {
         match self.role {
             Role::Sales => Some(self.user.unwrap_or(UserId(uuid::Uuid::nil()))),
-            Role::Admin | Role::Director | Role::CreditManager | Role::ArAccountant | Role::Auditor | Role::BiReader => None,
+            Role::Admin
+            | Role::Director
+            | Role::CreditManager
+            | Role::ArAccountant
+            | Role::Auditor
+            | Role::BiReader => None,
         }
     }
 }
@@ -251,7 +272,10 @@ mod tests {
 
     #[test]
     fn auditors_and_bi_readers_change_nothing_r12_4() {
-        for (field, action) in FIELDS.iter().filter(|(field, _)| field.starts_with("Mutation.")) {
+        for (field, action) in FIELDS
+            .iter()
+            .filter(|(field, _)| field.starts_with("Mutation."))
+        {
             assert!(!Role::Auditor.may(*action), "{field}");
             assert!(!Role::BiReader.may(*action), "{field}");
             assert!(Role::Admin.may(*action), "{field}");
@@ -261,7 +285,12 @@ mod tests {
 
     #[test]
     fn sales_never_credits_nor_sets_terms_r12_3() {
-        for action in [Action::IssueCreditNotes, Action::WriteCreditTerms, Action::RecordPayments, Action::ReadProvision] {
+        for action in [
+            Action::IssueCreditNotes,
+            Action::WriteCreditTerms,
+            Action::RecordPayments,
+            Action::ReadProvision,
+        ] {
             assert!(!Role::Sales.may(action), "{action:?}");
         }
         assert!(Role::Sales.may(Action::DecideDisputes));
@@ -270,7 +299,12 @@ mod tests {
     #[test]
     fn a_field_stands_once_in_the_table() {
         for (position, (field, _)) in FIELDS.iter().enumerate() {
-            assert!(FIELDS[position + 1..].iter().all(|(other, _)| other != field), "{field}");
+            assert!(
+                FIELDS[position + 1..]
+                    .iter()
+                    .all(|(other, _)| other != field),
+                "{field}"
+            );
         }
     }
 }

@@ -100,5 +100,9 @@ texts! {
 }
 
 /// The journals every company starts with: code and label.
-pub const JOURNALS: &[(&str, &str)] =
-    &[("VE", "Ventes"), ("BQ", "Banque"), ("OD", "Opérations diverses"), ("AN", "À-nouveaux")];
+pub const JOURNALS: &[(&str, &str)] = &[
+    ("VE", "Ventes"),
+    ("BQ", "Banque"),
+    ("OD", "Opérations diverses"),
+    ("AN", "À-nouveaux"),
+];

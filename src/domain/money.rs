@@ -25,9 +25,30 @@ pub struct Currency {
 
 /// Code and number of decimals: the same list as the table `currencies`.
 const CURRENCIES: &[(&str, u8)] = &[
-    ("AUD", 2), ("BGN", 2), ("BHD", 3), ("CAD", 2), ("CHF", 2), ("CNY", 2), ("CZK", 2), ("DKK", 2),
-    ("DZD", 2), ("EUR", 2), ("GBP", 2), ("HUF", 2), ("JPY", 0), ("KWD", 3), ("MAD", 2), ("NOK", 2),
-    ("PLN", 2), ("RON", 2), ("SEK", 2), ("TND", 3), ("USD", 2), ("XAF", 0), ("XOF", 0), ("XPF", 0),
+    ("AUD", 2),
+    ("BGN", 2),
+    ("BHD", 3),
+    ("CAD", 2),
+    ("CHF", 2),
+    ("CNY", 2),
+    ("CZK", 2),
+    ("DKK", 2),
+    ("DZD", 2),
+    ("EUR", 2),
+    ("GBP", 2),
+    ("HUF", 2),
+    ("JPY", 0),
+    ("KWD", 3),
+    ("MAD", 2),
+    ("NOK", 2),
+    ("PLN", 2),
+    ("RON", 2),
+    ("SEK", 2),
+    ("TND", 3),
+    ("USD", 2),
+    ("XAF", 0),
+    ("XOF", 0),
+    ("XPF", 0),
 ];
 
 impl Currency {
@@ -45,7 +66,11 @@ impl Currency {
     /// Reads an amount; refuses more decimals than the currency has and what 64 bits cannot hold.
     pub fn minor(self, amount: Decimal) -> Option<Minor> {
         let scaled = amount.checked_mul(Decimal::from(10_i64.pow(self.exponent())))?;
-        if scaled.fract().is_zero() { scaled.to_i64() } else { None }
+        if scaled.fract().is_zero() {
+            scaled.to_i64()
+        } else {
+            None
+        }
     }
 
     /// The amount as a decimal with all the currency's decimals: 12 → 0.12.
@@ -73,7 +98,10 @@ impl FromStr for Currency {
             .find(|(code, _)| *code == text)
             .and_then(|(code, exponent)| {
                 let code = code.as_bytes().try_into().ok()?;
-                Some(Currency { code, exponent: *exponent })
+                Some(Currency {
+                    code,
+                    exponent: *exponent,
+                })
             })
             .ok_or_else(|| UnknownCurrency(text.to_owned()))
     }
@@ -106,7 +134,13 @@ mod tests {
 
     #[test]
     fn rounding_is_half_away_from_zero_r0_1() {
-        for (value, expected) in [("0.5", 1), ("1.5", 2), ("2.4999", 2), ("-0.5", -1), ("-2.5", -3)] {
+        for (value, expected) in [
+            ("0.5", 1),
+            ("1.5", 2),
+            ("2.4999", 2),
+            ("-0.5", -1),
+            ("-2.5", -3),
+        ] {
             assert_eq!(round_half_up(dec(value)), Some(expected), "{value}");
         }
     }

@@ -62,8 +62,17 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of the input at `field`, a path with dots: `lines.0.amount`.
     pub fn new(code: RefusalCode, field: &str, message: impl Into<String>) -> Refusal {
-        let field = field.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        Refusal { code, field, message: message.into(), details: Map::new() }
+        let field = field
+            .split('.')
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect();
+        Refusal {
+            code,
+            field,
+            message: message.into(),
+            details: Map::new(),
+        }
     }
 
     /// A value that is not acceptable.
@@ -73,7 +82,11 @@ impl Refusal {
 
     /// A record that does not exist for this caller.
     pub fn not_found(field: &str, what: &str) -> Refusal {
-        Refusal::new(RefusalCode::NotFound, field, format!("no such {what} in this company: check the id or number"))
+        Refusal::new(
+            RefusalCode::NotFound,
+            field,
+            format!("no such {what} in this company: check the id or number"),
+        )
     }
 
     /// Adds a fact that helps to correct the request.

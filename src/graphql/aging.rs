@@ -1,14 +1,14 @@
 //! Open items and the aged balance (balance âgée).
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, NaiveTime, TimeZone, Utc};
 use uuid::Uuid;
 
 use super::client::{Client, ClientFilter, client_filter_id, code_enum};
 use super::document::{Invoice, OrderDirection, maybe, one};
 use super::loaders::DisputedOn;
 use super::page::{Asked, Connection, counted};
-use super::scalars::{ClientRef, Decimal, day, money, show};
+use super::scalars::{ClientRef, Date, Decimal, day, money, show};
 use super::{Permitted, loader, session};
 use crate::domain::aging::{AgingBasis as Basis, Buckets};
 use crate::domain::ids::{ClientId, DocumentId, ItemId};
@@ -45,12 +45,12 @@ pub struct OpenItem {
     kind: ItemKind,
     reference: String,
     invoice: Option<Uuid>,
-    posted_on: NaiveDate,
-    due_on: Option<NaiveDate>,
+    posted_on: Date,
+    due_on: Option<Date>,
     amount: i64,
     open: i64,
     currency: String,
-    as_of: NaiveDate,
+    as_of: Date,
     /// Known when the item was read as of a day; else what is in dispute now is loaded.
     disputed: Option<i64>,
 }
@@ -63,11 +63,15 @@ impl OpenItem {
             client: item.client_id,
             kind: ItemKind::of(&item.kind)?,
             invoice: item.invoice_id.map(|id| id.0),
-            posted_on: item.posted_on,
-            due_on: item.due_on,
-            amount: if item.is_debit { item.amount } else { -item.amount },
+            posted_on: item.posted_on.into(),
+            due_on: item.due_on.map(Into::into),
+            amount: if item.is_debit {
+                item.amount
+            } else {
+                -item.amount
+            },
             open: item.signed_open(),
-            as_of: session(ctx)?.caller().today,
+            as_of: session(ctx)?.caller().today.into(),
             disputed: None,
             reference: item.reference,
             currency: item.currency,
@@ -75,14 +79,14 @@ impl OpenItem {
     }
 
     /// The item as of a day.
-    pub fn then(open: aging::Open, as_of: NaiveDate) -> Result<OpenItem> {
+    pub fn then(open: aging::Open, as_of: Date) -> Result<OpenItem> {
         Ok(OpenItem {
             id: ItemId(open.id),
             client: ClientId(open.client_id),
             kind: ItemKind::of(&open.kind)?,
             invoice: open.invoice_id,
-            posted_on: open.posted_on,
-            due_on: open.due_on,
+            posted_on: open.posted_on.into(),
+            due_on: open.due_on.map(Into::into),
             amount: open.amount,
             open: open.open,
             as_of,
@@ -120,12 +124,12 @@ impl OpenItem {
         }
     }
     /// Accounting date.
-    async fn posted_on(&self) -> NaiveDate {
-        self.posted_on
+    async fn posted_on(&self) -> Date {
+        (self.posted_on).into()
     }
     /// Due date, the original one whatever happened since (R4.13); null for credits.
-    async fn due_on(&self) -> Option<NaiveDate> {
-        self.due_on
+    async fn due_on(&self) -> Option<Date> {
+        (self.due_on).map(Into::into)
     }
     /// The amount it began with: debts positive, credits negative.
     async fn amount(&self) -> Decimal {
@@ -141,28 +145,46 @@ impl OpenItem {
     }
     /// Days past the due date on the day of the question; 0 when not overdue (R4.4), or a credit.
     async fn days_overdue(&self) -> i32 {
-        let days = self.due_on.map_or(0, |due| (self.as_of - due).num_days().max(0));
+        let days = self
+            .due_on
+            .map_or(0, |due| (self.as_of.0 - due.0).num_days().max(0));
         i32::try_from(days).unwrap_or(i32::MAX)
     }
     /// The part of `open` that is in dispute, never above it (R4.9).
     async fn disputed_amount(&self, ctx: &Context<'_>) -> Result<Decimal> {
         let disputed = match self.disputed {
             Some(disputed) => disputed,
-            None => maybe(ctx, DisputedOn(self.id)).await?.unwrap_or_default().min(self.open.max(0)),
+            None => maybe(ctx, DisputedOn(self.id))
+                .await?
+                .unwrap_or_default()
+                .min(self.open.max(0)),
         };
         Ok(money(disputed, &self.currency))
     }
 }
 
 /// A page of open items.
-pub async fn open_items(ctx: &Context<'_>, question: OpenItems, first: Option<i32>, after: Option<String>) -> Result<Connection<OpenItem>> {
+pub async fn open_items(
+    ctx: &Context<'_>,
+    question: OpenItems,
+    first: Option<i32>,
+    after: Option<String>,
+) -> Result<Connection<OpenItem>> {
     let asked = Asked::new(first, after.as_deref(), &format!("{question:?}"))?;
     let as_of = question.population.as_of;
     let (asking, keyset) = (question.clone(), asked.keyset());
     let session = session(ctx)?.clone();
-    let (rows, has_next) = session.read(move |conn, _| Ok(asking.page(conn, &keyset)?)).await?;
-    let cursors = rows.iter().map(|row| asked.cursor(&row.due_on.unwrap_or(row.posted_on).to_string(), row.id)).collect();
-    let nodes = rows.into_iter().map(|row| OpenItem::then(row, as_of)).collect::<Result<_>>()?;
+    let (rows, has_next) = session
+        .read(move |conn, _| Ok(asking.page(conn, &keyset)?))
+        .await?;
+    let cursors = rows
+        .iter()
+        .map(|row| asked.cursor(&row.due_on.unwrap_or(row.posted_on).to_string(), row.id))
+        .collect();
+    let nodes = rows
+        .into_iter()
+        .map(|row| OpenItem::then(row, as_of.into()))
+        .collect::<Result<_>>()?;
     Ok(Connection {
         cursors,
         nodes,
@@ -240,7 +262,11 @@ impl AgedBalanceRow {
     }
     /// Amounts per bucket, in the order of `AgedBalance.buckets`.
     async fn buckets(&self) -> Vec<Decimal> {
-        self.row.buckets.iter().map(|amount| money(*amount, &self.row.currency)).collect()
+        self.row
+            .buckets
+            .iter()
+            .map(|amount| money(*amount, &self.row.currency))
+            .collect()
     }
     /// Receipts and credit notes not matched (non affecté), zero or negative.
     async fn unallocated(&self) -> Decimal {
@@ -272,7 +298,9 @@ impl AgedBalanceRow {
             currency: Some(self.row.currency.clone()),
             ..self.report.population.clone()
         };
-        self.report.cell(ctx, population, bucket, unallocated, first, after).await
+        self.report
+            .cell(ctx, population, bucket, unallocated, first, after)
+            .await
     }
 }
 
@@ -388,7 +416,9 @@ fn totals(row: &aging::Row) -> AgedBalanceTotals {
 impl AgedBalance {
     async fn sums(&self, ctx: &Context<'_>) -> Result<Vec<aging::Row>> {
         let this = self.clone();
-        session(ctx)?.read(move |conn, _| Ok(aging::totals(conn, &this.population, &this.layout)?)).await
+        session(ctx)?
+            .read(move |conn, _| Ok(aging::totals(conn, &this.population, &this.layout)?))
+            .await
     }
 
     async fn cell(
@@ -402,16 +432,39 @@ impl AgedBalance {
     ) -> Result<Connection<OpenItem>> {
         let cell = match bucket {
             Some(_) if unallocated => {
-                return Err(Error::BadInput { field: "bucket", message: "ask for a bucket or for unallocated credits, not both".into() });
+                return Err(Error::BadInput {
+                    field: "bucket",
+                    message: "ask for a bucket or for unallocated credits, not both".into(),
+                });
             }
-            Some(bucket) if !(0..self.buckets.len()).contains(&usize::try_from(bucket).unwrap_or(usize::MAX)) => {
-                return Err(Error::BadInput { field: "bucket", message: format!("this balance has the buckets 0 to {}", self.buckets.len() - 1) });
+            Some(bucket)
+                if !(0..self.buckets.len())
+                    .contains(&usize::try_from(bucket).unwrap_or(usize::MAX)) =>
+            {
+                return Err(Error::BadInput {
+                    field: "bucket",
+                    message: format!(
+                        "this balance has the buckets 0 to {}",
+                        self.buckets.len() - 1
+                    ),
+                });
             }
             Some(bucket) => Some((self.layout.clone(), Cell::Bucket(bucket))),
             None if unallocated => Some((self.layout.clone(), Cell::Unallocated)),
             None => None,
         };
-        open_items(ctx, OpenItems { population, cell, is_debit: None, invoice: None }, first, after).await
+        open_items(
+            ctx,
+            OpenItems {
+                population,
+                cell,
+                is_debit: None,
+                invoice: None,
+            },
+            first,
+            after,
+        )
+        .await
     }
 }
 
@@ -419,8 +472,8 @@ impl AgedBalance {
 #[Object]
 impl AgedBalance {
     /// The effective day, inclusive.
-    async fn as_of(&self) -> NaiveDate {
-        self.population.as_of
+    async fn as_of(&self) -> Date {
+        (self.population.as_of).into()
     }
     /// As recorded by this instant; null means now.
     async fn known_at(&self) -> Option<DateTime<Utc>> {
@@ -431,7 +484,11 @@ impl AgedBalance {
         self.buckets
             .labels()
             .into_iter()
-            .map(|bucket| AgedBucket { label: bucket.label, from_days: bucket.from_days, to_days: bucket.to_days })
+            .map(|bucket| AgedBucket {
+                label: bucket.label,
+                from_days: bucket.from_days,
+                to_days: bucket.to_days,
+            })
             .collect()
     }
     /// Totals, one per currency.
@@ -454,33 +511,56 @@ impl AgedBalance {
             .collect())
     }
     /// Totals per segment, sales person or collector, and currency.
-    async fn groups(&self, ctx: &Context<'_>, by: AgedBalanceGrouping) -> Result<Vec<AgedBalanceGroup>> {
+    async fn groups(
+        &self,
+        ctx: &Context<'_>,
+        by: AgedBalanceGrouping,
+    ) -> Result<Vec<AgedBalanceGroup>> {
         let group = match by {
             AgedBalanceGrouping::Segment => Group::Segment,
             AgedBalanceGrouping::SalesOwner => Group::SalesOwner,
             AgedBalanceGrouping::Collector => Group::Collector,
         };
         let this = self.clone();
-        let rows = session(ctx)?.read(move |conn, _| Ok(aging::groups(conn, &this.population, &this.layout, group)?)).await?;
-        let ids: Vec<_> = rows.iter().filter_map(|row| Uuid::try_parse(&row.sort).ok()).map(crate::domain::ids::UserId).collect();
-        let users = loader(ctx)?.load_many(ids).await.map_err(super::document::shared)?;
+        let rows = session(ctx)?
+            .read(move |conn, _| Ok(aging::groups(conn, &this.population, &this.layout, group)?))
+            .await?;
+        let ids: Vec<_> = rows
+            .iter()
+            .filter_map(|row| Uuid::try_parse(&row.sort).ok())
+            .map(crate::domain::ids::UserId)
+            .collect();
+        let users = loader(ctx)?
+            .load_many(ids)
+            .await
+            .map_err(super::document::shared)?;
         Ok(rows
             .into_iter()
             .map(|row| {
-                let user = Uuid::try_parse(&row.sort).ok().map(crate::domain::ids::UserId);
+                let user = Uuid::try_parse(&row.sort)
+                    .ok()
+                    .map(crate::domain::ids::UserId);
                 let label = match user {
                     Some(id) => users.get(&id).map(|user| user.name.clone()),
                     None => (!row.sort.is_empty()).then(|| row.sort.clone()),
                 };
-                let key = user.map(|id| show(id).0).or_else(|| (!row.sort.is_empty()).then(|| row.sort.clone()));
-                AgedBalanceGroup { key, label, totals: totals(&row) }
+                let key = user
+                    .map(|id| show(id).0)
+                    .or_else(|| (!row.sort.is_empty()).then(|| row.sort.clone()));
+                AgedBalanceGroup {
+                    key,
+                    label,
+                    totals: totals(&row),
+                }
             })
             .collect())
     }
     /// The whole company's open items against the general ledger, per currency, whatever the filter.
     async fn ledger_check(&self, ctx: &Context<'_>) -> Result<Vec<LedgerCheck>> {
         let population = self.population.clone();
-        let rows = session(ctx)?.read(move |conn, _| Ok(aging::ledger_check(conn, &population)?)).await?;
+        let rows = session(ctx)?
+            .read(move |conn, _| Ok(aging::ledger_check(conn, &population)?))
+            .await?;
         Ok(rows
             .into_iter()
             .map(|row| LedgerCheck {
@@ -499,8 +579,15 @@ impl AgedBalance {
         after: Option<String>,
         order_by: Option<AgedBalanceOrder>,
     ) -> Result<Connection<AgedBalanceRow>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("{:?}{:?}{order_by:?}", self.population, self.layout))?;
-        let order = order_by.unwrap_or(AgedBalanceOrder { field: AgedBalanceOrderField::Overdue, direction: OrderDirection::Desc });
+        let asked = Asked::new(
+            first,
+            after.as_deref(),
+            &format!("{:?}{:?}{order_by:?}", self.population, self.layout),
+        )?;
+        let order = order_by.unwrap_or(AgedBalanceOrder {
+            field: AgedBalanceOrderField::Overdue,
+            direction: OrderDirection::Desc,
+        });
         let sort = match order.field {
             AgedBalanceOrderField::Overdue => RowSort::Overdue,
             AgedBalanceOrderField::Total => RowSort::Total,
@@ -516,19 +603,42 @@ impl AgedBalance {
         let (this, count) = (self.clone(), asked.first);
         let session = session(ctx)?.clone();
         let mut rows = session
-            .read(move |conn, _| Ok(aging::rows(conn, &this.population, &this.layout, sort, order.direction.into(), count, behind)?))
+            .read(move |conn, _| {
+                Ok(aging::rows(
+                    conn,
+                    &this.population,
+                    &this.layout,
+                    sort,
+                    order.direction.into(),
+                    count,
+                    behind,
+                )?)
+            })
             .await?;
         let has_next = rows.len() as i64 > asked.first;
         rows.truncate(usize::try_from(asked.first).unwrap_or_default());
         let population = self.population.clone();
         Ok(Connection {
-            cursors: rows.iter().map(|row| asked.cursor(&format!("{}{}", row.currency, row.sort), row.id)).collect(),
-            nodes: rows.into_iter().map(|row| AgedBalanceRow { row, report: self.clone() }).collect(),
+            cursors: rows
+                .iter()
+                .map(|row| asked.cursor(&format!("{}{}", row.currency, row.sort), row.id))
+                .collect(),
+            nodes: rows
+                .into_iter()
+                .map(|row| AgedBalanceRow {
+                    row,
+                    report: self.clone(),
+                })
+                .collect(),
             behind: asked.after.is_some(),
             has_next,
             count: counted(move || {
                 let (session, population) = (session.clone(), population.clone());
-                async move { session.read(move |conn, _| Ok(aging::row_count(conn, &population)?)).await }
+                async move {
+                    session
+                        .read(move |conn, _| Ok(aging::row_count(conn, &population)?))
+                        .await
+                }
             }),
         })
     }
@@ -541,7 +651,15 @@ impl AgedBalance {
         first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<OpenItem>> {
-        self.cell(ctx, self.population.clone(), bucket, unallocated, first, after).await
+        self.cell(
+            ctx,
+            self.population.clone(),
+            bucket,
+            unallocated,
+            first,
+            after,
+        )
+        .await
     }
     /// Documents that take effect by `asOf` but were recorded later (R4.14): after `since`, else after
     /// `knownAt`, else after the day itself. Earliest recorded first.
@@ -552,8 +670,14 @@ impl AgedBalance {
         first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<OpenItem>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("late{:?}{since:?}", self.population))?;
-        let since = since.or(self.population.known_at).unwrap_or_else(|| end_of_day(self.population.as_of));
+        let asked = Asked::new(
+            first,
+            after.as_deref(),
+            &format!("late{:?}{since:?}", self.population),
+        )?;
+        let since = since
+            .or(self.population.known_at)
+            .unwrap_or_else(|| end_of_day(self.population.as_of.into()));
         let (population, keyset) = (self.population.clone(), asked.keyset());
         let session = session(ctx)?;
         let (keys, mut items) = session
@@ -561,7 +685,13 @@ impl AgedBalance {
                 let keys = aging::late_entries(conn, &population, since, &keyset)?;
                 let ids: Vec<ItemId> = keys.keys.iter().map(|key| ItemId(key.id)).collect();
                 let items = crate::store::item::by_ids(conn, caller.company, &ids)?;
-                Ok((keys, items.into_iter().map(|item| (item.id.0, item)).collect::<std::collections::HashMap<_, _>>()))
+                Ok((
+                    keys,
+                    items
+                        .into_iter()
+                        .map(|item| (item.id.0, item))
+                        .collect::<std::collections::HashMap<_, _>>(),
+                ))
             })
             .await?;
         let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
@@ -579,16 +709,23 @@ impl AgedBalance {
             has_next: keys.has_next,
             count: counted(move || {
                 let (session, population) = (session.clone(), population.clone());
-                async move { session.read(move |conn, _| Ok(aging::late_count(conn, &population, since)?)).await }
+                async move {
+                    session
+                        .read(move |conn, _| Ok(aging::late_count(conn, &population, since)?))
+                        .await
+                }
             }),
         })
     }
 }
 
 /// The first instant after a day in the company's time zone (R0.4).
-fn end_of_day(on: NaiveDate) -> DateTime<Utc> {
-    let midnight = (on + chrono::Duration::days(1)).and_time(NaiveTime::MIN);
-    chrono_tz::Europe::Paris.from_local_datetime(&midnight).earliest().map_or_else(|| midnight.and_utc(), |at| at.with_timezone(&Utc))
+fn end_of_day(on: Date) -> DateTime<Utc> {
+    let midnight = (on.0 + chrono::Duration::days(1)).and_time(NaiveTime::MIN);
+    chrono_tz::Europe::Paris
+        .from_local_datetime(&midnight)
+        .earliest()
+        .map_or_else(|| midnight.and_utc(), |at| at.with_timezone(&Utc))
 }
 
 /// Reports.
@@ -603,16 +740,29 @@ impl AgingQuery {
     async fn open_items(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<NaiveDate>,
-        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<DateTime<Utc>>,
+        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<Date>,
+        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
+            DateTime<Utc>,
+        >,
         filter: Option<AgedBalanceFilter>,
         #[graphql(desc = "Only debts, or only credits.")] debit: Option<bool>,
         first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<OpenItem>> {
-        let as_of = as_of.unwrap_or(session(ctx)?.caller().today);
+        let as_of = as_of.unwrap_or(session(ctx)?.caller().today.into());
         let population = population(ctx, as_of, known_at, filter).await?;
-        open_items(ctx, OpenItems { population, cell: None, is_debit: debit, invoice: None }, first, after).await
+        open_items(
+            ctx,
+            OpenItems {
+                population,
+                cell: None,
+                is_debit: debit,
+                invoice: None,
+            },
+            first,
+            after,
+        )
+        .await
     }
 
     /// The aged balance (balance âgée) on a day: who owes what since when (section 4).
@@ -621,39 +771,70 @@ impl AgingQuery {
     async fn aged_balance(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<NaiveDate>,
-        #[graphql(desc = "As recorded by this instant: prints a report as it was printed then; now when absent.")] known_at: Option<DateTime<Utc>>,
-        #[graphql(desc = "What age is counted from; DUE_DATE when absent.")] basis: Option<AgingBasis>,
-        #[graphql(desc = "Last day of each bucket, ascending, at most 12; 30, 60, 90 when absent.")] bounds: Option<Vec<i32>>,
-        #[graphql(desc = "Where unallocated credits stand; SEPARATE when absent.")] unallocated_credits: Option<UnallocatedCredits>,
-        #[graphql(desc = "Leave disputed amounts out, and say how much.", default)] exclude_disputed: bool,
+        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<Date>,
+        #[graphql(
+            desc = "As recorded by this instant: prints a report as it was printed then; now when absent."
+        )]
+        known_at: Option<DateTime<Utc>>,
+        #[graphql(desc = "What age is counted from; DUE_DATE when absent.")] basis: Option<
+            AgingBasis,
+        >,
+        #[graphql(
+            desc = "Last day of each bucket, ascending, at most 12; 30, 60, 90 when absent."
+        )]
+        bounds: Option<Vec<i32>>,
+        #[graphql(desc = "Where unallocated credits stand; SEPARATE when absent.")]
+        unallocated_credits: Option<UnallocatedCredits>,
+        #[graphql(desc = "Leave disputed amounts out, and say how much.", default)]
+        exclude_disputed: bool,
         filter: Option<AgedBalanceFilter>,
     ) -> Result<AgedBalance> {
-        let as_of = as_of.unwrap_or(session(ctx)?.caller().today);
+        let as_of = as_of.unwrap_or(session(ctx)?.caller().today.into());
         let basis = match basis.unwrap_or_default() {
             AgingBasis::DueDate => Basis::DueDate,
             AgingBasis::InvoiceDate => Basis::InvoiceDate,
         };
-        let buckets = Buckets::new(basis, &bounds.unwrap_or_else(|| vec![30, 60, 90]))
-            .map_err(|error| Error::BadInput { field: "bounds", message: error.to_string() })?;
+        let buckets =
+            Buckets::new(basis, &bounds.unwrap_or_else(|| vec![30, 60, 90])).map_err(|error| {
+                Error::BadInput {
+                    field: "bounds",
+                    message: error.to_string(),
+                }
+            })?;
         let layout = Layout {
             by_due_date: basis == Basis::DueDate,
             lower_bounds: buckets.lower_bounds(),
-            credits_by_own_date: unallocated_credits.unwrap_or_default() == UnallocatedCredits::ByOwnDate,
+            credits_by_own_date: unallocated_credits.unwrap_or_default()
+                == UnallocatedCredits::ByOwnDate,
             exclude_disputed,
         };
-        Ok(AgedBalance { population: population(ctx, as_of, known_at, filter).await?, layout, buckets })
+        Ok(AgedBalance {
+            population: population(ctx, as_of, known_at, filter).await?,
+            layout,
+            buckets,
+        })
     }
 }
 
-async fn population(ctx: &Context<'_>, as_of: NaiveDate, known_at: Option<DateTime<Utc>>, filter: Option<AgedBalanceFilter>) -> Result<Population> {
-    let as_of = day("asOf", as_of)?;
+async fn population(
+    ctx: &Context<'_>,
+    as_of: Date,
+    known_at: Option<DateTime<Utc>>,
+    filter: Option<AgedBalanceFilter>,
+) -> Result<Population> {
+    let as_of = day("asOf", as_of.0)?;
     let filter = filter.unwrap_or_default();
-    let mut population = Population { known_at, ..Population::of(session(ctx)?.caller().company, as_of) };
+    let mut population = Population {
+        known_at,
+        ..Population::of(session(ctx)?.caller().company, as_of)
+    };
     if filter.include_bills {
         population.families.push("413".into());
     }
-    population.client_ids = client_filter_id(ctx, filter.client).await?.into_iter().collect();
+    population.client_ids = client_filter_id(ctx, filter.client)
+        .await?
+        .into_iter()
+        .collect();
     population.clients = filter.clients.unwrap_or_default().read()?;
     population.currency = filter.currency;
     Ok(population)

@@ -1,21 +1,25 @@
 //! Clients: who they are, what they owe, and their lists.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::aging::{OpenItem, open_items};
 use super::company::User;
 use super::dispute::{Deduction, Dispute};
-use super::document::{CreditNote, CreditNoteKey, Invoice, OrderDirection, found, maybe, nested, one};
+use super::document::{
+    CreditNote, CreditNoteKey, Invoice, OrderDirection, found, maybe, nested, one,
+};
 use super::error::UserError;
-use super::loaders::ContactsOf;
+use super::loaders::{BalanceOf, ContactsOf};
 use super::mutation::{How, mutate};
 use super::page::{self, Asked, Connection, Listed};
 use super::payment::Payment;
-use super::scalars::{ClientRef, Decimal, day, money, rate, read, show};
+use super::scalars::{ClientRef, Date, Decimal, day, money, rate, read, show};
 use super::{Permitted, session};
-use crate::domain::ids::{ClientId, ContactId, DeductionId, DisputeId, DocumentId, PaymentId, UserId};
+use crate::domain::ids::{
+    ClientId, ContactId, DeductionId, DisputeId, DocumentId, PaymentId, UserId,
+};
 use crate::domain::terms::TermsRule;
 use crate::error::Result;
 use crate::service::client::{self, CreditTerms, Identity};
@@ -184,13 +188,13 @@ struct ClientBalance {
 #[derive(SimpleObject)]
 struct StatementLine {
     /// Accounting date.
-    posted_on: NaiveDate,
+    posted_on: Date,
     /// What it is.
     kind: super::aging::ItemKind,
     /// Number of the document.
     reference: String,
     /// Due date; null for credits.
-    due_on: Option<NaiveDate>,
+    due_on: Option<Date>,
     /// Debit, zero or positive.
     debit: Decimal,
     /// Credit, zero or positive.
@@ -205,9 +209,9 @@ struct Statement {
     /// The currency of the amounts.
     currency: String,
     /// First day.
-    from: NaiveDate,
+    from: Date,
     /// Last day.
-    to: NaiveDate,
+    to: Date,
     /// Balance before the first day.
     opening: Decimal,
     /// The movements, in order.
@@ -232,7 +236,9 @@ impl Listed for store::client::Client {
 
 async fn user(ctx: &Context<'_>, id: Option<UserId>) -> Result<Option<User>> {
     match id {
-        Some(id) => Ok(maybe(ctx, id).await?.map(|user: store::member::User| User::of(user.id, user.name))),
+        Some(id) => Ok(maybe(ctx, id)
+            .await?
+            .map(|user: store::member::User| User::of(user.id, user.name))),
         None => Ok(None),
     }
 }
@@ -305,32 +311,43 @@ impl Client {
         Insolvency::of(&self.0.insolvency)
     }
     /// Day of the opening judgment; null without proceedings.
-    async fn insolvency_on(&self) -> Option<NaiveDate> {
-        self.0.insolvency_on
+    async fn insolvency_on(&self) -> Option<Date> {
+        (self.0.insolvency_on).map(Into::into)
     }
     /// Credit-insurance cover; null when there is none.
     async fn credit_insurance(&self) -> Option<CreditInsurance> {
         (!self.0.insured_percent.is_zero()).then(|| CreditInsurance {
             percent: rate(self.0.insured_percent),
-            limit: self.0.insured_limit.map(|limit| money(limit, &self.0.currency)),
+            limit: self
+                .0
+                .insured_limit
+                .map(|limit| money(limit, &self.0.currency)),
         })
     }
     /// Credit limit (encours autorisé) in the client's currency; null when none is set.
     async fn credit_limit(&self) -> Option<Decimal> {
-        self.0.credit_limit.map(|limit| money(limit, &self.0.currency))
+        self.0
+            .credit_limit
+            .map(|limit| money(limit, &self.0.currency))
     }
     /// Contacts; null when the role may not read personal data.
     #[graphql(guard = "Permitted(\"Client.contacts\")")]
     async fn contacts(&self, ctx: &Context<'_>) -> Result<Option<Vec<Contact>>> {
         let rows = maybe(ctx, ContactsOf(self.0.id)).await?.unwrap_or_default();
         let contacts = rows.into_iter().map(|row| {
-            Ok(Contact { id: show(row.id), role: ContactRole::of(&row.role)?, name: row.name, email: row.email, phone: row.phone })
+            Ok(Contact {
+                id: show(row.id),
+                role: ContactRole::of(&row.role)?,
+                name: row.name,
+                email: row.email,
+                phone: row.phone,
+            })
         });
         contacts.collect::<Result<_>>().map(Some)
     }
     /// The day the account was closed; null while it is open.
-    async fn closed_on(&self) -> Option<NaiveDate> {
-        self.0.closed_on
+    async fn closed_on(&self) -> Option<Date> {
+        (self.0.closed_on).map(Into::into)
     }
     /// Counts the changes: give it back with a change so that nobody's is overwritten.
     async fn version(&self) -> i32 {
@@ -340,18 +357,21 @@ impl Client {
     async fn balance(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<NaiveDate>,
-        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<DateTime<Utc>>,
+        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<Date>,
+        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
+            DateTime<Utc>,
+        >,
     ) -> Result<Vec<ClientBalance>> {
-        let id = self.0.id;
-        let session = session(ctx)?;
-        let as_of = day("asOf", as_of.unwrap_or(session.caller().today))?;
-        let rows = session
-            .read(move |conn, caller| {
-                let population = Population { known_at, client_ids: vec![id], ..Population::of(caller.company, as_of) };
-                Ok(store::aging::client_balances(conn, &population)?)
-            })
-            .await?;
+        let as_of = day(
+            "asOf",
+            super::scalars::on(as_of).unwrap_or(session(ctx)?.caller().today),
+        )?;
+        let key = BalanceOf {
+            client: self.0.id,
+            as_of,
+            known_at,
+        };
+        let rows = maybe(ctx, key).await?.unwrap_or_default();
         let mut balances: Vec<ClientBalance> = rows
             .into_iter()
             .map(|row| ClientBalance {
@@ -362,9 +382,21 @@ impl Client {
                 currency: row.currency,
             })
             .collect();
-        if !balances.iter().any(|balance| balance.currency == self.0.currency) {
+        if !balances
+            .iter()
+            .any(|balance| balance.currency == self.0.currency)
+        {
             let zero = money(0, &self.0.currency);
-            balances.insert(0, ClientBalance { currency: self.0.currency.clone(), total: zero, overdue: zero, disputed: zero, unallocated: zero });
+            balances.insert(
+                0,
+                ClientBalance {
+                    currency: self.0.currency.clone(),
+                    total: zero,
+                    overdue: zero,
+                    disputed: zero,
+                    unallocated: zero,
+                },
+            );
         }
         Ok(balances)
     }
@@ -372,70 +404,172 @@ impl Client {
     async fn open_items(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<NaiveDate>,
-        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<DateTime<Utc>>,
+        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<Date>,
+        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
+            DateTime<Utc>,
+        >,
         first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<OpenItem>> {
         let caller = session(ctx)?.caller();
-        let as_of = day("asOf", as_of.unwrap_or(caller.today))?;
-        let population = Population { known_at, client_ids: vec![self.0.id], ..Population::of(caller.company, as_of) };
-        open_items(ctx, OpenItems { population, cell: None, is_debit: None, invoice: None }, first, after).await
+        let as_of = day("asOf", as_of.unwrap_or(caller.today.into()).0)?;
+        let population = Population {
+            known_at,
+            client_ids: vec![self.0.id],
+            ..Population::of(caller.company, as_of)
+        };
+        open_items(
+            ctx,
+            OpenItems {
+                population,
+                cell: None,
+                is_debit: None,
+                invoice: None,
+            },
+            first,
+            after,
+        )
+        .await
     }
     /// The account over a period (relevé de compte), in one currency: at most 366 days.
     async fn statement(
         &self,
         ctx: &Context<'_>,
-        from: NaiveDate,
-        to: NaiveDate,
+        from: Date,
+        to: Date,
         #[graphql(desc = "The client's currency when absent.")] currency: Option<String>,
-        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<DateTime<Utc>>,
+        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
+            DateTime<Utc>,
+        >,
     ) -> Result<Statement> {
-        day("from", from)?;
-        if to < from || (day("to", to)? - from).num_days() > 366 {
-            return Err(crate::error::Error::BadInput { field: "to", message: "a statement covers 1 to 367 days".into() });
+        day("from", from.0)?;
+        if to < from || (day("to", to.0)? - from.0).num_days() > 366 {
+            return Err(crate::error::Error::BadInput {
+                field: "to",
+                message: "a statement covers 1 to 367 days".into(),
+            });
         }
-        let (id, currency) = (self.0.id, currency.unwrap_or_else(|| self.0.currency.clone()));
+        let (id, currency) = (
+            self.0.id,
+            currency.unwrap_or_else(|| self.0.currency.clone()),
+        );
         crate::service::books::currency_input("currency", &currency)?;
         let code = currency.clone();
         let (opening, movements) = session(ctx)?
-            .read(move |conn, caller| Ok(store::aging::statement(conn, caller.company, id, &code, from, to, known_at)?))
+            .read(move |conn, caller| {
+                Ok(store::aging::statement(
+                    conn,
+                    caller.company,
+                    id,
+                    &code,
+                    from.0,
+                    to.0,
+                    known_at,
+                )?)
+            })
             .await?;
         let mut balance = opening;
         let mut lines = Vec::with_capacity(movements.len());
         for movement in movements {
             balance += movement.debit - movement.credit;
             lines.push(StatementLine {
-                posted_on: movement.posted_on,
+                posted_on: movement.posted_on.into(),
                 kind: super::aging::ItemKind::of(&movement.kind)?,
                 reference: movement.reference,
-                due_on: movement.due_on,
+                due_on: movement.due_on.map(Into::into),
                 debit: money(movement.debit, &currency),
                 credit: money(movement.credit, &currency),
                 balance: money(balance, &currency),
             });
         }
-        Ok(Statement { opening: money(opening, &currency), closing: money(balance, &currency), from, to, lines, currency })
+        Ok(Statement {
+            opening: money(opening, &currency),
+            closing: money(balance, &currency),
+            from,
+            to,
+            lines,
+            currency,
+        })
     }
     /// Invoices, latest first.
-    async fn invoices(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Invoice>> {
-        nested::<DocumentId, store::document::Document>(ctx, Nested::InvoicesOfClient, self.0.id.0, first, after).await
+    async fn invoices(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Invoice>> {
+        nested::<DocumentId, store::document::Document>(
+            ctx,
+            Nested::InvoicesOfClient,
+            self.0.id.0,
+            first,
+            after,
+        )
+        .await
     }
     /// Credit notes, latest first.
-    async fn credit_notes(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<CreditNote>> {
-        nested::<CreditNoteKey, CreditNote>(ctx, Nested::CreditNotesOfClient, self.0.id.0, first, after).await
+    async fn credit_notes(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<CreditNote>> {
+        nested::<CreditNoteKey, CreditNote>(
+            ctx,
+            Nested::CreditNotesOfClient,
+            self.0.id.0,
+            first,
+            after,
+        )
+        .await
     }
     /// Payments, latest first.
-    async fn payments(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Payment>> {
-        nested::<PaymentId, store::payment::Payment>(ctx, Nested::PaymentsOfClient, self.0.id.0, first, after).await
+    async fn payments(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Payment>> {
+        nested::<PaymentId, store::payment::Payment>(
+            ctx,
+            Nested::PaymentsOfClient,
+            self.0.id.0,
+            first,
+            after,
+        )
+        .await
     }
     /// Disputes, latest first.
-    async fn disputes(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Dispute>> {
-        nested::<DisputeId, store::dispute::Dispute>(ctx, Nested::DisputesOfClient, self.0.id.0, first, after).await
+    async fn disputes(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Dispute>> {
+        nested::<DisputeId, store::dispute::Dispute>(
+            ctx,
+            Nested::DisputesOfClient,
+            self.0.id.0,
+            first,
+            after,
+        )
+        .await
     }
     /// Deductions, latest first.
-    async fn deductions(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Deduction>> {
-        nested::<DeductionId, store::dispute::Deduction>(ctx, Nested::DeductionsOfClient, self.0.id.0, first, after).await
+    async fn deductions(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Deduction>> {
+        nested::<DeductionId, store::dispute::Deduction>(
+            ctx,
+            Nested::DeductionsOfClient,
+            self.0.id.0,
+            first,
+            after,
+        )
+        .await
     }
 }
 
@@ -465,10 +599,26 @@ impl ClientFilter {
     pub fn read(self) -> Result<store::client::Filter> {
         Ok(store::client::Filter {
             search: self.search,
-            kinds: self.kinds.unwrap_or_default().into_iter().map(|kind| kind.code().to_owned()).collect(),
-            segments: self.segments.unwrap_or_default().into_iter().map(|segment| segment.code().to_owned()).collect(),
-            sales_owner: self.sales_owner.map(|id| read("salesOwner", "member", &id)).transpose()?,
-            collector: self.collector.map(|id| read("collector", "member", &id)).transpose()?,
+            kinds: self
+                .kinds
+                .unwrap_or_default()
+                .into_iter()
+                .map(|kind| kind.code().to_owned())
+                .collect(),
+            segments: self
+                .segments
+                .unwrap_or_default()
+                .into_iter()
+                .map(|segment| segment.code().to_owned())
+                .collect(),
+            sales_owner: self
+                .sales_owner
+                .map(|id| read("salesOwner", "member", &id))
+                .transpose()?,
+            collector: self
+                .collector
+                .map(|id| read("collector", "member", &id))
+                .transpose()?,
             insolvent: self.insolvent,
             has_open_items: self.has_open_items,
             closed: self.closed,
@@ -477,11 +627,22 @@ impl ClientFilter {
 }
 
 /// The client that a filter names; an unknown one gives an empty list.
-pub async fn client_filter_id(ctx: &Context<'_>, client: Option<ClientRef>) -> Result<Option<ClientId>> {
-    let Some(client) = client else { return Ok(None) };
+pub async fn client_filter_id(
+    ctx: &Context<'_>,
+    client: Option<ClientRef>,
+) -> Result<Option<ClientId>> {
+    let Some(client) = client else {
+        return Ok(None);
+    };
     let target = client.into();
-    let found = found(session(ctx)?.read(move |conn, caller| reference::client(conn, caller, "client", &target)).await)?;
-    Ok(Some(found.map_or(ClientId(Uuid::nil()), |client| client.id)))
+    let found = found(
+        session(ctx)?
+            .read(move |conn, caller| reference::client(conn, caller, "client", &target))
+            .await,
+    )?;
+    Ok(Some(
+        found.map_or(ClientId(Uuid::nil()), |client| client.id),
+    ))
 }
 
 /// What clients are ordered by.
@@ -511,9 +672,18 @@ pub struct ClientQuery;
 impl ClientQuery {
     /// A client; null when there is none for this caller.
     #[graphql(guard = "Permitted(\"Query.client\")")]
-    async fn client(&self, ctx: &Context<'_>, #[graphql(name = "ref")] target: ClientRef) -> Result<Option<Client>> {
+    async fn client(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "ref")] target: ClientRef,
+    ) -> Result<Option<Client>> {
         let target = target.into();
-        found(session(ctx)?.read(move |conn, caller| reference::client(conn, caller, "ref", &target)).await).map(|it| it.map(Client))
+        found(
+            session(ctx)?
+                .read(move |conn, caller| reference::client(conn, caller, "ref", &target))
+                .await,
+        )
+        .map(|it| it.map(Client))
     }
 
     /// Clients, by number unless ordered otherwise.
@@ -526,17 +696,44 @@ impl ClientQuery {
         first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<Client>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("clients{filter:?}{order_by:?}"))?;
+        let asked = Asked::new(
+            first,
+            after.as_deref(),
+            &format!("clients{filter:?}{order_by:?}"),
+        )?;
         let session = session(ctx)?;
-        let from = store::client::from(session.caller().company, &filter.unwrap_or_default().read()?);
+        let from = store::client::from(
+            session.caller().company,
+            &filter.unwrap_or_default().read()?,
+        );
         let (column, direction) = match order_by {
-            Some(ClientOrder { field: ClientOrderField::Name, direction }) => ("t.name", direction.into()),
-            Some(ClientOrder { field: ClientOrderField::Number, direction }) => ("t.number", direction.into()),
+            Some(ClientOrder {
+                field: ClientOrderField::Name,
+                direction,
+            }) => ("t.name", direction.into()),
+            Some(ClientOrder {
+                field: ClientOrderField::Number,
+                direction,
+            }) => ("t.number", direction.into()),
             None => ("t.number", Direction::Ascending),
         };
-        page::list(session, from, Sort { column, sql_type: "text", direction }, asked, |conn, caller, ids| {
-            Ok(store::client::by_ids(conn, caller.company, &ids.iter().copied().map(ClientId).collect::<Vec<_>>())?)
-        })
+        page::list(
+            session,
+            from,
+            Sort {
+                column,
+                sql_type: "text",
+                direction,
+            },
+            asked,
+            |conn, caller, ids| {
+                Ok(store::client::by_ids(
+                    conn,
+                    caller.company,
+                    &ids.iter().copied().map(ClientId).collect::<Vec<_>>(),
+                )?)
+            },
+        )
         .await
     }
 }
@@ -555,8 +752,11 @@ struct PaymentTermsInput {
 
 impl PaymentTermsInput {
     fn read(&self) -> Result<crate::domain::terms::PaymentTerms> {
-        let rule: TermsRule =
-            self.rule.code().parse().map_err(|_| crate::error::Error::Internal("payment terms rule".into()))?;
+        let rule: TermsRule = self
+            .rule
+            .code()
+            .parse()
+            .map_err(|_| crate::error::Error::Internal("payment terms rule".into()))?;
         client::payment_terms(rule, self.days, self.then_day)
     }
 }
@@ -644,7 +844,7 @@ struct SetCreditTermsInput {
     /// Insolvency proceedings.
     insolvency: Option<Insolvency>,
     /// Day of the opening judgment; needed with proceedings.
-    insolvency_on: Option<NaiveDate>,
+    insolvency_on: Option<Date>,
 }
 
 /// A contact to add.
@@ -677,12 +877,18 @@ fn user_id(field: &str, id: Option<&ID>) -> Result<Option<UserId>> {
     id.map(|id| read(field, "member", id)).transpose()
 }
 
-async fn payload(ctx: &Context<'_>, done: super::mutation::Done<ClientId>) -> Result<ClientPayload> {
+async fn payload(
+    ctx: &Context<'_>,
+    done: super::mutation::Done<ClientId>,
+) -> Result<ClientPayload> {
     let client = match done.made {
         Some(id) => Some(Client(one(ctx, id).await?)),
         None => None,
     };
-    Ok(ClientPayload { client, user_errors: done.user_errors })
+    Ok(ClientPayload {
+        client,
+        user_errors: done.user_errors,
+    })
 }
 
 /// Clients.
@@ -693,8 +899,15 @@ pub struct ClientMutation;
 impl ClientMutation {
     /// Opens a client.
     #[graphql(guard = "Permitted(\"Mutation.createClient\")")]
-    async fn create_client(&self, ctx: &Context<'_>, input: CreateClientInput) -> Result<ClientPayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+    async fn create_client(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateClientInput,
+    ) -> Result<ClientPayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: input.validate_only,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
             let identity = Identity {
@@ -712,7 +925,15 @@ impl ClientMutation {
                 collector: user_id("collector", input.collector.as_ref())?,
             };
             let terms = input.payment_terms.map(|terms| terms.read()).transpose()?;
-            client::create(conn, caller, &identity, &CreditTerms { terms, ..CreditTerms::default() })
+            client::create(
+                conn,
+                caller,
+                &identity,
+                &CreditTerms {
+                    terms,
+                    ..CreditTerms::default()
+                },
+            )
         })
         .await?;
         payload(ctx, done).await
@@ -720,7 +941,11 @@ impl ClientMutation {
 
     /// Changes what a client is known by. Issued documents keep what they were issued with (R9.3).
     #[graphql(guard = "Permitted(\"Mutation.updateClient\")")]
-    async fn update_client(&self, ctx: &Context<'_>, input: UpdateClientInput) -> Result<ClientPayload> {
+    async fn update_client(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateClientInput,
+    ) -> Result<ClientPayload> {
         let done = mutate(ctx, How::default(), move |conn, caller| {
             let input = input.clone();
             let identity = Identity {
@@ -745,7 +970,11 @@ impl ClientMutation {
 
     /// Sets payment terms, credit limit, insurance cover and insolvency: the credit manager's.
     #[graphql(guard = "Permitted(\"Mutation.setCreditTerms\")")]
-    async fn set_credit_terms(&self, ctx: &Context<'_>, input: SetCreditTermsInput) -> Result<ClientPayload> {
+    async fn set_credit_terms(
+        &self,
+        ctx: &Context<'_>,
+        input: SetCreditTermsInput,
+    ) -> Result<ClientPayload> {
         let done = mutate(ctx, How::default(), move |conn, caller| {
             let input = input.clone();
             let credit = CreditTerms {
@@ -753,7 +982,9 @@ impl ClientMutation {
                 credit_limit: input.credit_limit.map(|limit| limit.0),
                 insured_percent: input.insured_percent.map(|percent| percent.0),
                 insured_limit: input.insured_limit.map(|limit| limit.0),
-                insolvency: input.insolvency.map(|state| (state.code(), input.insolvency_on)),
+                insolvency: input
+                    .insolvency
+                    .map(|state| (state.code(), super::scalars::on(input.insolvency_on))),
             };
             client::set_credit_terms(conn, caller, &input.client.into(), input.version, &credit)
         })
@@ -763,19 +994,42 @@ impl ClientMutation {
 
     /// Closes a client's account; nothing may be open on it.
     #[graphql(guard = "Permitted(\"Mutation.closeClient\")")]
-    async fn close_client(&self, ctx: &Context<'_>, client: ClientRef, closed_on: Option<NaiveDate>) -> Result<ClientPayload> {
+    async fn close_client(
+        &self,
+        ctx: &Context<'_>,
+        client: ClientRef,
+        closed_on: Option<Date>,
+    ) -> Result<ClientPayload> {
         let target = client.into();
-        let done = mutate(ctx, How::default(), move |conn, caller| client::close(conn, caller, &target, closed_on)).await?;
+        let done = mutate(ctx, How::default(), move |conn, caller| {
+            client::close(conn, caller, &target, super::scalars::on(closed_on))
+        })
+        .await?;
         payload(ctx, done).await
     }
 
     /// Adds a contact to a client.
     #[graphql(guard = "Permitted(\"Mutation.addContact\")")]
-    async fn add_contact(&self, ctx: &Context<'_>, input: AddContactInput) -> Result<ClientPayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+    async fn add_contact(
+        &self,
+        ctx: &Context<'_>,
+        input: AddContactInput,
+    ) -> Result<ClientPayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: false,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let target = input.client.clone().into();
-            client::add_contact(conn, caller, &target, input.role.code(), &input.name, input.email.as_deref(), input.phone.as_deref())
+            client::add_contact(
+                conn,
+                caller,
+                &target,
+                input.role.code(),
+                &input.name,
+                input.email.as_deref(),
+                input.phone.as_deref(),
+            )
         })
         .await?;
         payload(ctx, done).await
@@ -785,7 +1039,11 @@ impl ClientMutation {
     #[graphql(guard = "Permitted(\"Mutation.removeContact\")")]
     async fn remove_contact(&self, ctx: &Context<'_>, contact: ID) -> Result<ClientPayload> {
         let done = mutate(ctx, How::default(), move |conn, caller| {
-            client::remove_contact(conn, caller, read::<ContactId>("contact", "contact", &contact)?)
+            client::remove_contact(
+                conn,
+                caller,
+                read::<ContactId>("contact", "contact", &contact)?,
+            )
         })
         .await?;
         payload(ctx, done).await

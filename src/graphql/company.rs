@@ -1,13 +1,12 @@
 //! The company, its members, code tables and legal values; and who is asking.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use chrono::NaiveDate;
 
 use super::client::code_enum;
 use super::dispute::DisputeKind;
 use super::error::UserError;
 use super::mutation::{How, mutate};
-use super::scalars::{Decimal, JsonObject, rate, read, show};
+use super::scalars::{Date, Decimal, JsonObject, rate, read, show};
 use super::{Permitted, session};
 use crate::domain::access;
 use crate::domain::ids::UserId;
@@ -82,8 +81,14 @@ struct Member {
 }
 
 fn member(record: store::member::Member) -> Result<Member> {
-    let role = access::Role::read(&record.role).ok_or_else(|| Error::Internal(format!("stored role {}", record.role)))?;
-    Ok(Member { id: show(record.user_id), name: record.name, email: record.email, role: role.into() })
+    let role = access::Role::read(&record.role)
+        .ok_or_else(|| Error::Internal(format!("stored role {}", record.role)))?;
+    Ok(Member {
+        id: show(record.user_id),
+        name: record.name,
+        email: record.email,
+        role: role.into(),
+    })
 }
 
 /// A reason for disputes and deductions (code de blocage). A company may add its own.
@@ -126,9 +131,9 @@ struct LegalRate {
     /// Which value.
     kind: LegalRateKind,
     /// First day.
-    valid_from: NaiveDate,
+    valid_from: Date,
     /// Last day; null while in force.
-    valid_to: Option<NaiveDate>,
+    valid_to: Option<Date>,
     /// The value.
     value: Decimal,
     /// PERCENT, POINTS, TIMES or EUR.
@@ -139,7 +144,7 @@ struct LegalRate {
 
 /// The company whose books these are. A token sees one company.
 #[derive(Clone)]
-pub struct Company(store::company::Company, Option<NaiveDate>);
+pub struct Company(store::company::Company, Option<Date>);
 
 /// The company.
 #[Object]
@@ -177,14 +182,17 @@ impl Company {
         self.0.segregation
     }
     /// The last closed day: nothing is posted on or before it; null when nothing is closed.
-    async fn closed_through(&self) -> Option<NaiveDate> {
-        self.1
+    async fn closed_through(&self) -> Option<Date> {
+        (self.1).map(Into::into)
     }
     /// House rules: tolerance in minor units, mandatory mentions, account map, series.
     async fn settings(&self) -> Result<JsonObject> {
         let settings: crate::domain::company::Settings =
-            serde_json::from_value(self.0.settings.clone()).map_err(|error| Error::Internal(format!("stored settings: {error}")))?;
-        serde_json::to_value(settings).map(JsonObject).map_err(|error| Error::Internal(error.to_string()))
+            serde_json::from_value(self.0.settings.clone())
+                .map_err(|error| Error::Internal(format!("stored settings: {error}")))?;
+        serde_json::to_value(settings)
+            .map(JsonObject)
+            .map_err(|error| Error::Internal(error.to_string()))
     }
 }
 
@@ -198,7 +206,10 @@ impl Viewer {
     async fn name(&self, ctx: &Context<'_>) -> Result<String> {
         let caller = session(ctx)?.caller();
         match caller.user {
-            Some(id) => Ok(super::document::maybe(ctx, id).await?.map_or_else(|| caller.author.clone(), |user: store::member::User| user.name)),
+            Some(id) => Ok(super::document::maybe(ctx, id).await?.map_or_else(
+                || caller.author.clone(),
+                |user: store::member::User| user.name,
+            )),
             None => Ok(caller.author.clone()),
         }
     }
@@ -208,15 +219,21 @@ impl Viewer {
     }
     /// What the role may do, as stable codes.
     async fn permissions(&self, ctx: &Context<'_>) -> Result<Vec<String>> {
-        Ok(session(ctx)?.caller().role.permissions().into_iter().map(|action| action.code().to_owned()).collect())
+        Ok(session(ctx)?
+            .caller()
+            .role
+            .permissions()
+            .into_iter()
+            .map(|action| action.code().to_owned())
+            .collect())
     }
     /// The company of the token.
     async fn company(&self, ctx: &Context<'_>) -> Result<Company> {
         company(ctx).await
     }
     /// Today in the company's time zone (R0.4).
-    async fn today(&self, ctx: &Context<'_>) -> Result<NaiveDate> {
-        Ok(session(ctx)?.caller().today)
+    async fn today(&self, ctx: &Context<'_>) -> Result<Date> {
+        Ok(session(ctx)?.caller().today.into())
     }
 }
 
@@ -225,7 +242,7 @@ async fn company(ctx: &Context<'_>) -> Result<Company> {
         .read(|conn, caller| {
             let books = books::open(conn, caller)?;
             let closed = books.closed_through();
-            Ok(Company(books.company, closed))
+            Ok(Company(books.company, closed.map(Into::into)))
         })
         .await
 }
@@ -251,27 +268,33 @@ impl CompanyQuery {
     /// The people of the company, by name.
     #[graphql(guard = "Permitted(\"Query.members\")")]
     async fn members(&self, ctx: &Context<'_>) -> Result<Vec<Member>> {
-        let rows = session(ctx)?.read(|conn, caller| Ok(store::member::members(conn, caller.company)?)).await?;
+        let rows = session(ctx)?
+            .read(|conn, caller| Ok(store::member::members(conn, caller.company)?))
+            .await?;
         rows.into_iter().map(member).collect()
     }
 
     /// The reasons that disputes and deductions may have, by code.
     #[graphql(guard = "Permitted(\"Query.disputeReasons\")")]
     async fn dispute_reasons(&self, ctx: &Context<'_>) -> Result<Vec<DisputeReason>> {
-        let rows = session(ctx)?.read(|conn, caller| Ok(store::company::reasons(conn, caller.company)?)).await?;
+        let rows = session(ctx)?
+            .read(|conn, caller| Ok(store::company::reasons(conn, caller.company)?))
+            .await?;
         rows.into_iter().map(DisputeReason::of).collect()
     }
 
     /// Legal values with their periods and sources: all, or those in force on a day.
     #[graphql(guard = "Permitted(\"Query.legalRates\")")]
-    async fn legal_rates(&self, ctx: &Context<'_>, on: Option<NaiveDate>) -> Result<Vec<LegalRate>> {
-        let rows = session(ctx)?.read(move |conn, _| Ok(store::member::legal_rates(conn, on)?)).await?;
+    async fn legal_rates(&self, ctx: &Context<'_>, on: Option<Date>) -> Result<Vec<LegalRate>> {
+        let rows = session(ctx)?
+            .read(move |conn, _| Ok(store::member::legal_rates(conn, super::scalars::on(on))?))
+            .await?;
         rows.into_iter()
             .map(|row| {
                 Ok(LegalRate {
                     kind: LegalRateKind::of(&row.kind)?,
-                    valid_from: row.valid_from,
-                    valid_to: row.valid_to,
+                    valid_from: row.valid_from.into(),
+                    valid_to: row.valid_to.map(Into::into),
                     value: rate(row.value),
                     unit: row.unit,
                     source: row.source,
@@ -360,12 +383,18 @@ struct DisputeReasonPayload {
     user_errors: Vec<UserError>,
 }
 
-async fn company_payload(ctx: &Context<'_>, done: super::mutation::Done<()>) -> Result<CompanyPayload> {
+async fn company_payload(
+    ctx: &Context<'_>,
+    done: super::mutation::Done<()>,
+) -> Result<CompanyPayload> {
     let company = match done.made {
         Some(()) => Some(company(ctx).await?),
         None => None,
     };
-    Ok(CompanyPayload { company, user_errors: done.user_errors })
+    Ok(CompanyPayload {
+        company,
+        user_errors: done.user_errors,
+    })
 }
 
 /// The company and its tables.
@@ -376,7 +405,11 @@ pub struct CompanyMutation;
 impl CompanyMutation {
     /// Changes the company's identity and house rules.
     #[graphql(guard = "Permitted(\"Mutation.updateCompany\")")]
-    async fn update_company(&self, ctx: &Context<'_>, input: UpdateCompanyInput) -> Result<CompanyPayload> {
+    async fn update_company(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateCompanyInput,
+    ) -> Result<CompanyPayload> {
         let done = mutate(ctx, How::default(), move |conn, caller| {
             let input = input.clone();
             service::company::update(
@@ -398,35 +431,60 @@ impl CompanyMutation {
 
     /// Closes the books through a day: nothing is posted on or before it any more (R2.2).
     #[graphql(guard = "Permitted(\"Mutation.closePeriod\")")]
-    async fn close_period(&self, ctx: &Context<'_>, through: NaiveDate) -> Result<CompanyPayload> {
-        let done = mutate(ctx, How::default(), move |conn, caller| service::company::close_period(conn, caller, through)).await?;
+    async fn close_period(&self, ctx: &Context<'_>, through: Date) -> Result<CompanyPayload> {
+        let done = mutate(ctx, How::default(), move |conn, caller| {
+            service::company::close_period(conn, caller, through.0)
+        })
+        .await?;
         company_payload(ctx, done).await
     }
 
     /// Reopens the books after a day; null reopens everything. The reason is kept.
     #[graphql(guard = "Permitted(\"Mutation.reopenPeriod\")")]
-    async fn reopen_period(&self, ctx: &Context<'_>, through: Option<NaiveDate>, reason: String) -> Result<CompanyPayload> {
-        let done = mutate(ctx, How::default(), move |conn, caller| service::company::reopen_period(conn, caller, through, &reason)).await?;
+    async fn reopen_period(
+        &self,
+        ctx: &Context<'_>,
+        through: Option<Date>,
+        reason: String,
+    ) -> Result<CompanyPayload> {
+        let done = mutate(ctx, How::default(), move |conn, caller| {
+            service::company::reopen_period(conn, caller, super::scalars::on(through), &reason)
+        })
+        .await?;
         company_payload(ctx, done).await
     }
 
     /// Adds a dispute reason or changes one.
     #[graphql(guard = "Permitted(\"Mutation.saveDisputeReason\")")]
-    async fn save_dispute_reason(&self, ctx: &Context<'_>, input: SaveDisputeReasonInput) -> Result<DisputeReasonPayload> {
+    async fn save_dispute_reason(
+        &self,
+        ctx: &Context<'_>,
+        input: SaveDisputeReasonInput,
+    ) -> Result<DisputeReasonPayload> {
         let done = mutate(ctx, How::default(), move |conn, caller| {
             let code = books::text("code", &input.code, 12)?;
-            if code.len() < 2 || !code.bytes().all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit() || sign == b'_') {
-                return Err(Refusal::invalid("code", "2 to 12 capital letters, digits or underscores are needed").into());
+            if code.len() < 2
+                || !code
+                    .bytes()
+                    .all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit() || sign == b'_')
+            {
+                return Err(Refusal::invalid(
+                    "code",
+                    "2 to 12 capital letters, digits or underscores are needed",
+                )
+                .into());
             }
             let label = books::text("label", &input.label, 100)?;
             let reason = store::company::Reason {
                 company_id: caller.company,
                 code: code.clone(),
-                label_en: books::optional_text("labelEn", input.label_en.as_deref(), 100)?.unwrap_or_else(|| label.clone()),
+                label_en: books::optional_text("labelEn", input.label_en.as_deref(), 100)?
+                    .unwrap_or_else(|| label.clone()),
                 label,
                 kind: input.kind.code().to_owned(),
                 blocks_dunning: input.blocks_dunning,
-                department: books::optional_text("department", Some(&input.department), 60)?.unwrap_or_default(),
+                department: books::optional_text("department", Some(&input.department), 60)?
+                    .unwrap_or_default(),
                 active: input.active,
             };
             store::company::save_reasons(conn, std::slice::from_ref(&reason))?;
@@ -441,28 +499,60 @@ impl CompanyMutation {
                 .transpose()?,
             None => None,
         };
-        Ok(DisputeReasonPayload { reason, user_errors: done.user_errors })
+        Ok(DisputeReasonPayload {
+            reason,
+            user_errors: done.user_errors,
+        })
     }
 
     /// Adds a person to the company, or changes the role of one.
     #[graphql(guard = "Permitted(\"Mutation.saveMember\")")]
-    async fn save_member(&self, ctx: &Context<'_>, input: SaveMemberInput) -> Result<MemberPayload> {
+    async fn save_member(
+        &self,
+        ctx: &Context<'_>,
+        input: SaveMemberInput,
+    ) -> Result<MemberPayload> {
         let done = mutate(ctx, How::default(), move |conn, caller| {
-            if input.password.as_ref().is_some_and(|password| !(12..=200).contains(&password.chars().count())) {
-                return Err(Refusal::invalid("password", "a password has 12 to 200 characters").into());
+            if input
+                .password
+                .as_ref()
+                .is_some_and(|password| !(12..=200).contains(&password.chars().count()))
+            {
+                return Err(
+                    Refusal::invalid("password", "a password has 12 to 200 characters").into(),
+                );
             }
-            let hash = input.password.as_deref().map(service::member::hash_password).transpose()?;
-            service::member::save(conn, caller, &input.email, &input.name, input.role.into(), hash.as_deref())
+            let hash = input
+                .password
+                .as_deref()
+                .map(service::member::hash_password)
+                .transpose()?;
+            service::member::save(
+                conn,
+                caller,
+                &input.email,
+                &input.name,
+                input.role.into(),
+                hash.as_deref(),
+            )
         })
         .await?;
         let saved = match done.made {
             Some(id) => {
-                let rows = session(ctx)?.read(|conn, caller| Ok(store::member::members(conn, caller.company)?)).await?;
-                rows.into_iter().find(|row| row.user_id == id).map(member).transpose()?
+                let rows = session(ctx)?
+                    .read(|conn, caller| Ok(store::member::members(conn, caller.company)?))
+                    .await?;
+                rows.into_iter()
+                    .find(|row| row.user_id == id)
+                    .map(member)
+                    .transpose()?
             }
             None => None,
         };
-        Ok(MemberPayload { member: saved, user_errors: done.user_errors })
+        Ok(MemberPayload {
+            member: saved,
+            user_errors: done.user_errors,
+        })
     }
 
     /// Takes a person out of the company; what they recorded stays.
@@ -472,6 +562,9 @@ impl CompanyMutation {
             service::member::remove(conn, caller, read("member", "member", &member)?)
         })
         .await?;
-        Ok(MemberPayload { member: None, user_errors: done.user_errors })
+        Ok(MemberPayload {
+            member: None,
+            user_errors: done.user_errors,
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! Disputes (litiges) and customer deductions.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::client::{Client, client_filter_id, code_enum};
@@ -12,7 +12,7 @@ use super::journal::{Entry, entries};
 use super::loaders::{DisputesOfDeduction, EventsOfDispute, ItemsOf, ReasonCode};
 use super::mutation::{How, mutate};
 use super::page::{self, Asked, Connection, Listed};
-use super::scalars::{ClientRef, CreditNoteRef, Decimal, InvoiceRef, money, read, show};
+use super::scalars::{ClientRef, CreditNoteRef, Date, Decimal, InvoiceRef, money, read, show};
 use super::{Permitted, session};
 use crate::domain::ids::{DeductionId, DisputeId, DocumentId};
 use crate::error::Result;
@@ -101,7 +101,7 @@ struct DisputeEvent {
     /// What was said.
     note: String,
     /// The day it counts for.
-    happened_on: NaiveDate,
+    happened_on: Date,
     /// When it was recorded.
     recorded_at: DateTime<Utc>,
     /// Who recorded it.
@@ -123,7 +123,9 @@ impl Listed for store::dispute::Dispute {
 }
 
 async fn reason(ctx: &Context<'_>, code: &str) -> Result<DisputeReason> {
-    one(ctx, ReasonCode(code.to_owned())).await.and_then(DisputeReason::of)
+    one(ctx, ReasonCode(code.to_owned()))
+        .await
+        .and_then(DisputeReason::of)
 }
 
 /// A dispute (litige).
@@ -147,7 +149,11 @@ impl Dispute {
     }
     /// How it was decided; null before.
     async fn outcome(&self) -> Result<Option<DisputeOutcome>> {
-        self.0.outcome.as_deref().map(DisputeOutcome::of).transpose()
+        self.0
+            .outcome
+            .as_deref()
+            .map(DisputeOutcome::of)
+            .transpose()
     }
     /// The amount in dispute (TTC), positive.
     async fn amount(&self) -> Decimal {
@@ -155,7 +161,9 @@ impl Dispute {
     }
     /// The part that was accepted; null while undecided or when none was.
     async fn accepted_amount(&self) -> Option<Decimal> {
-        self.0.accepted_amount.map(|amount| money(amount, &self.0.currency))
+        self.0
+            .accepted_amount
+            .map(|amount| money(amount, &self.0.currency))
     }
     /// The currency of the amounts.
     async fn currency(&self) -> &str {
@@ -198,7 +206,9 @@ impl Dispute {
     /// Who answers it; null when nobody was named.
     async fn owner(&self, ctx: &Context<'_>) -> Result<Option<User>> {
         match self.0.owner_id {
-            Some(id) => Ok(maybe(ctx, id).await?.map(|user: store::member::User| User::of(user.id, user.name))),
+            Some(id) => Ok(maybe(ctx, id)
+                .await?
+                .map(|user: store::member::User| User::of(user.id, user.name))),
             None => Ok(None),
         }
     }
@@ -207,26 +217,28 @@ impl Dispute {
         &self.0.department
     }
     /// The day it was opened.
-    async fn opened_on(&self) -> NaiveDate {
-        self.0.opened_on
+    async fn opened_on(&self) -> Date {
+        (self.0.opened_on).into()
     }
     /// The deadline to answer (R8.4).
-    async fn respond_by(&self) -> NaiveDate {
-        self.0.respond_by
+    async fn respond_by(&self) -> Date {
+        (self.0.respond_by).into()
     }
     /// The day it was closed; null while open.
-    async fn closed_on(&self) -> Option<NaiveDate> {
-        self.0.closed_on
+    async fn closed_on(&self) -> Option<Date> {
+        (self.0.closed_on).map(Into::into)
     }
     /// Its states and notes, oldest first.
     async fn events(&self, ctx: &Context<'_>) -> Result<Vec<DisputeEvent>> {
-        let rows = maybe(ctx, EventsOfDispute(self.0.id)).await?.unwrap_or_default();
+        let rows = maybe(ctx, EventsOfDispute(self.0.id))
+            .await?
+            .unwrap_or_default();
         rows.into_iter()
             .map(|row| {
                 Ok(DisputeEvent {
                     status: row.status.as_deref().map(DisputeStatus::of).transpose()?,
                     note: row.note,
-                    happened_on: row.happened_on,
+                    happened_on: row.happened_on.into(),
                     recorded_at: row.recorded_at,
                     recorded_by: row.recorded_by,
                 })
@@ -271,7 +283,14 @@ impl Deduction {
     /// What of it is still open.
     async fn open(&self, ctx: &Context<'_>) -> Result<Decimal> {
         let items = maybe(ctx, ItemsOf(self.0.id.0)).await?.unwrap_or_default();
-        Ok(money(items.iter().filter(|item| item.is_debit).map(|item| item.open_amount).sum(), &self.0.currency))
+        Ok(money(
+            items
+                .iter()
+                .filter(|item| item.is_debit)
+                .map(|item| item.open_amount)
+                .sum(),
+            &self.0.currency,
+        ))
     }
     /// The currency of the amounts.
     async fn currency(&self) -> &str {
@@ -291,15 +310,19 @@ impl Deduction {
     }
     /// The dispute that decides it.
     async fn dispute(&self, ctx: &Context<'_>) -> Result<Option<Dispute>> {
-        Ok(maybe(ctx, DisputesOfDeduction(self.0.id)).await?.unwrap_or_default().pop().map(Dispute))
+        Ok(maybe(ctx, DisputesOfDeduction(self.0.id))
+            .await?
+            .unwrap_or_default()
+            .pop()
+            .map(Dispute))
     }
     /// What the client says.
     async fn description(&self) -> &str {
         &self.0.description
     }
     /// The day it was recorded.
-    async fn recorded_on(&self) -> NaiveDate {
-        self.0.recorded_on
+    async fn recorded_on(&self) -> Date {
+        (self.0.recorded_on).into()
     }
     /// The journal entries behind it; null when the role may not read the journal.
     #[graphql(guard = "Permitted(\"Deduction.entries\")")]
@@ -357,9 +380,9 @@ struct DisputeFilter {
     /// Not settled and past its deadline today.
     late: Option<bool>,
     /// Opened on or after this day.
-    opened_from: Option<NaiveDate>,
+    opened_from: Option<Date>,
     /// Opened on or before this day.
-    opened_to: Option<NaiveDate>,
+    opened_to: Option<Date>,
 }
 
 /// Narrows deductions; all conditions hold at once.
@@ -372,9 +395,9 @@ struct DeductionFilter {
     /// In one of these states.
     statuses: Option<Vec<DeductionStatus>>,
     /// Recorded on or after this day.
-    recorded_from: Option<NaiveDate>,
+    recorded_from: Option<Date>,
     /// Recorded on or before this day.
-    recorded_to: Option<NaiveDate>,
+    recorded_to: Option<Date>,
 }
 
 /// Order of a list of disputes or deductions, by their day.
@@ -393,9 +416,18 @@ pub struct DisputeQuery;
 impl DisputeQuery {
     /// A dispute; null when there is none for this caller.
     #[graphql(guard = "Permitted(\"Query.dispute\")")]
-    async fn dispute(&self, ctx: &Context<'_>, #[graphql(name = "ref")] target: DisputeRef) -> Result<Option<Dispute>> {
+    async fn dispute(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "ref")] target: DisputeRef,
+    ) -> Result<Option<Dispute>> {
         let target = target.into();
-        found(session(ctx)?.read(move |conn, caller| reference::dispute(conn, caller, "ref", &target)).await).map(|it| it.map(Dispute))
+        found(
+            session(ctx)?
+                .read(move |conn, caller| reference::dispute(conn, caller, "ref", &target))
+                .await,
+        )
+        .map(|it| it.map(Dispute))
     }
 
     /// Disputes, latest first unless ordered otherwise.
@@ -408,32 +440,67 @@ impl DisputeQuery {
         first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<Dispute>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("disputes{filter:?}{order_by:?}"))?;
+        let asked = Asked::new(
+            first,
+            after.as_deref(),
+            &format!("disputes{filter:?}{order_by:?}"),
+        )?;
         let input = filter.unwrap_or_default();
         let session = session(ctx)?;
         let filter = store::dispute::Filter {
             client: client_filter_id(ctx, input.client).await?,
             reasons: input.reasons.unwrap_or_default(),
-            statuses: input.statuses.unwrap_or_default().into_iter().map(|status| status.code().to_owned()).collect(),
+            statuses: input
+                .statuses
+                .unwrap_or_default()
+                .into_iter()
+                .map(|status| status.code().to_owned())
+                .collect(),
             open: input.open,
-            owner: input.owner.map(|id| read("owner", "member", &id)).transpose()?,
+            owner: input
+                .owner
+                .map(|id| read("owner", "member", &id))
+                .transpose()?,
             overdue_on: (input.late == Some(true)).then(|| session.caller().today),
-            from: input.opened_from,
-            to: input.opened_to,
+            from: super::scalars::on(input.opened_from),
+            to: super::scalars::on(input.opened_to),
         };
         let direction = order_by.map_or(Direction::Descending, |order| order.direction.into());
-        let sort = Sort { column: "t.opened_on", sql_type: "date", direction };
-        page::list(session, store::dispute::from(session.caller().company, &filter), sort, asked, |conn, caller, ids| {
-            Ok(store::dispute::by_ids(conn, caller.company, &ids.iter().copied().map(DisputeId).collect::<Vec<_>>())?)
-        })
+        let sort = Sort {
+            column: "t.opened_on",
+            sql_type: "date",
+            direction,
+        };
+        page::list(
+            session,
+            store::dispute::from(session.caller().company, &filter),
+            sort,
+            asked,
+            |conn, caller, ids| {
+                Ok(store::dispute::by_ids(
+                    conn,
+                    caller.company,
+                    &ids.iter().copied().map(DisputeId).collect::<Vec<_>>(),
+                )?)
+            },
+        )
         .await
     }
 
     /// A deduction; null when there is none for this caller.
     #[graphql(guard = "Permitted(\"Query.deduction\")")]
-    async fn deduction(&self, ctx: &Context<'_>, #[graphql(name = "ref")] target: DeductionRef) -> Result<Option<Deduction>> {
+    async fn deduction(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "ref")] target: DeductionRef,
+    ) -> Result<Option<Deduction>> {
         let target = target.into();
-        found(session(ctx)?.read(move |conn, caller| reference::deduction(conn, caller, "ref", &target)).await).map(|it| it.map(Deduction))
+        found(
+            session(ctx)?
+                .read(move |conn, caller| reference::deduction(conn, caller, "ref", &target))
+                .await,
+        )
+        .map(|it| it.map(Deduction))
     }
 
     /// Deductions, latest first unless ordered otherwise.
@@ -446,22 +513,45 @@ impl DisputeQuery {
         first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<Deduction>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("deductions{filter:?}{order_by:?}"))?;
+        let asked = Asked::new(
+            first,
+            after.as_deref(),
+            &format!("deductions{filter:?}{order_by:?}"),
+        )?;
         let input = filter.unwrap_or_default();
         let session = session(ctx)?;
         let filter = store::dispute::Filter {
             client: client_filter_id(ctx, input.client).await?,
             reasons: input.reasons.unwrap_or_default(),
-            statuses: input.statuses.unwrap_or_default().into_iter().map(|status| status.code().to_owned()).collect(),
-            from: input.recorded_from,
-            to: input.recorded_to,
+            statuses: input
+                .statuses
+                .unwrap_or_default()
+                .into_iter()
+                .map(|status| status.code().to_owned())
+                .collect(),
+            from: super::scalars::on(input.recorded_from),
+            to: super::scalars::on(input.recorded_to),
             ..store::dispute::Filter::default()
         };
         let direction = order_by.map_or(Direction::Descending, |order| order.direction.into());
-        let sort = Sort { column: "t.recorded_on", sql_type: "date", direction };
-        page::list(session, store::dispute::from_deductions(session.caller().company, &filter), sort, asked, |conn, caller, ids| {
-            Ok(store::dispute::deductions_by_ids(conn, caller.company, &ids.iter().copied().map(DeductionId).collect::<Vec<_>>())?)
-        })
+        let sort = Sort {
+            column: "t.recorded_on",
+            sql_type: "date",
+            direction,
+        };
+        page::list(
+            session,
+            store::dispute::from_deductions(session.caller().company, &filter),
+            sort,
+            asked,
+            |conn, caller, ids| {
+                Ok(store::dispute::deductions_by_ids(
+                    conn,
+                    caller.company,
+                    &ids.iter().copied().map(DeductionId).collect::<Vec<_>>(),
+                )?)
+            },
+        )
         .await
     }
 }
@@ -478,9 +568,9 @@ struct OpenDisputeInput {
     /// The gross amount in dispute; everything open and not in dispute when absent.
     amount: Option<Decimal>,
     /// The day; today when absent.
-    opened_on: Option<NaiveDate>,
+    opened_on: Option<Date>,
     /// The deadline to answer; the company's setting when absent.
-    respond_by: Option<NaiveDate>,
+    respond_by: Option<Date>,
     /// Who answers it.
     owner: Option<ID>,
     /// What the client says.
@@ -496,12 +586,12 @@ struct OpenDisputeInput {
 /// What to change of an open dispute; what is absent stays.
 #[derive(InputObject, Clone, Debug)]
 struct UpdateDisputeInput {
-    /// The dispute's id.
-    dispute: ID,
+    /// The dispute.
+    dispute: DisputeRef,
     /// Who answers it.
     owner: Option<ID>,
     /// The deadline to answer.
-    respond_by: Option<NaiveDate>,
+    respond_by: Option<Date>,
     /// UNDER_REVIEW or ESCALATED; decisions go through `resolveDispute`.
     status: Option<DisputeStatus>,
     /// A note on the change.
@@ -511,8 +601,8 @@ struct UpdateDisputeInput {
 /// A note on a dispute.
 #[derive(InputObject, Clone, Debug)]
 struct AddDisputeNoteInput {
-    /// The dispute's id.
-    dispute: ID,
+    /// The dispute.
+    dispute: DisputeRef,
     /// What is to be kept.
     note: String,
     /// Makes the call repeatable.
@@ -531,8 +621,8 @@ struct DisputePayload {
 /// The decision on a dispute.
 #[derive(InputObject, Clone, Debug)]
 struct ResolveDisputeInput {
-    /// The dispute's id.
-    dispute: ID,
+    /// The dispute.
+    dispute: DisputeRef,
     /// The decision.
     outcome: DisputeOutcome,
     /// Needed for PARTLY_ACCEPTED: the gross amount that is credited.
@@ -542,7 +632,7 @@ struct ResolveDisputeInput {
     /// The number of the credit note to issue, when another system numbers.
     credit_note_number: Option<String>,
     /// The day; today when absent.
-    closed_on: Option<NaiveDate>,
+    closed_on: Option<Date>,
     /// Why it was decided so.
     note: Option<String>,
     /// Makes the call repeatable.
@@ -573,7 +663,7 @@ struct RecordDeductionInput {
     /// Code of the reason, such as BMAN: see `disputeReasons`.
     reason: String,
     /// The day; today when absent.
-    recorded_on: Option<NaiveDate>,
+    recorded_on: Option<Date>,
     /// Who answers the dispute that it opens.
     owner: Option<ID>,
     /// What the client says.
@@ -598,8 +688,8 @@ struct RecordDeductionPayload {
 /// The decision on a deduction.
 #[derive(InputObject, Clone, Debug)]
 struct ResolveDeductionInput {
-    /// The deduction's id.
-    deduction: ID,
+    /// The deduction.
+    deduction: DeductionRef,
     /// ACCEPTED, PARTLY_ACCEPTED or REJECTED.
     outcome: DisputeOutcome,
     /// Needed for PARTLY_ACCEPTED: the gross amount that is credited.
@@ -609,7 +699,7 @@ struct ResolveDeductionInput {
     /// The number of the credit note to issue, when another system numbers.
     credit_note_number: Option<String>,
     /// The day; today when absent.
-    closed_on: Option<NaiveDate>,
+    closed_on: Option<Date>,
     /// Why it was decided so.
     note: Option<String>,
     /// Makes the call repeatable.
@@ -637,12 +727,18 @@ async fn credit_note(ctx: &Context<'_>, id: Option<DocumentId>) -> Result<Option
     }
 }
 
-async fn payload(ctx: &Context<'_>, done: super::mutation::Done<DisputeId>) -> Result<DisputePayload> {
+async fn payload(
+    ctx: &Context<'_>,
+    done: super::mutation::Done<DisputeId>,
+) -> Result<DisputePayload> {
     let dispute = match done.made {
         Some(id) => Some(Dispute(one(ctx, id).await?)),
         None => None,
     };
-    Ok(DisputePayload { dispute, user_errors: done.user_errors })
+    Ok(DisputePayload {
+        dispute,
+        user_errors: done.user_errors,
+    })
 }
 
 /// Disputes and deductions.
@@ -653,8 +749,15 @@ pub struct DisputeMutation;
 impl DisputeMutation {
     /// Opens a dispute on all or part of what an invoice has open; that part is not chased meanwhile.
     #[graphql(guard = "Permitted(\"Mutation.openDispute\")")]
-    async fn open_dispute(&self, ctx: &Context<'_>, input: OpenDisputeInput) -> Result<DisputePayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+    async fn open_dispute(
+        &self,
+        ctx: &Context<'_>,
+        input: OpenDisputeInput,
+    ) -> Result<DisputePayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: input.validate_only,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
             let dispute = DisputeInput {
@@ -662,9 +765,12 @@ impl DisputeMutation {
                 kind: input.kind.map(DisputeKind::code),
                 reason: input.reason,
                 amount: input.amount.map(|amount| amount.0),
-                opened_on: input.opened_on,
-                respond_by: input.respond_by,
-                owner: input.owner.map(|id| read("owner", "member", &id)).transpose()?,
+                opened_on: super::scalars::on(input.opened_on),
+                respond_by: super::scalars::on(input.respond_by),
+                owner: input
+                    .owner
+                    .map(|id| read("owner", "member", &id))
+                    .transpose()?,
                 description: input.description,
             };
             dispute::open(conn, caller, &dispute)
@@ -675,15 +781,38 @@ impl DisputeMutation {
 
     /// Changes who answers a dispute or until when, or takes it under review.
     #[graphql(guard = "Permitted(\"Mutation.updateDispute\")")]
-    async fn update_dispute(&self, ctx: &Context<'_>, input: UpdateDisputeInput) -> Result<DisputePayload> {
+    async fn update_dispute(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateDisputeInput,
+    ) -> Result<DisputePayload> {
         let done = mutate(ctx, How::default(), move |conn, caller| {
             use crate::domain::refusal::Refusal;
-            if !matches!(input.status, None | Some(DisputeStatus::UnderReview | DisputeStatus::Escalated)) {
-                return Err(Refusal::invalid("status", "only UNDER_REVIEW or ESCALATED: decisions go through resolveDispute").into());
+            if !matches!(
+                input.status,
+                None | Some(DisputeStatus::UnderReview | DisputeStatus::Escalated)
+            ) {
+                return Err(Refusal::invalid(
+                    "status",
+                    "only UNDER_REVIEW or ESCALATED: decisions go through resolveDispute",
+                )
+                .into());
             }
-            let owner = input.owner.as_ref().map(|id| read("owner", "member", id)).transpose()?;
+            let owner = input
+                .owner
+                .as_ref()
+                .map(|id| read("owner", "member", id))
+                .transpose()?;
             let status = input.status.map(DisputeStatus::code);
-            dispute::update(conn, caller, &Ref::Id(input.dispute.0.clone()), owner, input.respond_by, status, input.note.as_deref())
+            dispute::update(
+                conn,
+                caller,
+                &input.dispute.clone().into(),
+                owner,
+                super::scalars::on(input.respond_by),
+                status,
+                input.note.as_deref(),
+            )
         })
         .await?;
         payload(ctx, done).await
@@ -691,10 +820,17 @@ impl DisputeMutation {
 
     /// Writes a note on a dispute.
     #[graphql(guard = "Permitted(\"Mutation.addDisputeNote\")")]
-    async fn add_dispute_note(&self, ctx: &Context<'_>, input: AddDisputeNoteInput) -> Result<DisputePayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+    async fn add_dispute_note(
+        &self,
+        ctx: &Context<'_>,
+        input: AddDisputeNoteInput,
+    ) -> Result<DisputePayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: false,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
-            dispute::add_note(conn, caller, &Ref::Id(input.dispute.0.clone()), &input.note)
+            dispute::add_note(conn, caller, &input.dispute.clone().into(), &input.note)
         })
         .await?;
         payload(ctx, done).await
@@ -703,8 +839,15 @@ impl DisputeMutation {
     /// Decides a dispute and closes it. Sales decide, accounting credits and closes; with segregation of
     /// duties nobody does both (R8.2): the first call records the decision, the second closes.
     #[graphql(guard = "Permitted(\"Mutation.resolveDispute\")")]
-    async fn resolve_dispute(&self, ctx: &Context<'_>, input: ResolveDisputeInput) -> Result<ResolveDisputePayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+    async fn resolve_dispute(
+        &self,
+        ctx: &Context<'_>,
+        input: ResolveDisputeInput,
+    ) -> Result<ResolveDisputePayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: input.validate_only,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
             let resolution = Resolution {
@@ -712,15 +855,19 @@ impl DisputeMutation {
                 accepted_amount: input.accepted_amount.map(|amount| amount.0),
                 credit_note: input.credit_note.map(Into::into),
                 credit_note_number: input.credit_note_number,
-                closed_on: input.closed_on,
+                closed_on: super::scalars::on(input.closed_on),
                 note: input.note,
             };
-            let resolved = dispute::resolve(conn, caller, &Ref::Id(input.dispute.0), &resolution)?;
+            let resolved = dispute::resolve(conn, caller, &input.dispute.into(), &resolution)?;
             Ok((resolved.dispute, resolved.credit_note))
         })
         .await?;
         let Some((id, note)) = done.made else {
-            return Ok(ResolveDisputePayload { dispute: None, credit_note: None, user_errors: done.user_errors });
+            return Ok(ResolveDisputePayload {
+                dispute: None,
+                credit_note: None,
+                user_errors: done.user_errors,
+            });
         };
         Ok(ResolveDisputePayload {
             dispute: Some(Dispute(one(ctx, id).await?)),
@@ -732,16 +879,26 @@ impl DisputeMutation {
     /// Records a short payment as a deduction (R2.7, R2.8): one entry with two legs closes the invoice and
     /// opens the disputed item with the same due date, and opens the dispute.
     #[graphql(guard = "Permitted(\"Mutation.recordDeduction\")")]
-    async fn record_deduction(&self, ctx: &Context<'_>, input: RecordDeductionInput) -> Result<RecordDeductionPayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+    async fn record_deduction(
+        &self,
+        ctx: &Context<'_>,
+        input: RecordDeductionInput,
+    ) -> Result<RecordDeductionPayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: input.validate_only,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
             let deduction = DeductionInput {
                 invoice: input.invoice.into(),
                 amount: input.amount.map(|amount| amount.0),
                 reason: input.reason,
-                recorded_on: input.recorded_on,
-                owner: input.owner.map(|id| read("owner", "member", &id)).transpose()?,
+                recorded_on: super::scalars::on(input.recorded_on),
+                owner: input
+                    .owner
+                    .map(|id| read("owner", "member", &id))
+                    .transpose()?,
                 description: input.description,
             };
             dispute::deduct(conn, caller, &deduction)
@@ -751,13 +908,23 @@ impl DisputeMutation {
             Some(id) => Some(Deduction(one(ctx, id).await?)),
             None => None,
         };
-        Ok(RecordDeductionPayload { deduction, user_errors: done.user_errors })
+        Ok(RecordDeductionPayload {
+            deduction,
+            user_errors: done.user_errors,
+        })
     }
 
     /// Ends a deduction: accepted (credit note matched with it), partly, or rejected and chased again.
     #[graphql(guard = "Permitted(\"Mutation.resolveDeduction\")")]
-    async fn resolve_deduction(&self, ctx: &Context<'_>, input: ResolveDeductionInput) -> Result<ResolveDeductionPayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+    async fn resolve_deduction(
+        &self,
+        ctx: &Context<'_>,
+        input: ResolveDeductionInput,
+    ) -> Result<ResolveDeductionPayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: input.validate_only,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
             let resolution = Resolution {
@@ -765,14 +932,18 @@ impl DisputeMutation {
                 accepted_amount: input.accepted_amount.map(|amount| amount.0),
                 credit_note: input.credit_note.map(Into::into),
                 credit_note_number: input.credit_note_number,
-                closed_on: input.closed_on,
+                closed_on: super::scalars::on(input.closed_on),
                 note: input.note,
             };
-            dispute::resolve_deduction(conn, caller, &Ref::Id(input.deduction.0), &resolution)
+            dispute::resolve_deduction(conn, caller, &input.deduction.into(), &resolution)
         })
         .await?;
         let Some((id, note)) = done.made else {
-            return Ok(ResolveDeductionPayload { deduction: None, credit_note: None, user_errors: done.user_errors });
+            return Ok(ResolveDeductionPayload {
+                deduction: None,
+                credit_note: None,
+                user_errors: done.user_errors,
+            });
         };
         Ok(ResolveDeductionPayload {
             deduction: Some(Deduction(one(ctx, id).await?)),

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Interface, Object, SimpleObject};
-use chrono::{DateTime, NaiveDate, Utc};
+use async_graphql::{
+    ComplexObject, Context, Enum, ID, InputObject, Interface, Object, SimpleObject,
+};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::client::{Client, client_filter_id};
@@ -15,9 +17,13 @@ use super::matching::Allocation;
 use super::mutation::{How, mutate};
 use super::page::{self, Asked, Connection, Listed, counted};
 use super::payment::Payment;
-use super::scalars::{ClientRef, CreditNoteRef, Decimal, InvoiceRef, JsonObject, money, rate, read, show};
+use super::scalars::{
+    ClientRef, CreditNoteRef, Date, Decimal, InvoiceRef, JsonObject, money, rate, read, show,
+};
 use super::{Permitted, loader, session};
-use crate::domain::ids::{AllocationId, ClientId, DeductionId, DisputeId, DocumentId, DraftId, Id, PaymentId};
+use crate::domain::ids::{
+    AllocationId, ClientId, DeductionId, DisputeId, DocumentId, DraftId, Id, PaymentId,
+};
 use crate::error::{Error, Result};
 use crate::service::credit_note::CreditNoteInput;
 use crate::service::invoice::{self, InstallmentInput, InvoiceInput, LineInput};
@@ -40,16 +46,24 @@ pub fn shared(error: Arc<Error>) -> Error {
 }
 
 /// A record by id through its loader; a foreign key says that it exists.
-pub async fn one<K>(ctx: &Context<'_>, key: K) -> Result<<Loads as async_graphql::dataloader::Loader<K>>::Value>
+pub async fn one<K>(
+    ctx: &Context<'_>,
+    key: K,
+) -> Result<<Loads as async_graphql::dataloader::Loader<K>>::Value>
 where
     K: Send + Sync + Clone + Eq + std::hash::Hash + 'static,
     Loads: async_graphql::dataloader::Loader<K, Error = Arc<Error>>,
 {
-    maybe(ctx, key).await?.ok_or_else(|| Error::Internal("a record that is referred to is missing".into()))
+    maybe(ctx, key)
+        .await?
+        .ok_or_else(|| Error::Internal("a record that is referred to is missing".into()))
 }
 
 /// A record by key through its loader, if it exists.
-pub async fn maybe<K>(ctx: &Context<'_>, key: K) -> Result<Option<<Loads as async_graphql::dataloader::Loader<K>>::Value>>
+pub async fn maybe<K>(
+    ctx: &Context<'_>,
+    key: K,
+) -> Result<Option<<Loads as async_graphql::dataloader::Loader<K>>::Value>>
 where
     K: Send + Sync + Clone + Eq + std::hash::Hash + 'static,
     Loads: async_graphql::dataloader::Loader<K, Error = Arc<Error>>,
@@ -58,18 +72,32 @@ where
 }
 
 /// A page of a list below a record: one statement for all parents, one for their records.
-pub async fn nested<K, R>(ctx: &Context<'_>, list: Nested, parent: Uuid, first: Option<i32>, after: Option<String>) -> Result<Connection<R::View>>
+pub async fn nested<K, R>(
+    ctx: &Context<'_>,
+    list: Nested,
+    parent: Uuid,
+    first: Option<i32>,
+    after: Option<String>,
+) -> Result<Connection<R::View>>
 where
     K: Id + Send + Sync + Eq + std::hash::Hash + 'static,
     R: Listed + Clone + Sync,
     Loads: async_graphql::dataloader::Loader<K, Value = R, Error = Arc<Error>>,
 {
     let asked = Asked::new(first, after.as_deref(), &format!("{list:?}{parent}"))?;
-    let page = Page { list, parent, first: asked.first + 1, after: asked.after.clone() };
+    let page = Page {
+        list,
+        parent,
+        first: asked.first + 1,
+        after: asked.after.clone(),
+    };
     let mut children = children(ctx, page).await?;
     let has_next = children.len() as i64 > asked.first;
     children.truncate(usize::try_from(asked.first).unwrap_or_default());
-    let records = loader(ctx)?.load_many(children.iter().map(|child| K::from_uuid(child.id))).await.map_err(shared)?;
+    let records = loader(ctx)?
+        .load_many(children.iter().map(|child| K::from_uuid(child.id)))
+        .await
+        .map_err(shared)?;
     let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
     for child in &children {
         if let Some(record) = records.get(&K::from_uuid(child.id)) {
@@ -118,22 +146,34 @@ pub enum Node {
 /// Reads any record by its id; unknown, foreign and malformed ids alike give none.
 pub async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
     if let Some(id) = ClientId::read(id) {
-        return Ok(maybe(ctx, id).await?.map(|record| Node::Client(Client(record))));
+        return Ok(maybe(ctx, id)
+            .await?
+            .map(|record| Node::Client(Client(record))));
     }
     if let Some(id) = DocumentId::read(id) {
-        return Ok(maybe(ctx, id).await?.map(|record: store::document::Document| match record.kind.as_str() {
-            document::INVOICE => Node::Invoice(Invoice(record)),
-            _ => Node::CreditNote(CreditNote(record)),
-        }));
+        return Ok(maybe(ctx, id)
+            .await?
+            .map(
+                |record: store::document::Document| match record.kind.as_str() {
+                    document::INVOICE => Node::Invoice(Invoice(record)),
+                    _ => Node::CreditNote(CreditNote(record)),
+                },
+            ));
     }
     if let Some(id) = PaymentId::read(id) {
-        return Ok(maybe(ctx, id).await?.map(|record| Node::Payment(Payment(record))));
+        return Ok(maybe(ctx, id)
+            .await?
+            .map(|record| Node::Payment(Payment(record))));
     }
     if let Some(id) = DeductionId::read(id) {
-        return Ok(maybe(ctx, id).await?.map(|record| Node::Deduction(Deduction(record))));
+        return Ok(maybe(ctx, id)
+            .await?
+            .map(|record| Node::Deduction(Deduction(record))));
     }
     if let Some(id) = DisputeId::read(id) {
-        return Ok(maybe(ctx, id).await?.map(|record| Node::Dispute(Dispute(record))));
+        return Ok(maybe(ctx, id)
+            .await?
+            .map(|record| Node::Dispute(Dispute(record))));
     }
     Ok(None)
 }
@@ -193,7 +233,7 @@ struct Installment {
     /// The open item behind it.
     id: ID,
     /// The due date.
-    due_on: NaiveDate,
+    due_on: Date,
     /// The gross amount (TTC).
     amount: Decimal,
     /// What is still open of it, counting every matching.
@@ -216,11 +256,18 @@ async fn lines(ctx: &Context<'_>, record: &store::document::Document) -> Result<
         .collect())
 }
 
-async fn vat_shares(ctx: &Context<'_>, record: &store::document::Document) -> Result<Vec<VatShare>> {
+async fn vat_shares(
+    ctx: &Context<'_>,
+    record: &store::document::Document,
+) -> Result<Vec<VatShare>> {
     let rows = maybe(ctx, TaxesOf(record.id)).await?.unwrap_or_default();
     Ok(rows
         .into_iter()
-        .map(|row| VatShare { rate: rate(row.vat_rate), net: money(row.net, &record.currency), vat: money(row.vat, &record.currency) })
+        .map(|row| VatShare {
+            rate: rate(row.vat_rate),
+            net: money(row.net, &record.currency),
+            vat: money(row.vat, &record.currency),
+        })
         .collect())
 }
 
@@ -248,12 +295,12 @@ impl Invoice {
         Ok(Client(one(ctx, self.0.client_id).await?))
     }
     /// The invoice's date, which is its accounting date.
-    async fn issued_on(&self) -> NaiveDate {
-        self.0.issued_on
+    async fn issued_on(&self) -> Date {
+        (self.0.issued_on).into()
     }
     /// The due date (échéance); with instalments, the last one's.
-    async fn due_on(&self) -> NaiveDate {
-        self.0.due_on.unwrap_or(self.0.issued_on)
+    async fn due_on(&self) -> Date {
+        (self.0.due_on.unwrap_or(self.0.issued_on)).into()
     }
     /// Net amount (HT).
     async fn net(&self) -> Decimal {
@@ -269,7 +316,11 @@ impl Invoice {
     }
     /// What is still open (reste dû), counting every matching; 0 when settled.
     async fn open(&self, ctx: &Context<'_>) -> Result<Decimal> {
-        let open = items(ctx, self.0.id.0).await?.iter().map(|item| item.open_amount).sum();
+        let open = items(ctx, self.0.id.0)
+            .await?
+            .iter()
+            .map(|item| item.open_amount)
+            .sum();
         Ok(money(open, &self.0.currency))
     }
     /// The currency of all amounts (ISO 4217).
@@ -282,7 +333,11 @@ impl Invoice {
     }
     /// How far it is settled.
     async fn status(&self, ctx: &Context<'_>) -> Result<InvoiceStatus> {
-        let open: i64 = items(ctx, self.0.id.0).await?.iter().map(|item| item.open_amount).sum();
+        let open: i64 = items(ctx, self.0.id.0)
+            .await?
+            .iter()
+            .map(|item| item.open_amount)
+            .sum();
         Ok(match open {
             0 => InvoiceStatus::Settled,
             open if open < self.0.total => InvoiceStatus::PartlySettled,
@@ -292,7 +347,10 @@ impl Invoice {
     /// Whether a part of it is open past its due date today. An item due today is not overdue (R4.4).
     async fn overdue(&self, ctx: &Context<'_>) -> Result<bool> {
         let today = session(ctx)?.caller().today;
-        Ok(items(ctx, self.0.id.0).await?.iter().any(|item| item.open_amount > 0 && item.due_on.is_some_and(|due| due < today)))
+        Ok(items(ctx, self.0.id.0)
+            .await?
+            .iter()
+            .any(|item| item.open_amount > 0 && item.due_on.is_some_and(|due| due < today)))
     }
     /// The client's purchase order; null when none was given.
     async fn purchase_order(&self) -> Option<&str> {
@@ -305,7 +363,7 @@ impl Invoice {
             .into_iter()
             .map(|item| Installment {
                 id: show(item.id),
-                due_on: item.due_on.unwrap_or(item.posted_on),
+                due_on: item.due_on.unwrap_or(item.posted_on).into(),
                 amount: money(item.amount, &item.currency),
                 open: money(item.open_amount, &item.currency),
             })
@@ -324,20 +382,68 @@ impl Invoice {
         JsonObject(self.0.snapshot.clone())
     }
     /// Credit notes that refer to it, latest first.
-    async fn credit_notes(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<CreditNote>> {
-        nested::<CreditNoteKey, CreditNote>(ctx, Nested::CreditNotesOfInvoice, self.0.id.0, first, after).await
+    async fn credit_notes(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<CreditNote>> {
+        nested::<CreditNoteKey, CreditNote>(
+            ctx,
+            Nested::CreditNotesOfInvoice,
+            self.0.id.0,
+            first,
+            after,
+        )
+        .await
     }
     /// Deductions that the client took on it, latest first.
-    async fn deductions(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Deduction>> {
-        nested::<DeductionId, store::dispute::Deduction>(ctx, Nested::DeductionsOfInvoice, self.0.id.0, first, after).await
+    async fn deductions(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Deduction>> {
+        nested::<DeductionId, store::dispute::Deduction>(
+            ctx,
+            Nested::DeductionsOfInvoice,
+            self.0.id.0,
+            first,
+            after,
+        )
+        .await
     }
     /// Disputes about it, latest first.
-    async fn disputes(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Dispute>> {
-        nested::<DisputeId, store::dispute::Dispute>(ctx, Nested::DisputesOfInvoice, self.0.id.0, first, after).await
+    async fn disputes(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Dispute>> {
+        nested::<DisputeId, store::dispute::Dispute>(
+            ctx,
+            Nested::DisputesOfInvoice,
+            self.0.id.0,
+            first,
+            after,
+        )
+        .await
     }
     /// What was matched with it, ended matchings included, latest first.
-    async fn allocations(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Allocation>> {
-        nested::<AllocationId, store::matching::Allocation>(ctx, Nested::AllocationsOfSource, self.0.id.0, first, after).await
+    async fn allocations(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Allocation>> {
+        nested::<AllocationId, store::matching::Allocation>(
+            ctx,
+            Nested::AllocationsOfSource,
+            self.0.id.0,
+            first,
+            after,
+        )
+        .await
     }
     /// The journal entries behind it; null when the role may not read the journal.
     #[graphql(guard = "Permitted(\"Invoice.entries\")")]
@@ -377,16 +483,16 @@ impl CreditNote {
         }
     }
     /// The credit note's date, which is its accounting date.
-    async fn issued_on(&self) -> NaiveDate {
-        self.0.issued_on
+    async fn issued_on(&self) -> Date {
+        (self.0.issued_on).into()
     }
     /// First day of the period it refers to; null when it refers to an invoice or to none.
-    async fn period_from(&self) -> Option<NaiveDate> {
-        self.0.period_from
+    async fn period_from(&self) -> Option<Date> {
+        (self.0.period_from).map(Into::into)
     }
     /// Last day of that period.
-    async fn period_to(&self) -> Option<NaiveDate> {
-        self.0.period_to
+    async fn period_to(&self) -> Option<Date> {
+        (self.0.period_to).map(Into::into)
     }
     /// Net amount (HT), positive.
     async fn net(&self) -> Decimal {
@@ -402,7 +508,11 @@ impl CreditNote {
     }
     /// What was not matched with an invoice yet, positive.
     async fn unallocated(&self, ctx: &Context<'_>) -> Result<Decimal> {
-        let open = items(ctx, self.0.id.0).await?.iter().map(|item| item.open_amount).sum();
+        let open = items(ctx, self.0.id.0)
+            .await?
+            .iter()
+            .map(|item| item.open_amount)
+            .sum();
         Ok(money(open, &self.0.currency))
     }
     /// The currency of all amounts (ISO 4217).
@@ -418,8 +528,20 @@ impl CreditNote {
         vat_shares(ctx, &self.0).await
     }
     /// What it was matched with, latest first.
-    async fn allocations(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Allocation>> {
-        nested::<AllocationId, store::matching::Allocation>(ctx, Nested::AllocationsOfSource, self.0.id.0, first, after).await
+    async fn allocations(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Allocation>> {
+        nested::<AllocationId, store::matching::Allocation>(
+            ctx,
+            Nested::AllocationsOfSource,
+            self.0.id.0,
+            first,
+            after,
+        )
+        .await
     }
     /// The journal entries behind it; null when the role may not read the journal.
     #[graphql(guard = "Permitted(\"CreditNote.entries\")")]
@@ -467,10 +589,19 @@ impl async_graphql::dataloader::Loader<CreditNoteKey> for Loads {
     type Value = CreditNote;
     type Error = Arc<Error>;
 
-    async fn load(&self, keys: &[CreditNoteKey]) -> std::result::Result<std::collections::HashMap<CreditNoteKey, CreditNote>, Arc<Error>> {
+    async fn load(
+        &self,
+        keys: &[CreditNoteKey],
+    ) -> std::result::Result<std::collections::HashMap<CreditNoteKey, CreditNote>, Arc<Error>> {
         let ids: Vec<DocumentId> = keys.iter().map(|key| DocumentId(key.0)).collect();
-        let rows = self.0.read(move |conn, caller| Ok(document::by_ids(conn, caller.company, &ids)?)).await?;
-        Ok(rows.into_iter().map(|row| (CreditNoteKey(row.id.0), CreditNote(row))).collect())
+        let rows = self
+            .0
+            .read(move |conn, caller| Ok(document::by_ids(conn, caller.company, &ids)?))
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (CreditNoteKey(row.id.0), CreditNote(row)))
+            .collect())
     }
 }
 
@@ -502,7 +633,13 @@ impl InvoiceDraft {
         let client: store::client::Client = one(ctx, self.record.client_id).await?;
         let code = input.currency.clone().unwrap_or(client.currency);
         let currency = service::books::currency(&code)?;
-        let worked = invoice::work_out(session(ctx)?.caller(), DocumentId::new(), &input.lines, currency, "706000")?;
+        let worked = invoice::work_out(
+            session(ctx)?.caller(),
+            DocumentId::new(),
+            &input.lines,
+            currency,
+            "706000",
+        )?;
         Ok(DraftTotals {
             net: money(worked.net, &code),
             vat: money(worked.vat, &code),
@@ -584,14 +721,21 @@ pub struct InvoiceOrder {
 }
 
 fn sort(order: Option<InvoiceOrder>) -> Sort {
-    let order = order.unwrap_or(InvoiceOrder { field: InvoiceOrderField::IssuedOn, direction: OrderDirection::Desc });
+    let order = order.unwrap_or(InvoiceOrder {
+        field: InvoiceOrderField::IssuedOn,
+        direction: OrderDirection::Desc,
+    });
     let (column, sql_type) = match order.field {
         InvoiceOrderField::IssuedOn => ("t.issued_on", "date"),
         InvoiceOrderField::DueOn => ("coalesce(t.due_on, t.issued_on)", "date"),
         InvoiceOrderField::Number => ("t.number", "text"),
         InvoiceOrderField::Total => ("t.total", "bigint"),
     };
-    Sort { column, sql_type, direction: order.direction.into() }
+    Sort {
+        column,
+        sql_type,
+        direction: order.direction.into(),
+    }
 }
 
 /// Narrows a list of invoices or credit notes; all conditions hold at once.
@@ -602,13 +746,13 @@ pub struct InvoiceFilter {
     /// Of this client.
     client: Option<ClientRef>,
     /// Issued on or after this day.
-    issued_from: Option<NaiveDate>,
+    issued_from: Option<Date>,
     /// Issued on or before this day.
-    issued_to: Option<NaiveDate>,
+    issued_to: Option<Date>,
     /// Due on or after this day.
-    due_from: Option<NaiveDate>,
+    due_from: Option<Date>,
     /// Due on or before this day.
-    due_to: Option<NaiveDate>,
+    due_to: Option<Date>,
     /// In this currency.
     currency: Option<String>,
     /// Gross amount at least; needs `currency`.
@@ -629,18 +773,28 @@ async fn filter(ctx: &Context<'_>, input: Option<InvoiceFilter>) -> Result<docum
     let input = input.unwrap_or_default();
     let amount = |field: &'static str, value: Option<Decimal>| -> Result<Option<i64>> {
         let Some(value) = value else { return Ok(None) };
-        let code = input.currency.as_deref().ok_or(Error::BadInput { field, message: format!("{field} needs a currency") })?;
-        Ok(Some(service::books::amount(field, value.0, service::books::currency_input("currency", code)?)?))
+        let code = input.currency.as_deref().ok_or(Error::BadInput {
+            field,
+            message: format!("{field} needs a currency"),
+        })?;
+        Ok(Some(service::books::amount(
+            field,
+            value.0,
+            service::books::currency_input("currency", code)?,
+        )?))
     };
-    let (min_total, max_total) = (amount("minTotal", input.min_total)?, amount("maxTotal", input.max_total)?);
+    let (min_total, max_total) = (
+        amount("minTotal", input.min_total)?,
+        amount("maxTotal", input.max_total)?,
+    );
     let today = session(ctx)?.caller().today;
     Ok(document::Filter {
         client: client_filter_id(ctx, input.client).await?,
         search: input.search,
-        issued_from: input.issued_from,
-        issued_to: input.issued_to,
-        due_from: input.due_from,
-        due_to: input.due_to,
+        issued_from: super::scalars::on(input.issued_from),
+        issued_to: super::scalars::on(input.issued_to),
+        due_from: super::scalars::on(input.due_from),
+        due_to: super::scalars::on(input.due_to),
         currency: input.currency,
         min_total,
         max_total,
@@ -675,16 +829,28 @@ impl DocumentQuery {
     #[graphql(guard = "Permitted(\"Query.nodes\")")]
     async fn nodes(&self, ctx: &Context<'_>, ids: Vec<ID>) -> Result<Vec<Option<Node>>> {
         if ids.len() > 100 {
-            return Err(Error::BadInput { field: "ids", message: "at most 100 ids".into() });
+            return Err(Error::BadInput {
+                field: "ids",
+                message: "at most 100 ids".into(),
+            });
         }
         futures_util::future::try_join_all(ids.iter().map(|id| node(ctx, id))).await
     }
 
     /// An invoice; null when there is none for this caller.
     #[graphql(guard = "Permitted(\"Query.invoice\")")]
-    async fn invoice(&self, ctx: &Context<'_>, #[graphql(name = "ref")] target: InvoiceRef) -> Result<Option<Invoice>> {
+    async fn invoice(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "ref")] target: InvoiceRef,
+    ) -> Result<Option<Invoice>> {
         let target = target.into();
-        found(session(ctx)?.read(move |conn, caller| reference::invoice(conn, caller, "ref", &target)).await).map(|it| it.map(Invoice))
+        found(
+            session(ctx)?
+                .read(move |conn, caller| reference::invoice(conn, caller, "ref", &target))
+                .await,
+        )
+        .map(|it| it.map(Invoice))
     }
 
     /// Invoices, latest first unless ordered otherwise.
@@ -697,35 +863,68 @@ impl DocumentQuery {
         first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<Invoice>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("invoices{narrowed:?}{order_by:?}"))?;
+        let asked = Asked::new(
+            first,
+            after.as_deref(),
+            &format!("invoices{narrowed:?}{order_by:?}"),
+        )?;
         let filter = filter(ctx, narrowed).await?;
         let session = session(ctx)?;
         let from = document::from(session.caller().company, document::INVOICE, &filter);
         page::list(session, from, sort(order_by), asked, |conn, caller, ids| {
-            Ok(document::by_ids(conn, caller.company, &ids.iter().copied().map(DocumentId).collect::<Vec<_>>())?)
+            Ok(document::by_ids(
+                conn,
+                caller.company,
+                &ids.iter().copied().map(DocumentId).collect::<Vec<_>>(),
+            )?)
         })
         .await
     }
 
     /// Drafts of invoices, latest first.
     #[graphql(guard = "Permitted(\"Query.invoiceDrafts\")")]
-    async fn invoice_drafts(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<InvoiceDraft>> {
+    async fn invoice_drafts(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<InvoiceDraft>> {
         let asked = Asked::new(first, after.as_deref(), "drafts")?;
         let session = session(ctx)?;
         let mut from = store::list::Sql::default();
-        from.push("FROM invoice_drafts t WHERE t.company_id = ?", [store::list::Bind::Id(session.caller().company.0)]);
-        let sort = Sort { column: "t.updated_at", sql_type: "timestamptz", direction: Direction::Descending };
+        from.push(
+            "FROM invoice_drafts t WHERE t.company_id = ?",
+            [store::list::Bind::Id(session.caller().company.0)],
+        );
+        let sort = Sort {
+            column: "t.updated_at",
+            sql_type: "timestamptz",
+            direction: Direction::Descending,
+        };
         page::list(session, from, sort, asked, |conn, caller, ids| {
-            Ok(document::drafts(conn, caller.company, &ids.iter().copied().map(DraftId).collect::<Vec<_>>())?)
+            Ok(document::drafts(
+                conn,
+                caller.company,
+                &ids.iter().copied().map(DraftId).collect::<Vec<_>>(),
+            )?)
         })
         .await
     }
 
     /// A credit note; null when there is none for this caller.
     #[graphql(guard = "Permitted(\"Query.creditNote\")")]
-    async fn credit_note(&self, ctx: &Context<'_>, #[graphql(name = "ref")] target: CreditNoteRef) -> Result<Option<CreditNote>> {
+    async fn credit_note(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "ref")] target: CreditNoteRef,
+    ) -> Result<Option<CreditNote>> {
         let target = target.into();
-        found(session(ctx)?.read(move |conn, caller| reference::credit_note(conn, caller, "ref", &target)).await).map(|it| it.map(CreditNote))
+        found(
+            session(ctx)?
+                .read(move |conn, caller| reference::credit_note(conn, caller, "ref", &target))
+                .await,
+        )
+        .map(|it| it.map(CreditNote))
     }
 
     /// Credit notes, latest first unless ordered otherwise.
@@ -738,12 +937,20 @@ impl DocumentQuery {
         first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<CreditNote>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("creditNotes{narrowed:?}{order_by:?}"))?;
+        let asked = Asked::new(
+            first,
+            after.as_deref(),
+            &format!("creditNotes{narrowed:?}{order_by:?}"),
+        )?;
         let filter = filter(ctx, narrowed).await?;
         let session = session(ctx)?;
         let from = document::from(session.caller().company, document::CREDIT_NOTE, &filter);
         page::list(session, from, sort(order_by), asked, |conn, caller, ids| {
-            let rows = document::by_ids(conn, caller.company, &ids.iter().copied().map(DocumentId).collect::<Vec<_>>())?;
+            let rows = document::by_ids(
+                conn,
+                caller.company,
+                &ids.iter().copied().map(DocumentId).collect::<Vec<_>>(),
+            )?;
             Ok(rows.into_iter().map(CreditNote).collect())
         })
         .await
@@ -755,7 +962,13 @@ pub fn found<T>(result: Result<T>) -> Result<Option<T>> {
     use crate::domain::refusal::RefusalCode;
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(Error::Refused(refusals)) if refusals.iter().all(|refusal| refusal.code == RefusalCode::NotFound) => Ok(None),
+        Err(Error::Refused(refusals))
+            if refusals
+                .iter()
+                .all(|refusal| refusal.code == RefusalCode::NotFound) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
@@ -794,7 +1007,7 @@ impl From<InvoiceLineInput> for LineInput {
 #[derive(InputObject, Clone, Debug)]
 struct InvoiceInstallmentInput {
     /// The due date.
-    due_on: NaiveDate,
+    due_on: Date,
     /// The gross amount; all instalments add up to the invoice's total.
     amount: Decimal,
 }
@@ -811,11 +1024,11 @@ struct IssueInvoiceInput {
     /// Another system's reference, unique.
     external_ref: Option<String>,
     /// Date of issue; today when absent.
-    issued_on: Option<NaiveDate>,
+    issued_on: Option<Date>,
     /// When goods or service were received: the legal default term counts from it.
-    received_on: Option<NaiveDate>,
+    received_on: Option<Date>,
     /// Due date; from the client's payment terms when absent.
-    due_on: Option<NaiveDate>,
+    due_on: Option<Date>,
     /// A periodic invoice (facture récapitulative): at most 45 days (R6.2).
     #[graphql(default)]
     periodic: bool,
@@ -843,9 +1056,9 @@ impl IssueInvoiceInput {
         InvoiceInput {
             number: self.number,
             external_ref: self.external_ref,
-            issued_on: self.issued_on,
-            received_on: self.received_on,
-            due_on: self.due_on,
+            issued_on: super::scalars::on(self.issued_on),
+            received_on: super::scalars::on(self.received_on),
+            due_on: super::scalars::on(self.due_on),
             periodic: self.periodic,
             currency: self.currency,
             exchange_rate: self.exchange_rate.map(|rate| rate.0),
@@ -854,7 +1067,10 @@ impl IssueInvoiceInput {
             installments: self
                 .installments
                 .into_iter()
-                .map(|part| InstallmentInput { due_on: part.due_on, amount: part.amount.0 })
+                .map(|part| InstallmentInput {
+                    due_on: part.due_on.0,
+                    amount: part.amount.0,
+                })
                 .collect(),
         }
     }
@@ -877,9 +1093,9 @@ struct SaveInvoiceDraftInput {
     /// Whom it is for.
     client: ClientRef,
     /// Date of issue; the day it is issued when absent.
-    issued_on: Option<NaiveDate>,
+    issued_on: Option<Date>,
     /// Due date; from the client's payment terms when absent.
-    due_on: Option<NaiveDate>,
+    due_on: Option<Date>,
     /// The client's currency when absent.
     currency: Option<String>,
     /// Company-currency units for one unit of `currency`.
@@ -916,11 +1132,11 @@ struct IssueCreditNoteInput {
     /// Another system's reference, unique.
     external_ref: Option<String>,
     /// Date of issue; today when absent.
-    issued_on: Option<NaiveDate>,
+    issued_on: Option<Date>,
     /// For a free-standing one: first day of the period it refers to.
-    period_from: Option<NaiveDate>,
+    period_from: Option<Date>,
     /// Last day of that period.
-    period_to: Option<NaiveDate>,
+    period_to: Option<Date>,
     /// The invoice's or client's currency when absent.
     currency: Option<String>,
     /// Company-currency units for one unit of `currency`; the invoice's when absent.
@@ -957,18 +1173,29 @@ pub struct DocumentMutation;
 impl DocumentMutation {
     /// Issues an invoice: number, journal entry and open items in one step. It never changes afterwards.
     #[graphql(guard = "Permitted(\"Mutation.issueInvoice\")")]
-    async fn issue_invoice(&self, ctx: &Context<'_>, input: IssueInvoiceInput) -> Result<IssueInvoicePayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+    async fn issue_invoice(
+        &self,
+        ctx: &Context<'_>,
+        input: IssueInvoiceInput,
+    ) -> Result<IssueInvoicePayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: input.validate_only,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             use crate::domain::refusal::Refusal;
             let input = input.clone();
             match (&input.draft, input.client.clone()) {
                 (Some(draft), None) if input.lines.is_empty() => {
                     let draft: DraftId = read("draft", "draft", draft)?;
-                    invoice::issue_draft(conn, caller, draft, input.issued_on)
+                    invoice::issue_draft(conn, caller, draft, super::scalars::on(input.issued_on))
                 }
-                (None, Some(client)) => invoice::issue(conn, caller, &client.into(), &input.invoice()),
-                _ => Err(Refusal::invalid("client", "give a client and lines, or a draft alone").into()),
+                (None, Some(client)) => {
+                    invoice::issue(conn, caller, &client.into(), &input.invoice())
+                }
+                _ => Err(
+                    Refusal::invalid("client", "give a client and lines, or a draft alone").into(),
+                ),
             }
         })
         .await?;
@@ -976,19 +1203,33 @@ impl DocumentMutation {
             Some(id) => Some(Invoice(one(ctx, id).await?)),
             None => None,
         };
-        Ok(IssueInvoicePayload { invoice, user_errors: done.user_errors })
+        Ok(IssueInvoicePayload {
+            invoice,
+            user_errors: done.user_errors,
+        })
     }
 
     /// Writes a draft of an invoice, new or changed. It has no number and is not in the books.
     #[graphql(guard = "Permitted(\"Mutation.saveInvoiceDraft\")")]
-    async fn save_invoice_draft(&self, ctx: &Context<'_>, input: SaveInvoiceDraftInput) -> Result<InvoiceDraftPayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+    async fn save_invoice_draft(
+        &self,
+        ctx: &Context<'_>,
+        input: SaveInvoiceDraftInput,
+    ) -> Result<InvoiceDraftPayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: false,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
-            let draft = input.draft.as_ref().map(|id| read("draft", "draft", id)).transpose()?;
+            let draft = input
+                .draft
+                .as_ref()
+                .map(|id| read("draft", "draft", id))
+                .transpose()?;
             let content = InvoiceInput {
-                issued_on: input.issued_on,
-                due_on: input.due_on,
+                issued_on: super::scalars::on(input.issued_on),
+                due_on: super::scalars::on(input.due_on),
                 currency: input.currency,
                 exchange_rate: input.exchange_rate.map(|rate| rate.0),
                 purchase_order: input.purchase_order,
@@ -996,7 +1237,10 @@ impl DocumentMutation {
                 installments: input
                     .installments
                     .into_iter()
-                    .map(|part| InstallmentInput { due_on: part.due_on, amount: part.amount.0 })
+                    .map(|part| InstallmentInput {
+                        due_on: part.due_on.0,
+                        amount: part.amount.0,
+                    })
                     .collect(),
                 ..InvoiceInput::default()
             };
@@ -1004,33 +1248,60 @@ impl DocumentMutation {
         })
         .await?;
         let draft = match done.made {
-            Some(id) => session(ctx)?.read(move |conn, caller| Ok(document::draft(conn, caller.company, id)?)).await?,
+            Some(id) => {
+                session(ctx)?
+                    .read(move |conn, caller| Ok(document::draft(conn, caller.company, id)?))
+                    .await?
+            }
             None => None,
         };
-        Ok(InvoiceDraftPayload { draft: draft.map(Listed::view), user_errors: done.user_errors })
+        Ok(InvoiceDraftPayload {
+            draft: draft.map(Listed::view),
+            user_errors: done.user_errors,
+        })
     }
 
     /// Throws a draft away.
     #[graphql(guard = "Permitted(\"Mutation.deleteInvoiceDraft\")")]
-    async fn delete_invoice_draft(&self, ctx: &Context<'_>, draft: ID) -> Result<InvoiceDraftPayload> {
+    async fn delete_invoice_draft(
+        &self,
+        ctx: &Context<'_>,
+        draft: ID,
+    ) -> Result<InvoiceDraftPayload> {
         let done = mutate(ctx, How::default(), move |conn, caller| {
             invoice::delete_draft(conn, caller, read("draft", "draft", &draft)?)
         })
         .await?;
-        Ok(InvoiceDraftPayload { draft: None, user_errors: done.user_errors })
+        Ok(InvoiceDraftPayload {
+            draft: None,
+            user_errors: done.user_errors,
+        })
     }
 
     /// Issues a credit note, against an invoice (never above it, per VAT rate) or free-standing.
     #[graphql(guard = "Permitted(\"Mutation.issueCreditNote\")")]
-    async fn issue_credit_note(&self, ctx: &Context<'_>, input: IssueCreditNoteInput) -> Result<IssueCreditNotePayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+    async fn issue_credit_note(
+        &self,
+        ctx: &Context<'_>,
+        input: IssueCreditNoteInput,
+    ) -> Result<IssueCreditNotePayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: input.validate_only,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             use crate::domain::refusal::Refusal;
             let input = input.clone();
             let period = match (input.period_from, input.period_to) {
-                (Some(from), Some(to)) => Some((from, to)),
+                (Some(from), Some(to)) => Some((from.0, to.0)),
                 (None, None) => None,
-                _ => return Err(Refusal::invalid("periodTo", "a period has a first and a last day").into()),
+                _ => {
+                    return Err(Refusal::invalid(
+                        "periodTo",
+                        "a period has a first and a last day",
+                    )
+                    .into());
+                }
             };
             service::credit_note::issue(
                 conn,
@@ -1040,7 +1311,7 @@ impl DocumentMutation {
                     external_ref: input.external_ref,
                     client: input.client.map(Into::into),
                     invoice: input.invoice.map(Into::into),
-                    issued_on: input.issued_on,
+                    issued_on: super::scalars::on(input.issued_on),
                     period,
                     currency: input.currency,
                     exchange_rate: input.exchange_rate.map(|rate| rate.0),
@@ -1055,6 +1326,9 @@ impl DocumentMutation {
             Some(id) => Some(CreditNote(one(ctx, id).await?)),
             None => None,
         };
-        Ok(IssueCreditNotePayload { credit_note, user_errors: done.user_errors })
+        Ok(IssueCreditNotePayload {
+            credit_note,
+            user_errors: done.user_errors,
+        })
     }
 }

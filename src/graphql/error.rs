@@ -9,13 +9,23 @@ use crate::error::Error;
 impl From<Error> for async_graphql::Error {
     fn from(error: Error) -> Self {
         let (code, message) = match &error {
-            Error::Refused(refusals) => ("BAD_USER_INPUT", refusals.iter().map(|r| r.message.clone()).collect::<Vec<_>>().join("; ")),
+            Error::Refused(refusals) => (
+                "BAD_USER_INPUT",
+                refusals
+                    .iter()
+                    .map(|r| r.message.clone())
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            ),
             Error::BadInput { message, .. } => ("BAD_USER_INPUT", message.clone()),
             Error::Unauthenticated => ("UNAUTHENTICATED", error.to_string()),
             Error::Forbidden(_) => ("FORBIDDEN", error.to_string()),
             Error::Unavailable(cause) => {
                 tracing::warn!(cause, "unavailable");
-                ("UNAVAILABLE", "the service is busy or starting: send the request again".to_owned())
+                (
+                    "UNAVAILABLE",
+                    "the service is busy or starting: send the request again".to_owned(),
+                )
             }
             Error::Timeout => ("TIMEOUT", error.to_string()),
             Error::Validated | Error::Database(_) | Error::Internal(_) => {
@@ -97,7 +107,13 @@ pub struct UserError {
 
 impl From<Refusal> for UserError {
     fn from(refusal: Refusal) -> Self {
-        let details = (!refusal.details.is_empty()).then(|| JsonObject(serde_json::Value::Object(refusal.details)));
-        UserError { code: refusal.code.into(), field: refusal.field, message: refusal.message, details }
+        let details = (!refusal.details.is_empty())
+            .then(|| JsonObject(serde_json::Value::Object(refusal.details)));
+        UserError {
+            code: refusal.code.into(),
+            field: refusal.field,
+            message: refusal.message,
+            details,
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Journal entries, and the check of the books.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::document::maybe;
 use super::loaders::{EntriesOf, LinesOfEntry};
 use super::page::{self, Asked, Connection, Listed};
-use super::scalars::{Decimal, money, show};
+use super::scalars::{Date, Decimal, money, show};
 use super::{Permitted, session};
 use crate::domain::ids::EntryId;
 use crate::error::Result;
@@ -64,8 +64,8 @@ impl Entry {
         format!("{}-{:06}", self.0.fiscal_year, self.0.number)
     }
     /// Accounting date.
-    async fn posted_on(&self) -> NaiveDate {
-        self.0.posted_on
+    async fn posted_on(&self) -> Date {
+        (self.0.posted_on).into()
     }
     /// Number of the supporting document.
     async fn reference(&self) -> &str {
@@ -77,8 +77,12 @@ impl Entry {
     }
     /// The lines; debits equal credits.
     async fn lines(&self, ctx: &Context<'_>) -> Result<Vec<EntryLine>> {
-        let rows = maybe(ctx, LinesOfEntry(self.0.id)).await?.unwrap_or_default();
-        let base = session(ctx)?.read(|conn, caller| Ok(books::open(conn, caller)?.currency)).await?;
+        let rows = maybe(ctx, LinesOfEntry(self.0.id))
+            .await?
+            .unwrap_or_default();
+        let base = session(ctx)?
+            .read(|conn, caller| Ok(books::open(conn, caller)?.currency))
+            .await?;
         Ok(rows
             .into_iter()
             .map(|row| EntryLine {
@@ -104,7 +108,12 @@ impl Entry {
 
 /// The entries that a document, receipt or deduction made.
 pub async fn entries(ctx: &Context<'_>, source: Uuid) -> Result<Vec<Entry>> {
-    Ok(maybe(ctx, EntriesOf(source)).await?.unwrap_or_default().into_iter().map(Entry).collect())
+    Ok(maybe(ctx, EntriesOf(source))
+        .await?
+        .unwrap_or_default()
+        .into_iter()
+        .map(Entry)
+        .collect())
 }
 
 /// Narrows journal entries; all conditions hold at once.
@@ -113,9 +122,9 @@ struct JournalEntryFilter {
     /// Code of the journal.
     journal: Option<String>,
     /// Posted on or after this day.
-    posted_from: Option<NaiveDate>,
+    posted_from: Option<Date>,
     /// Posted on or before this day.
-    posted_to: Option<NaiveDate>,
+    posted_to: Option<Date>,
 }
 
 /// One check of the books.
@@ -156,10 +165,23 @@ impl JournalQuery {
         let asked = Asked::new(first, after.as_deref(), &format!("entries{filter:?}"))?;
         let filter = filter.unwrap_or_default();
         let session = session(ctx)?;
-        let from = store::journal::from(session.caller().company, filter.journal.as_deref(), filter.posted_from, filter.posted_to);
-        let sort = Sort { column: "t.posted_on", sql_type: "date", direction: Direction::Ascending };
+        let from = store::journal::from(
+            session.caller().company,
+            filter.journal.as_deref(),
+            super::scalars::on(filter.posted_from),
+            super::scalars::on(filter.posted_to),
+        );
+        let sort = Sort {
+            column: "t.posted_on",
+            sql_type: "date",
+            direction: Direction::Ascending,
+        };
         page::list(session, from, sort, asked, |conn, caller, ids| {
-            Ok(store::journal::by_ids(conn, caller.company, &ids.iter().copied().map(EntryId).collect::<Vec<_>>())?)
+            Ok(store::journal::by_ids(
+                conn,
+                caller.company,
+                &ids.iter().copied().map(EntryId).collect::<Vec<_>>(),
+            )?)
         })
         .await
     }
@@ -168,11 +190,20 @@ impl JournalQuery {
     /// cached amounts equal the facts. Names the first broken fact of each check.
     #[graphql(guard = "Permitted(\"Query.integrityCheck\")")]
     async fn integrity_check(&self, ctx: &Context<'_>) -> Result<IntegrityCheck> {
-        let results = session(ctx)?.read(|conn, caller| integrity::check(conn, caller.company)).await?;
+        let results = session(ctx)?
+            .read(|conn, caller| integrity::check(conn, caller.company))
+            .await?;
         let checks: Vec<IntegrityResult> = results
             .into_iter()
-            .map(|(code, description, broken)| IntegrityResult { code: code.to_owned(), description: description.to_owned(), broken })
+            .map(|(code, description, broken)| IntegrityResult {
+                code: code.to_owned(),
+                description: description.to_owned(),
+                broken,
+            })
             .collect();
-        Ok(IntegrityCheck { ok: checks.iter().all(|check| check.broken.is_none()), checks })
+        Ok(IntegrityCheck {
+            ok: checks.iter().all(|check| check.broken.is_none()),
+            checks,
+        })
     }
 }

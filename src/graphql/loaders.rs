@@ -6,10 +6,15 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use async_graphql::dataloader::Loader;
+use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
-use crate::domain::ids::{AllocationId, ClientId, DeductionId, DisputeId, DocumentId, EntryId, ItemId, MatchingId, PaymentId, UserId};
+use crate::domain::ids::{
+    AllocationId, ClientId, DeductionId, DisputeId, DocumentId, EntryId, ItemId, MatchingId,
+    PaymentId, UserId,
+};
 use crate::error::Error;
+use crate::store::aging::{ClientBalance, Population};
 use crate::store::nested::{Child, Nested};
 use crate::store::{self, Session};
 
@@ -65,7 +70,11 @@ macro_rules! below {
     )+};
 }
 
-fn grouped<K: Copy + Eq + Hash, V>(keys: &[K], rows: Vec<V>, key_of: impl Fn(&V) -> K) -> HashMap<K, Vec<V>> {
+fn grouped<K: Copy + Eq + Hash, V>(
+    keys: &[K],
+    rows: Vec<V>,
+    key_of: impl Fn(&V) -> K,
+) -> HashMap<K, Vec<V>> {
     let mut groups: HashMap<K, Vec<V>> = keys.iter().map(|key| (*key, Vec::new())).collect();
     for row in rows {
         groups.entry(key_of(&row)).or_default().push(row);
@@ -105,8 +114,16 @@ impl Loader<DisputedOn> for Loads {
 
     async fn load(&self, keys: &[DisputedOn]) -> Loaded<DisputedOn, i64> {
         let ids: Vec<ItemId> = keys.iter().map(|key| key.0).collect();
-        let rows = self.0.read(move |conn, caller| Ok(store::dispute::open_on_items(conn, caller.company, &ids)?)).await?;
-        Ok(rows.into_iter().map(|(id, amount)| (DisputedOn(id), amount)).collect())
+        let rows = self
+            .0
+            .read(move |conn, caller| {
+                Ok(store::dispute::open_on_items(conn, caller.company, &ids)?)
+            })
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, amount)| (DisputedOn(id), amount))
+            .collect())
     }
 }
 
@@ -116,7 +133,10 @@ impl Loader<UserId> for Loads {
 
     async fn load(&self, keys: &[UserId]) -> Loaded<UserId, store::member::User> {
         let ids = keys.to_vec();
-        let rows = self.0.read(move |conn, _| Ok(store::member::by_ids(conn, &ids)?)).await?;
+        let rows = self
+            .0
+            .read(move |conn, _| Ok(store::member::by_ids(conn, &ids)?))
+            .await?;
         Ok(rows.into_iter().map(|row| (row.id, row)).collect())
     }
 }
@@ -131,8 +151,14 @@ impl Loader<ReasonCode> for Loads {
 
     async fn load(&self, _: &[ReasonCode]) -> Loaded<ReasonCode, store::company::Reason> {
         // A company has a few dozen reasons: all are read once.
-        let rows = self.0.read(|conn, caller| Ok(store::company::reasons(conn, caller.company)?)).await?;
-        Ok(rows.into_iter().map(|row| (ReasonCode(row.code.clone()), row)).collect())
+        let rows = self
+            .0
+            .read(|conn, caller| Ok(store::company::reasons(conn, caller.company)?))
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (ReasonCode(row.code.clone()), row))
+            .collect())
     }
 }
 
@@ -155,19 +181,88 @@ impl Loader<Page> for Loads {
             .0
             .read(move |conn, caller| {
                 // Parents that ask for the same page of the same list share a statement.
-                let mut questions: HashMap<(Nested, i64, Option<(String, Uuid)>), Vec<Uuid>> = HashMap::new();
+                let mut questions: HashMap<(Nested, i64, Option<(String, Uuid)>), Vec<Uuid>> =
+                    HashMap::new();
                 for key in &keys {
-                    questions.entry((key.list, key.first, key.after.clone())).or_default().push(key.parent);
+                    questions
+                        .entry((key.list, key.first, key.after.clone()))
+                        .or_default()
+                        .push(key.parent);
                 }
-                let mut pages: HashMap<Page, Vec<Child>> = keys.into_iter().map(|key| (key, Vec::new())).collect();
+                let mut pages: HashMap<Page, Vec<Child>> =
+                    keys.into_iter().map(|key| (key, Vec::new())).collect();
                 for ((list, first, after), parents) in questions {
-                    for child in store::nested::children(conn, caller.company, list, &parents, first, after.as_ref())? {
-                        pages.entry(Page { list, parent: child.parent, first, after: after.clone() }).or_default().push(child);
+                    for child in store::nested::children(
+                        conn,
+                        caller.company,
+                        list,
+                        &parents,
+                        first,
+                        after.as_ref(),
+                    )? {
+                        pages
+                            .entry(Page {
+                                list,
+                                parent: child.parent,
+                                first,
+                                after: after.clone(),
+                            })
+                            .or_default()
+                            .push(child);
                     }
                 }
                 Ok(pages)
             })
             .await?;
         Ok(pages)
+    }
+}
+
+/// What a client owes on a day, as known at an instant.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BalanceOf {
+    pub client: ClientId,
+    pub as_of: NaiveDate,
+    pub known_at: Option<DateTime<Utc>>,
+}
+
+impl Loader<BalanceOf> for Loads {
+    type Value = Vec<ClientBalance>;
+    type Error = Arc<Error>;
+
+    async fn load(&self, keys: &[BalanceOf]) -> Loaded<BalanceOf, Vec<ClientBalance>> {
+        let keys = keys.to_vec();
+        let balances = self
+            .0
+            .read(move |conn, caller| {
+                let mut moments: HashMap<(NaiveDate, Option<DateTime<Utc>>), Vec<ClientId>> =
+                    HashMap::new();
+                for key in &keys {
+                    moments
+                        .entry((key.as_of, key.known_at))
+                        .or_default()
+                        .push(key.client);
+                }
+                let mut balances: HashMap<BalanceOf, Vec<ClientBalance>> =
+                    keys.into_iter().map(|key| (key, Vec::new())).collect();
+                for ((as_of, known_at), client_ids) in moments {
+                    let population = Population {
+                        known_at,
+                        client_ids,
+                        ..Population::of(caller.company, as_of)
+                    };
+                    for row in store::aging::client_balances(conn, &population)? {
+                        let key = BalanceOf {
+                            client: ClientId(row.client_id),
+                            as_of,
+                            known_at,
+                        };
+                        balances.entry(key).or_default().push(row);
+                    }
+                }
+                Ok(balances)
+            })
+            .await?;
+        Ok(balances)
     }
 }

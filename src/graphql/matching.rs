@@ -1,7 +1,6 @@
 //! Allocations, letters and proposals.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::NaiveDate;
 use uuid::Uuid;
 
 use super::aging::OpenItem;
@@ -9,7 +8,7 @@ use super::document::{maybe, one};
 use super::error::UserError;
 use super::mutation::{How, mutate};
 use super::page::Listed;
-use super::scalars::{ClientRef, Decimal, ItemRefInput, money, read, show};
+use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, money, read, show};
 use super::{Permitted, session};
 use crate::domain::ids::AllocationId;
 use crate::domain::lettering;
@@ -47,16 +46,16 @@ impl Allocation {
         &self.0.currency
     }
     /// The day it was matched as of (date de lettrage).
-    async fn allocated_on(&self) -> NaiveDate {
-        self.0.allocated_on
+    async fn allocated_on(&self) -> Date {
+        (self.0.allocated_on).into()
     }
     /// The day it takes effect: the latest of `allocatedOn` and both documents' days.
-    async fn effective_on(&self) -> NaiveDate {
-        self.0.effective_on
+    async fn effective_on(&self) -> Date {
+        (self.0.effective_on).into()
     }
     /// The day it ended (délettrage); null while it runs.
-    async fn unallocated_on(&self) -> Option<NaiveDate> {
-        self.0.ended_on
+    async fn unallocated_on(&self) -> Option<Date> {
+        (self.0.ended_on).map(Into::into)
     }
     /// What is paid.
     async fn debit(&self, ctx: &Context<'_>) -> Result<OpenItem> {
@@ -128,9 +127,17 @@ impl MatchingQuery {
     /// Proposes matchings for what a client has open: a credit note's own invoice first (R3.9), then what
     /// the payer indicated, then debts already due, oldest first (R3.8). Nothing is written.
     #[graphql(guard = "Permitted(\"Query.matchingProposals\")")]
-    async fn matching_proposals(&self, ctx: &Context<'_>, client: ClientRef) -> Result<Vec<MatchingProposal>> {
+    async fn matching_proposals(
+        &self,
+        ctx: &Context<'_>,
+        client: ClientRef,
+    ) -> Result<Vec<MatchingProposal>> {
         let target = client.into();
-        let proposed = super::document::found(session(ctx)?.read(move |conn, caller| matching::propose(conn, caller, &target)).await)?;
+        let proposed = super::document::found(
+            session(ctx)?
+                .read(move |conn, caller| matching::propose(conn, caller, &target))
+                .await,
+        )?;
         proposed
             .unwrap_or_default()
             .into_iter()
@@ -164,7 +171,7 @@ struct AllocateInput {
     /// The allocations, at most 100.
     lines: Vec<AllocationInput>,
     /// The day of matching; today when absent. It takes effect no earlier than both documents.
-    allocated_on: Option<NaiveDate>,
+    allocated_on: Option<Date>,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
     /// Check everything, write nothing.
@@ -189,7 +196,7 @@ struct UnallocateInput {
     /// The allocation.
     allocation: ID,
     /// From which day; today when absent.
-    unallocated_on: Option<NaiveDate>,
+    unallocated_on: Option<Date>,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
 }
@@ -209,7 +216,7 @@ struct AutoAllocateInput {
     /// The client.
     client: ClientRef,
     /// The day of matching; today when absent.
-    allocated_on: Option<NaiveDate>,
+    allocated_on: Option<Date>,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
     /// Check everything, write nothing.
@@ -219,13 +226,27 @@ struct AutoAllocateInput {
 
 /// The allocations of these ids, in order.
 pub async fn allocations(ctx: &Context<'_>, ids: &[AllocationId]) -> Result<Vec<Allocation>> {
-    let mut found = super::loader(ctx)?.load_many(ids.iter().copied()).await.map_err(super::document::shared)?;
-    Ok(ids.iter().filter_map(|id| found.remove(id)).map(Allocation).collect())
+    let mut found = super::loader(ctx)?
+        .load_many(ids.iter().copied())
+        .await
+        .map_err(super::document::shared)?;
+    Ok(ids
+        .iter()
+        .filter_map(|id| found.remove(id))
+        .map(Allocation)
+        .collect())
 }
 
-async fn payload(ctx: &Context<'_>, done: super::mutation::Done<Vec<AllocationId>>) -> Result<AllocatePayload> {
+async fn payload(
+    ctx: &Context<'_>,
+    done: super::mutation::Done<Vec<AllocationId>>,
+) -> Result<AllocatePayload> {
     let Some(ids) = done.made else {
-        return Ok(AllocatePayload { allocations: None, matching: None, user_errors: done.user_errors });
+        return Ok(AllocatePayload {
+            allocations: None,
+            matching: None,
+            user_errors: done.user_errors,
+        });
     };
     let allocations = allocations(ctx, &ids).await?;
     let matching = match allocations.first() {
@@ -238,7 +259,11 @@ async fn payload(ctx: &Context<'_>, done: super::mutation::Done<Vec<AllocationId
         }
         None => None,
     };
-    Ok(AllocatePayload { allocations: Some(allocations), matching, user_errors: done.user_errors })
+    Ok(AllocatePayload {
+        allocations: Some(allocations),
+        matching,
+        user_errors: done.user_errors,
+    })
 }
 
 /// Matching.
@@ -250,15 +275,22 @@ impl MatchingMutation {
     /// Matches credits with debits of one client, account and currency (lettrage). Never above what is open.
     #[graphql(guard = "Permitted(\"Mutation.allocate\")")]
     async fn allocate(&self, ctx: &Context<'_>, input: AllocateInput) -> Result<AllocatePayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: input.validate_only,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let lines: Vec<Line> = input
                 .lines
                 .iter()
                 .cloned()
-                .map(|line| Line { debit: line.debit.into(), credit: line.credit.into(), amount: line.amount.map(|amount| amount.0) })
+                .map(|line| Line {
+                    debit: line.debit.into(),
+                    credit: line.credit.into(),
+                    amount: line.amount.map(|amount| amount.0),
+                })
                 .collect();
-            matching::allocate(conn, caller, &lines, input.allocated_on)
+            matching::allocate(conn, caller, &lines, super::scalars::on(input.allocated_on))
         })
         .await?;
         payload(ctx, done).await
@@ -266,11 +298,18 @@ impl MatchingMutation {
 
     /// Ends an allocation from a day on (délettrage): residuals come back, history stays.
     #[graphql(guard = "Permitted(\"Mutation.unallocate\")")]
-    async fn unallocate(&self, ctx: &Context<'_>, input: UnallocateInput) -> Result<UnallocatePayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+    async fn unallocate(
+        &self,
+        ctx: &Context<'_>,
+        input: UnallocateInput,
+    ) -> Result<UnallocatePayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: false,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let id: AllocationId = read("allocation", "allocation", &input.allocation)?;
-            matching::unallocate(conn, caller, id, input.unallocated_on)?;
+            matching::unallocate(conn, caller, id, super::scalars::on(input.unallocated_on))?;
             Ok(id)
         })
         .await?;
@@ -278,15 +317,30 @@ impl MatchingMutation {
             Some(id) => Some(Allocation(one(ctx, id).await?)),
             None => None,
         };
-        Ok(UnallocatePayload { allocation, user_errors: done.user_errors })
+        Ok(UnallocatePayload {
+            allocation,
+            user_errors: done.user_errors,
+        })
     }
 
     /// Matches everything that `matchingProposals` proposes for a client.
     #[graphql(guard = "Permitted(\"Mutation.autoAllocate\")")]
-    async fn auto_allocate(&self, ctx: &Context<'_>, input: AutoAllocateInput) -> Result<AllocatePayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+    async fn auto_allocate(
+        &self,
+        ctx: &Context<'_>,
+        input: AutoAllocateInput,
+    ) -> Result<AllocatePayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: input.validate_only,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
-            matching::auto_allocate(conn, caller, &input.client.clone().into(), input.allocated_on)
+            matching::auto_allocate(
+                conn,
+                caller,
+                &input.client.clone().into(),
+                super::scalars::on(input.allocated_on),
+            )
         })
         .await?;
         payload(ctx, done).await

@@ -65,9 +65,14 @@ pub fn schema() -> Schema {
 /// Gives a request its caller's session and loaders; they live as long as the request.
 pub fn bind(request: Request, caller: Caller, db: &Db) -> (Request, Session) {
     let session = db.session(caller);
-    let loader = DataLoader::new(loaders::Loads(session.clone()), tokio::spawn).delay(std::time::Duration::ZERO).max_batch_size(1000);
+    let loader = DataLoader::new(loaders::Loads(session.clone()), tokio::spawn)
+        .delay(std::time::Duration::ZERO)
+        .max_batch_size(1000);
     let asked = replay::Asked::new(&request.query, request.operation_name.as_deref());
-    (request.data(session.clone()).data(loader).data(asked), session)
+    (
+        request.data(session.clone()).data(loader).data(asked),
+        session,
+    )
 }
 
 /// The session of the request.
@@ -77,7 +82,8 @@ fn session<'a>(ctx: &Context<'a>) -> Result<&'a Session> {
 
 /// The loaders of the request.
 fn loader<'a>(ctx: &Context<'a>) -> Result<&'a DataLoader<loaders::Loads>> {
-    ctx.data_opt::<DataLoader<loaders::Loads>>().ok_or(Error::Unauthenticated)
+    ctx.data_opt::<DataLoader<loaders::Loads>>()
+        .ok_or(Error::Unauthenticated)
 }
 
 /// Lets a field through when the table of `domain/access.rs` gives it to the caller's role.
@@ -86,7 +92,12 @@ pub struct Permitted(pub &'static str);
 impl Guard for Permitted {
     async fn check(&self, ctx: &Context<'_>) -> async_graphql::Result<()> {
         let action = action_of(self.0);
-        let allowed = action.is_some_and(|action| session(ctx).is_ok_and(|session| session.caller().may(action)));
-        if allowed { Ok(()) } else { Err(Error::Forbidden(action).into()) }
+        let allowed = action
+            .is_some_and(|action| session(ctx).is_ok_and(|session| session.caller().may(action)));
+        if allowed {
+            Ok(())
+        } else {
+            Err(Error::Forbidden(action).into())
+        }
     }
 }

@@ -42,7 +42,11 @@ where
                 Some(key) => idempotency::once(conn, caller, key, &operation, &hash, &mut work)?,
                 None => work(conn, caller)?,
             };
-            if how.validate_only { Err(Error::Validated) } else { Ok(made) }
+            if how.validate_only {
+                Err(Error::Validated)
+            } else {
+                Ok(made)
+            }
         })
         .await;
     match result {
@@ -50,29 +54,47 @@ where
             if let (Some(key), Some(asked)) = (&how.idempotency_key, ctx.data_opt::<Asked>()) {
                 asked.succeeded(&response_name, key);
             }
-            Ok(Done { made: Some(made), user_errors: Vec::new() })
+            Ok(Done {
+                made: Some(made),
+                user_errors: Vec::new(),
+            })
         }
-        Err(Error::Validated) => Ok(Done { made: None, user_errors: Vec::new() }),
-        Err(Error::Refused(refusals)) => Ok(Done { made: None, user_errors: refusals.into_iter().map(UserError::from).collect() }),
+        Err(Error::Validated) => Ok(Done {
+            made: None,
+            user_errors: Vec::new(),
+        }),
+        Err(Error::Refused(refusals)) => Ok(Done {
+            made: None,
+            user_errors: refusals.into_iter().map(UserError::from).collect(),
+        }),
         Err(error) => Err(error),
     }
 }
 
 /// A digest of the arguments, whatever the order of their fields.
 fn request_hash(ctx: &Context<'_>) -> Result<String> {
-    let arguments = ctx.field().arguments().map_err(|error| Error::BadInput { field: "input", message: error.message })?;
+    let arguments = ctx.field().arguments().map_err(|error| Error::BadInput {
+        field: "input",
+        message: error.message,
+    })?;
     let mut text = String::new();
     for (name, value) in arguments {
         text.push_str(&name);
         canonical(&value, &mut text);
     }
-    Ok(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(Sha256::digest(text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 fn canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().filter(|(_, value)| **value != Value::Null).collect();
+            let mut fields: Vec<_> = fields
+                .iter()
+                .filter(|(_, value)| **value != Value::Null)
+                .collect();
             fields.sort_by(|a, b| a.0.cmp(b.0));
             text.push('{');
             for (name, value) in fields {

@@ -74,16 +74,30 @@ impl Asked {
     pub fn new(first: Option<i32>, after: Option<&str>, list: &str) -> Result<Asked> {
         let first = first.unwrap_or(DEFAULT_SIZE);
         if !(0..=MAX_SIZE).contains(&first) {
-            return Err(Error::BadInput { field: "first", message: format!("a page has 0 to {MAX_SIZE} rows, {first} were asked for") });
+            return Err(Error::BadInput {
+                field: "first",
+                message: format!("a page has 0 to {MAX_SIZE} rows, {first} were asked for"),
+            });
         }
-        let digest = Sha256::digest(list).iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let digest = Sha256::digest(list)
+            .iter()
+            .take(4)
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
         let after = after.map(|cursor| read(cursor, &digest)).transpose()?;
-        Ok(Asked { first: i64::from(first), after, digest })
+        Ok(Asked {
+            first: i64::from(first),
+            after,
+            digest,
+        })
     }
 
     /// For the store.
     pub fn keyset(&self) -> Keyset {
-        Keyset { first: self.first, after: self.after.clone() }
+        Keyset {
+            first: self.first,
+            after: self.after.clone(),
+        }
     }
 
     /// The cursor of a row.
@@ -97,17 +111,28 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn read(cursor: &str, digest: &str) -> Result<(String, Uuid)> {
-    let wrong = || Error::BadInput {
+    let wrong = || {
+        Error::BadInput {
         field: "after",
         message: "this is not a cursor of this list with this filter and order: take endCursor of its last page".into(),
+    }
     };
     if cursor.len() > 2000 || cursor.len() % 2 != 0 || !cursor.is_ascii() {
         return Err(wrong());
     }
-    let bytes: Option<Vec<u8>> = (0..cursor.len()).step_by(2).map(|n| u8::from_str_radix(&cursor[n..n + 2], 16).ok()).collect();
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)?;
+    let bytes: Option<Vec<u8>> = (0..cursor.len())
+        .step_by(2)
+        .map(|n| u8::from_str_radix(&cursor[n..n + 2], 16).ok())
+        .collect();
+    let text = bytes
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(wrong)?;
     let mut parts = text.splitn(3, '|');
-    match (parts.next(), parts.next().and_then(|id| Uuid::try_parse(id).ok()), parts.next()) {
+    match (
+        parts.next(),
+        parts.next().and_then(|id| Uuid::try_parse(id).ok()),
+        parts.next(),
+    ) {
         (Some(found), Some(id), Some(sort)) if found == digest => Ok((sort.to_owned(), id)),
         _ => Err(wrong()),
     }
@@ -130,7 +155,12 @@ pub struct Connection<T> {
 impl<T: OutputType + Clone> Connection<T> {
     /// The rows with their cursors.
     async fn edges(&self) -> Vec<Edge<T>> {
-        self.cursors.iter().cloned().zip(self.nodes.iter().cloned()).map(|(cursor, node)| Edge { cursor, node }).collect()
+        self.cursors
+            .iter()
+            .cloned()
+            .zip(self.nodes.iter().cloned())
+            .map(|(cursor, node)| Edge { cursor, node })
+            .collect()
     }
 
     /// The rows alone.
@@ -179,11 +209,18 @@ pub async fn list<R: Listed>(
         .read(move |conn, caller| {
             let keys = store::list::keys(conn, &question, sort, &keyset)?;
             let ids: Vec<Uuid> = keys.keys.iter().map(|key| key.id).collect();
-            let records = if ids.is_empty() { Vec::new() } else { load(conn, caller, &ids)? };
+            let records = if ids.is_empty() {
+                Vec::new()
+            } else {
+                load(conn, caller, &ids)?
+            };
             Ok((keys, records))
         })
         .await?;
-    let mut by_id: HashMap<Uuid, R> = records.into_iter().map(|record| (record.id(), record)).collect();
+    let mut by_id: HashMap<Uuid, R> = records
+        .into_iter()
+        .map(|record| (record.id(), record))
+        .collect();
     let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
     for key in &keys.keys {
         if let Some(record) = by_id.remove(&key.id) {
@@ -199,13 +236,19 @@ pub async fn list<R: Listed>(
         has_next: keys.has_next,
         count: counted(move || {
             let (session, from) = (session.clone(), from.clone());
-            async move { session.read(move |conn, _| Ok(store::list::count(conn, &from)?)).await }
+            async move {
+                session
+                    .read(move |conn, _| Ok(store::list::count(conn, &from)?))
+                    .await
+            }
         }),
     })
 }
 
 /// A count that runs when it is asked for.
-pub fn counted<F: Future<Output = Result<i64>> + Send + 'static>(count: impl Fn() -> F + Send + Sync + 'static) -> Count {
+pub fn counted<F: Future<Output = Result<i64>> + Send + 'static>(
+    count: impl Fn() -> F + Send + Sync + 'static,
+) -> Count {
     Box::new(move || Box::pin(count()))
 }
 
@@ -221,7 +264,10 @@ mod tests {
         let next = Asked::new(None, Some(&cursor), "invoices by number").expect("a page");
         assert_eq!(next.after, Some(("FA|1".into(), id)));
         for wrong in ["", "zz", "é", "abc", &cursor[2..]] {
-            assert!(Asked::new(None, Some(wrong), "invoices by number").is_err(), "{wrong}");
+            assert!(
+                Asked::new(None, Some(wrong), "invoices by number").is_err(),
+                "{wrong}"
+            );
         }
         assert!(Asked::new(None, Some(&cursor), "invoices by total").is_err());
     }

@@ -1,7 +1,6 @@
 //! Payments (règlements): recorded, their payer named, returned.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use chrono::NaiveDate;
 use uuid::Uuid;
 
 use super::client::{Client, client_filter_id, code_enum};
@@ -12,7 +11,7 @@ use super::loaders::{EventsOfPayment, ItemsOf};
 use super::matching::{Allocation, allocations};
 use super::mutation::{Done, How, mutate};
 use super::page::{self, Asked, Connection, Listed};
-use super::scalars::{ClientRef, Decimal, ItemRefInput, PaymentRef, money, show};
+use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, PaymentRef, money, show};
 use super::{Permitted, session};
 use crate::domain::ids::{AllocationId, PaymentId};
 use crate::error::Result;
@@ -56,7 +55,9 @@ impl Listed for store::payment::Payment {
 
 impl Payment {
     async fn event(&self, ctx: &Context<'_>, kind: &str) -> Result<Option<store::payment::Event>> {
-        let events = maybe(ctx, EventsOfPayment(self.0.id)).await?.unwrap_or_default();
+        let events = maybe(ctx, EventsOfPayment(self.0.id))
+            .await?
+            .unwrap_or_default();
         Ok(events.into_iter().find(|event| event.kind == kind))
     }
 }
@@ -80,7 +81,10 @@ impl Payment {
     async fn client(&self, ctx: &Context<'_>) -> Result<Option<Client>> {
         let id = match self.0.client_id {
             Some(id) => Some(id),
-            None => self.event(ctx, store::payment::IDENTIFIED).await?.and_then(|event| event.client_id),
+            None => self
+                .event(ctx, store::payment::IDENTIFIED)
+                .await?
+                .and_then(|event| event.client_id),
         };
         match id {
             Some(id) => Ok(Some(Client(one(ctx, id).await?))),
@@ -96,16 +100,16 @@ impl Payment {
         self.0.remittance.as_deref()
     }
     /// The day it was received, its accounting date.
-    async fn received_on(&self) -> NaiveDate {
-        self.0.received_on
+    async fn received_on(&self) -> Date {
+        (self.0.received_on).into()
     }
     /// Means of payment.
     async fn method(&self) -> Result<PaymentMethod> {
         PaymentMethod::of(&self.0.method)
     }
     /// A bill's maturity; null for other means.
-    async fn matures_on(&self) -> Option<NaiveDate> {
-        self.0.matures_on
+    async fn matures_on(&self) -> Option<Date> {
+        (self.0.matures_on).map(Into::into)
     }
     /// The amount received, positive.
     async fn amount(&self) -> Decimal {
@@ -114,7 +118,11 @@ impl Payment {
     /// What is on account: not matched yet, positive; zero while the payer is unknown.
     async fn unallocated(&self, ctx: &Context<'_>) -> Result<Decimal> {
         let items = maybe(ctx, ItemsOf(self.0.id.0)).await?.unwrap_or_default();
-        let open = items.iter().filter(|item| item.kind == "PAYMENT").map(|item| item.open_amount).sum();
+        let open = items
+            .iter()
+            .filter(|item| item.kind == "PAYMENT")
+            .map(|item| item.open_amount)
+            .sum();
         Ok(money(open, &self.0.currency))
     }
     /// The currency of the amounts.
@@ -122,16 +130,34 @@ impl Payment {
         &self.0.currency
     }
     /// The day it was returned unpaid; null when it was not (R2.6).
-    async fn returned_on(&self, ctx: &Context<'_>) -> Result<Option<NaiveDate>> {
-        Ok(self.event(ctx, store::payment::RETURNED).await?.map(|event| event.happened_on))
+    async fn returned_on(&self, ctx: &Context<'_>) -> Result<Option<Date>> {
+        Ok(self
+            .event(ctx, store::payment::RETURNED)
+            .await?
+            .map(|event| event.happened_on.into()))
     }
     /// Why it was returned; null when it was not, or no reason was given.
     async fn return_reason(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        Ok(self.event(ctx, store::payment::RETURNED).await?.and_then(|event| event.reason))
+        Ok(self
+            .event(ctx, store::payment::RETURNED)
+            .await?
+            .and_then(|event| event.reason))
     }
     /// What it was matched with, ended matchings included, latest first.
-    async fn allocations(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Allocation>> {
-        nested::<AllocationId, store::matching::Allocation>(ctx, Nested::AllocationsOfSource, self.0.id.0, first, after).await
+    async fn allocations(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Allocation>> {
+        nested::<AllocationId, store::matching::Allocation>(
+            ctx,
+            Nested::AllocationsOfSource,
+            self.0.id.0,
+            first,
+            after,
+        )
+        .await
     }
     /// The journal entries behind it; null when the role may not read the journal.
     #[graphql(guard = "Permitted(\"Payment.entries\")")]
@@ -150,9 +176,9 @@ struct PaymentFilter {
     /// By one of these means.
     methods: Option<Vec<PaymentMethod>>,
     /// Received on or after this day.
-    received_from: Option<NaiveDate>,
+    received_from: Option<Date>,
     /// Received on or before this day.
-    received_to: Option<NaiveDate>,
+    received_to: Option<Date>,
     /// With a part not matched yet, or none.
     unallocated: Option<bool>,
     /// Whose payer is unknown, or known.
@@ -177,9 +203,18 @@ pub struct PaymentQuery;
 impl PaymentQuery {
     /// A payment; null when there is none for this caller.
     #[graphql(guard = "Permitted(\"Query.payment\")")]
-    async fn payment(&self, ctx: &Context<'_>, #[graphql(name = "ref")] target: PaymentRef) -> Result<Option<Payment>> {
+    async fn payment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "ref")] target: PaymentRef,
+    ) -> Result<Option<Payment>> {
         let target = target.into();
-        found(session(ctx)?.read(move |conn, caller| reference::payment(conn, caller, "ref", &target)).await).map(|it| it.map(Payment))
+        found(
+            session(ctx)?
+                .read(move |conn, caller| reference::payment(conn, caller, "ref", &target))
+                .await,
+        )
+        .map(|it| it.map(Payment))
     }
 
     /// Payments, latest first unless ordered otherwise.
@@ -192,24 +227,47 @@ impl PaymentQuery {
         first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<Payment>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("payments{filter:?}{order_by:?}"))?;
+        let asked = Asked::new(
+            first,
+            after.as_deref(),
+            &format!("payments{filter:?}{order_by:?}"),
+        )?;
         let input = filter.unwrap_or_default();
         let filter = store::payment::Filter {
             client: client_filter_id(ctx, input.client).await?,
             search: input.search,
-            methods: input.methods.unwrap_or_default().into_iter().map(|method| method.code().to_owned()).collect(),
-            received_from: input.received_from,
-            received_to: input.received_to,
+            methods: input
+                .methods
+                .unwrap_or_default()
+                .into_iter()
+                .map(|method| method.code().to_owned())
+                .collect(),
+            received_from: super::scalars::on(input.received_from),
+            received_to: super::scalars::on(input.received_to),
             unallocated: input.unallocated,
             unknown_payer: input.unknown_payer,
             returned: input.returned,
         };
         let session = session(ctx)?;
         let direction = order_by.map_or(Direction::Descending, |order| order.direction.into());
-        let sort = Sort { column: "t.received_on", sql_type: "date", direction };
-        page::list(session, store::payment::from(session.caller().company, &filter), sort, asked, |conn, caller, ids| {
-            Ok(store::payment::by_ids(conn, caller.company, &ids.iter().copied().map(PaymentId).collect::<Vec<_>>())?)
-        })
+        let sort = Sort {
+            column: "t.received_on",
+            sql_type: "date",
+            direction,
+        };
+        page::list(
+            session,
+            store::payment::from(session.caller().company, &filter),
+            sort,
+            asked,
+            |conn, caller, ids| {
+                Ok(store::payment::by_ids(
+                    conn,
+                    caller.company,
+                    &ids.iter().copied().map(PaymentId).collect::<Vec<_>>(),
+                )?)
+            },
+        )
         .await
     }
 }
@@ -235,7 +293,7 @@ struct RecordPaymentInput {
     /// Another system's reference, unique.
     external_ref: Option<String>,
     /// The day received; today when absent.
-    received_on: Option<NaiveDate>,
+    received_on: Option<Date>,
     /// Means of payment.
     method: PaymentMethod,
     /// The amount, positive.
@@ -247,7 +305,7 @@ struct RecordPaymentInput {
     /// What the payer wrote.
     remittance: Option<String>,
     /// A bill's maturity.
-    matures_on: Option<NaiveDate>,
+    matures_on: Option<Date>,
     /// What it pays, at most 100; the rest stays on account.
     #[graphql(default)]
     allocations: Vec<PaymentAllocationInput>,
@@ -277,7 +335,7 @@ struct IdentifyPaymentInput {
     /// Who paid.
     client: ClientRef,
     /// From which day it counts on the client's account; today when absent.
-    identified_on: Option<NaiveDate>,
+    identified_on: Option<Date>,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
 }
@@ -288,7 +346,7 @@ struct ReturnPaymentInput {
     /// The payment.
     payment: PaymentRef,
     /// The day the bank took it back; today when absent.
-    returned_on: Option<NaiveDate>,
+    returned_on: Option<Date>,
     /// Why, such as "provision insuffisante".
     reason: Option<String>,
     /// The bank's fee with VAT.
@@ -311,7 +369,10 @@ async fn payload(ctx: &Context<'_>, done: Done<PaymentId>) -> Result<PaymentPayl
         Some(id) => Some(Payment(one(ctx, id).await?)),
         None => None,
     };
-    Ok(PaymentPayload { payment, user_errors: done.user_errors })
+    Ok(PaymentPayload {
+        payment,
+        user_errors: done.user_errors,
+    })
 }
 
 /// Payments.
@@ -322,8 +383,15 @@ pub struct PaymentMutation;
 impl PaymentMutation {
     /// Records a payment and matches it where told; the rest stays on account, unallocated.
     #[graphql(guard = "Permitted(\"Mutation.recordPayment\")")]
-    async fn record_payment(&self, ctx: &Context<'_>, input: RecordPaymentInput) -> Result<RecordPaymentPayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: input.validate_only };
+    async fn record_payment(
+        &self,
+        ctx: &Context<'_>,
+        input: RecordPaymentInput,
+    ) -> Result<RecordPaymentPayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: input.validate_only,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
             let recorded = payment::record(
@@ -334,13 +402,13 @@ impl PaymentMutation {
                     payer: input.payer,
                     number: input.number,
                     external_ref: input.external_ref,
-                    received_on: input.received_on,
+                    received_on: super::scalars::on(input.received_on),
                     method: input.method.code(),
                     amount: input.amount.0,
                     currency: input.currency,
                     exchange_rate: input.exchange_rate.map(|rate| rate.0),
                     remittance: input.remittance,
-                    matures_on: input.matures_on,
+                    matures_on: super::scalars::on(input.matures_on),
                     allocations: input
                         .allocations
                         .into_iter()
@@ -352,7 +420,11 @@ impl PaymentMutation {
         })
         .await?;
         let Some((id, made)) = done.made else {
-            return Ok(RecordPaymentPayload { payment: None, allocations: None, user_errors: done.user_errors });
+            return Ok(RecordPaymentPayload {
+                payment: None,
+                allocations: None,
+                user_errors: done.user_errors,
+            });
         };
         Ok(RecordPaymentPayload {
             payment: Some(Payment(one(ctx, id).await?)),
@@ -363,11 +435,24 @@ impl PaymentMutation {
 
     /// Names the payer of a payment that waited on 471: it moves to the client's account, on account.
     #[graphql(guard = "Permitted(\"Mutation.identifyPayment\")")]
-    async fn identify_payment(&self, ctx: &Context<'_>, input: IdentifyPaymentInput) -> Result<PaymentPayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+    async fn identify_payment(
+        &self,
+        ctx: &Context<'_>,
+        input: IdentifyPaymentInput,
+    ) -> Result<PaymentPayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: false,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
-            payment::identify(conn, caller, &input.payment.into(), &input.client.into(), input.identified_on)
+            payment::identify(
+                conn,
+                caller,
+                &input.payment.into(),
+                &input.client.into(),
+                super::scalars::on(input.identified_on),
+            )
         })
         .await?;
         payload(ctx, done).await
@@ -376,12 +461,26 @@ impl PaymentMutation {
     /// Records that a payment came back unpaid (R2.6): what it had paid is open again with its original
     /// due date, and the history stays.
     #[graphql(guard = "Permitted(\"Mutation.returnPayment\")")]
-    async fn return_payment(&self, ctx: &Context<'_>, input: ReturnPaymentInput) -> Result<PaymentPayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+    async fn return_payment(
+        &self,
+        ctx: &Context<'_>,
+        input: ReturnPaymentInput,
+    ) -> Result<PaymentPayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: false,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
             let fee = input.fee.map(|fee| fee.0);
-            payment::record_return(conn, caller, &input.payment.into(), input.returned_on, input.reason.as_deref(), fee)
+            payment::record_return(
+                conn,
+                caller,
+                &input.payment.into(),
+                super::scalars::on(input.returned_on),
+                input.reason.as_deref(),
+                fee,
+            )
         })
         .await?;
         payload(ctx, done).await

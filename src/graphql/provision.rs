@@ -1,7 +1,7 @@
 //! The doubtful-debt provision (dépréciation des créances douteuses) on demand.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::aging::OpenItem;
@@ -10,11 +10,13 @@ use super::document::one;
 use super::error::UserError;
 use super::mutation::{How, mutate};
 use super::page::{Asked, Connection, counted};
-use super::scalars::{ClientRef, Decimal, InvoiceRef, JsonObject, day, money, rate, show};
+use super::scalars::{ClientRef, Date, Decimal, InvoiceRef, JsonObject, day, money, rate, show};
 use super::{Permitted, session};
 use crate::domain::provision::{Framework, Method};
 use crate::error::Result;
-use crate::service::provision::{self as service, AssessmentInput, ClaimResult, ClientResult, PolicyContent, PolicyInput, Run};
+use crate::service::provision::{
+    self as service, AssessmentInput, ClaimResult, ClientResult, PolicyContent, PolicyInput, Run,
+};
 use crate::store::{self};
 
 /// Under which rules a provision is computed.
@@ -84,7 +86,9 @@ impl ProvisionPolicyInput {
             content.rates = numbers(rates);
         }
         for segment in self.segments.iter().flatten() {
-            content.segments.insert(segment.segment.code().to_owned(), numbers(&segment.rates));
+            content
+                .segments
+                .insert(segment.segment.code().to_owned(), numbers(&segment.rates));
         }
         for (rate, slot) in [
             (self.disputed_rate, &mut content.disputed_rate),
@@ -159,13 +163,17 @@ struct ProvisionPolicy {
 }
 
 fn policy(record: store::provision::Policy) -> Result<ProvisionPolicy> {
-    let content: PolicyContent =
-        serde_json::from_value(record.content).map_err(|error| crate::error::Error::Internal(format!("stored policy: {error}")))?;
+    let content: PolicyContent = serde_json::from_value(record.content)
+        .map_err(|error| crate::error::Error::Internal(format!("stored policy: {error}")))?;
     Ok(ProvisionPolicy {
         id: show(record.id),
         name: record.name,
         version: record.version,
-        framework: if record.framework == "IFRS9" { ProvisionFramework::Ifrs9 } else { ProvisionFramework::FrenchGaap },
+        framework: if record.framework == "IFRS9" {
+            ProvisionFramework::Ifrs9
+        } else {
+            ProvisionFramework::FrenchGaap
+        },
         rates: rates(&content),
         recorded_by: record.recorded_by,
     })
@@ -189,15 +197,15 @@ struct ProvisionAssessment {
     /// Whether it is deductible for tax (R5.4).
     deductible: bool,
     /// From which day it counts.
-    valid_from: NaiveDate,
+    valid_from: Date,
     /// Until which day; null while it counts.
-    valid_to: Option<NaiveDate>,
+    valid_to: Option<Date>,
     /// Who estimated.
     recorded_by: String,
 }
 
 /// A claim and its provision. Amounts are positive, net of VAT unless said otherwise.
-struct ProvisionClaim(ClaimResult, NaiveDate);
+struct ProvisionClaim(ClaimResult, Date);
 
 /// A claim and its provision (créance).
 #[Object]
@@ -207,8 +215,8 @@ impl ProvisionClaim {
         &self.0.open.reference
     }
     /// Due date.
-    async fn due_on(&self) -> NaiveDate {
-        self.0.open.due_on.unwrap_or(self.0.open.posted_on)
+    async fn due_on(&self) -> Date {
+        (self.0.open.due_on.unwrap_or(self.0.open.posted_on)).into()
     }
     /// What is open (TTC).
     async fn open(&self) -> Decimal {
@@ -254,7 +262,7 @@ impl ProvisionClaim {
 
 /// A client's provision in one currency.
 #[derive(Clone)]
-struct ClientProvision(ClientResult, NaiveDate);
+struct ClientProvision(ClientResult, Date);
 
 /// A client's provision.
 #[Object]
@@ -285,7 +293,12 @@ impl ClientProvision {
     }
     /// The claims, oldest due first.
     async fn claims(&self) -> Vec<ProvisionClaim> {
-        self.0.claims.iter().cloned().map(|claim| ProvisionClaim(claim, self.1)).collect()
+        self.0
+            .claims
+            .iter()
+            .cloned()
+            .map(|claim| ProvisionClaim(claim, self.1))
+            .collect()
     }
 }
 
@@ -313,8 +326,8 @@ struct DoubtfulDebtProvision(Run);
 #[Object]
 impl DoubtfulDebtProvision {
     /// The effective day, inclusive.
-    async fn as_of(&self) -> NaiveDate {
-        self.0.as_of
+    async fn as_of(&self) -> Date {
+        (self.0.as_of).into()
     }
     /// As recorded by this instant; null means now.
     async fn known_at(&self) -> Option<DateTime<Utc>> {
@@ -339,7 +352,9 @@ impl DoubtfulDebtProvision {
     /// Totals per currency; always one for the company's own.
     async fn totals(&self, ctx: &Context<'_>) -> Result<Vec<ProvisionTotals>> {
         let run = self.0.clone();
-        let totals = session(ctx)?.read(move |conn, caller| run.totals(conn, caller)).await?;
+        let totals = session(ctx)?
+            .read(move |conn, caller| run.totals(conn, caller))
+            .await?;
         Ok(totals
             .into_iter()
             .map(|(currency, sum)| ProvisionTotals {
@@ -353,13 +368,19 @@ impl DoubtfulDebtProvision {
             .collect())
     }
     /// Clients with something open or provided, by number; a client has one row per currency.
-    async fn clients(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<ClientProvision>> {
+    async fn clients(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<ClientProvision>> {
         let asked = Asked::new(first, after.as_deref(), &format!("{:?}", self.0))?;
         let (run, behind, limit) = (self.0.clone(), asked.after.clone(), asked.first);
         let session = session(ctx)?.clone();
         let (mut results, has_next) = session
             .read(move |conn, caller| {
-                let mut ids = run.client_ids(conn, caller, behind.map(|(number, _)| number), limit + 1)?;
+                let mut ids =
+                    run.client_ids(conn, caller, behind.map(|(number, _)| number), limit + 1)?;
                 let has_next = ids.len() as i64 > limit;
                 ids.truncate(usize::try_from(limit).unwrap_or_default());
                 let clients = store::client::by_ids(conn, caller.company, &ids)?;
@@ -367,16 +388,26 @@ impl DoubtfulDebtProvision {
             })
             .await?;
         results.sort_by(|a, b| (&a.number, &a.currency).cmp(&(&b.number, &b.currency)));
-        let cursors = results.iter().map(|result| asked.cursor(&result.number, Uuid::nil())).collect();
+        let cursors = results
+            .iter()
+            .map(|result| asked.cursor(&result.number, Uuid::nil()))
+            .collect();
         let run = self.0.clone();
         Ok(Connection {
             cursors,
-            nodes: results.into_iter().map(|result| ClientProvision(result, self.0.as_of)).collect(),
+            nodes: results
+                .into_iter()
+                .map(|result| ClientProvision(result, self.0.as_of.into()))
+                .collect(),
             behind: asked.after.is_some(),
             has_next,
             count: counted(move || {
                 let (session, run) = (session.clone(), run.clone());
-                async move { session.read(move |conn, caller| run.client_count(conn, caller)).await }
+                async move {
+                    session
+                        .read(move |conn, caller| run.client_count(conn, caller))
+                        .await
+                }
             }),
         })
     }
@@ -393,20 +424,27 @@ impl ProvisionQuery {
     async fn doubtful_debt_provision(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<NaiveDate>,
-        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<DateTime<Utc>>,
+        #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<Date>,
+        #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
+            DateTime<Utc>,
+        >,
         policy: Option<ProvisionPolicyInput>,
     ) -> Result<DoubtfulDebtProvision> {
         let session = session(ctx)?;
-        let as_of = day("asOf", as_of.unwrap_or(session.caller().today))?;
+        let as_of = day("asOf", as_of.unwrap_or(session.caller().today.into()).0)?;
         let input = policy.map(ProvisionPolicyInput::read);
-        session.read(move |conn, caller| service::run(conn, caller, as_of, known_at, input)).await.map(DoubtfulDebtProvision)
+        session
+            .read(move |conn, caller| service::run(conn, caller, as_of, known_at, input))
+            .await
+            .map(DoubtfulDebtProvision)
     }
 
     /// Stored policies, every version, latest first.
     #[graphql(guard = "Permitted(\"Query.provisionPolicies\")")]
     async fn provision_policies(&self, ctx: &Context<'_>) -> Result<Vec<ProvisionPolicy>> {
-        let rows = session(ctx)?.read(|conn, caller| Ok(store::provision::policies(conn, caller.company)?)).await?;
+        let rows = session(ctx)?
+            .read(|conn, caller| Ok(store::provision::policies(conn, caller.company)?))
+            .await?;
         rows.into_iter().map(policy).collect()
     }
 
@@ -415,11 +453,20 @@ impl ProvisionQuery {
     async fn provision_assessments(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Effective day; today when absent.")] as_of: Option<NaiveDate>,
+        #[graphql(desc = "Effective day; today when absent.")] as_of: Option<Date>,
     ) -> Result<Vec<ProvisionAssessment>> {
         let session = session(ctx)?;
-        let as_of = day("asOf", as_of.unwrap_or(session.caller().today))?;
-        let rows = session.read(move |conn, caller| Ok(store::provision::assessments(conn, caller.company, as_of, None)?)).await?;
+        let as_of = day("asOf", as_of.unwrap_or(session.caller().today.into()).0)?;
+        let rows = session
+            .read(move |conn, caller| {
+                Ok(store::provision::assessments(
+                    conn,
+                    caller.company,
+                    as_of,
+                    None,
+                )?)
+            })
+            .await?;
         Ok(rows
             .into_iter()
             .map(|row| ProvisionAssessment {
@@ -430,8 +477,8 @@ impl ProvisionQuery {
                 reason: row.reason,
                 evidence: JsonObject(row.evidence),
                 deductible: row.deductible,
-                valid_from: row.valid_from,
-                valid_to: row.valid_to,
+                valid_from: row.valid_from.into(),
+                valid_to: row.valid_to.map(Into::into),
                 recorded_by: row.recorded_by,
             })
             .collect())
@@ -475,9 +522,9 @@ struct AssessClaimInput {
     #[graphql(default)]
     deductible: bool,
     /// From which day it counts; today when absent.
-    valid_from: Option<NaiveDate>,
+    valid_from: Option<Date>,
     /// Until which day.
-    valid_to: Option<NaiveDate>,
+    valid_to: Option<Date>,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
 }
@@ -499,7 +546,7 @@ struct RecordOpeningProvisionInput {
     /// What account 491 held for the client, in the company's currency.
     amount: Decimal,
     /// The day; today when absent.
-    posted_on: Option<NaiveDate>,
+    posted_on: Option<Date>,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
 }
@@ -521,27 +568,58 @@ pub struct ProvisionMutation;
 impl ProvisionMutation {
     /// Stores a provision policy: a new version of its name.
     #[graphql(guard = "Permitted(\"Mutation.saveProvisionPolicy\")")]
-    async fn save_provision_policy(&self, ctx: &Context<'_>, input: SaveProvisionPolicyInput) -> Result<SaveProvisionPolicyPayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+    async fn save_provision_policy(
+        &self,
+        ctx: &Context<'_>,
+        input: SaveProvisionPolicyInput,
+    ) -> Result<SaveProvisionPolicyPayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: false,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
-            let framework = input.policy.framework.map_or(Framework::FrenchGaap, Into::into);
-            service::save_policy(conn, caller, &input.name, framework, &input.policy.content())
+            let framework = input
+                .policy
+                .framework
+                .map_or(Framework::FrenchGaap, Into::into);
+            service::save_policy(
+                conn,
+                caller,
+                &input.name,
+                framework,
+                &input.policy.content(),
+            )
         })
         .await?;
         let saved = match done.made {
             Some(id) => {
-                let rows = session(ctx)?.read(|conn, caller| Ok(store::provision::policies(conn, caller.company)?)).await?;
-                rows.into_iter().find(|row| row.id == id).map(policy).transpose()?
+                let rows = session(ctx)?
+                    .read(|conn, caller| Ok(store::provision::policies(conn, caller.company)?))
+                    .await?;
+                rows.into_iter()
+                    .find(|row| row.id == id)
+                    .map(policy)
+                    .transpose()?
             }
             None => None,
         };
-        Ok(SaveProvisionPolicyPayload { policy: saved, user_errors: done.user_errors })
+        Ok(SaveProvisionPolicyPayload {
+            policy: saved,
+            user_errors: done.user_errors,
+        })
     }
 
     /// Records an individual estimate of a client's or an invoice's loss; proof is required.
     #[graphql(guard = "Permitted(\"Mutation.assessClaim\")")]
-    async fn assess_claim(&self, ctx: &Context<'_>, input: AssessClaimInput) -> Result<AssessClaimPayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+    async fn assess_claim(
+        &self,
+        ctx: &Context<'_>,
+        input: AssessClaimInput,
+    ) -> Result<AssessClaimPayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: false,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
             let estimate = AssessmentInput {
@@ -551,27 +629,46 @@ impl ProvisionMutation {
                 reason: input.reason,
                 evidence: input.evidence,
                 deductible: input.deductible,
-                valid_from: input.valid_from,
-                valid_to: input.valid_to,
+                valid_from: super::scalars::on(input.valid_from),
+                valid_to: super::scalars::on(input.valid_to),
             };
             service::assess(conn, caller, &estimate)
         })
         .await?;
-        Ok(AssessClaimPayload { assessment_id: done.made.map(show), user_errors: done.user_errors })
+        Ok(AssessClaimPayload {
+            assessment_id: done.made.map(show),
+            user_errors: done.user_errors,
+        })
     }
 
     /// Takes over what account 491 held for a client in other books.
     #[graphql(guard = "Permitted(\"Mutation.recordOpeningProvision\")")]
-    async fn record_opening_provision(&self, ctx: &Context<'_>, input: RecordOpeningProvisionInput) -> Result<RecordOpeningProvisionPayload> {
-        let how = How { idempotency_key: input.idempotency_key.clone(), validate_only: false };
+    async fn record_opening_provision(
+        &self,
+        ctx: &Context<'_>,
+        input: RecordOpeningProvisionInput,
+    ) -> Result<RecordOpeningProvisionPayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: false,
+        };
         let done = mutate(ctx, how, move |conn, caller| {
-            service::record_opening(conn, caller, &input.client.clone().into(), input.amount.0, input.posted_on)
+            service::record_opening(
+                conn,
+                caller,
+                &input.client.clone().into(),
+                input.amount.0,
+                super::scalars::on(input.posted_on),
+            )
         })
         .await?;
         let client = match done.made {
             Some(id) => Some(Client(one(ctx, id).await?)),
             None => None,
         };
-        Ok(RecordOpeningProvisionPayload { client, user_errors: done.user_errors })
+        Ok(RecordOpeningProvisionPayload {
+            client,
+            user_errors: done.user_errors,
+        })
     }
 }

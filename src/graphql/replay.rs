@@ -19,7 +19,10 @@ impl Asked {
     /// Of a document and the operation chosen in it.
     pub fn new(document: &str, operation: Option<&str>) -> Asked {
         let document = Sha256::digest(format!("{}\n{document}", operation.unwrap_or_default()));
-        Asked { document: document.iter().map(|byte| format!("{byte:02x}")).collect(), keys: Mutex::default() }
+        Asked {
+            document: document.iter().map(|byte| format!("{byte:02x}")).collect(),
+            keys: Mutex::default(),
+        }
     }
 
     /// Remembers that the root field with this response name succeeded under a key.
@@ -43,20 +46,37 @@ struct Replay;
 
 #[async_graphql::async_trait::async_trait]
 impl Extension for Replay {
-    async fn execute(&self, ctx: &ExtensionContext<'_>, operation_name: Option<&str>, next: NextExecute<'_>) -> Response {
+    async fn execute(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        operation_name: Option<&str>,
+        next: NextExecute<'_>,
+    ) -> Response {
         let mut response = next.run(ctx, operation_name).await;
-        let (Some(asked), Some(session)) = (ctx.data_opt::<Asked>(), ctx.data_opt::<Session>()) else { return response };
-        let keys = asked.keys.lock().map(|mut keys| std::mem::take(&mut *keys)).unwrap_or_default();
+        let (Some(asked), Some(session)) = (ctx.data_opt::<Asked>(), ctx.data_opt::<Session>())
+        else {
+            return response;
+        };
+        let keys = asked
+            .keys
+            .lock()
+            .map(|mut keys| std::mem::take(&mut *keys))
+            .unwrap_or_default();
         if keys.is_empty() || !response.errors.is_empty() {
             return response;
         }
         if let Value::Object(fields) = &mut response.data {
             for (name, key) in keys {
-                let Some(answer) = fields.get_mut(name.as_str()) else { continue };
-                match first_answer(session, key, format!("{}/{name}", asked.document), answer).await {
+                let Some(answer) = fields.get_mut(name.as_str()) else {
+                    continue;
+                };
+                match first_answer(session, key, format!("{}/{name}", asked.document), answer).await
+                {
                     Ok(first) => *answer = first,
                     // The write is done and answered rightly: only its replay may differ.
-                    Err(error) => tracing::warn!(%error, "the first answer to an idempotency key was not kept"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the first answer to an idempotency key was not kept")
+                    }
                 }
             }
         }
@@ -64,10 +84,24 @@ impl Extension for Replay {
     }
 }
 
-async fn first_answer(session: &Session, key: String, selection: String, answer: &Value) -> crate::error::Result<Value> {
-    let text = serde_json::to_string(answer).map_err(|error| crate::error::Error::Internal(error.to_string()))?;
+async fn first_answer(
+    session: &Session,
+    key: String,
+    selection: String,
+    answer: &Value,
+) -> crate::error::Result<Value> {
+    let text = serde_json::to_string(answer)
+        .map_err(|error| crate::error::Error::Internal(error.to_string()))?;
     let kept = session
-        .write(move |conn, caller| Ok(store::idempotency::keep_answer(conn, caller.company, &key, &selection, &text)?))
+        .write(move |conn, caller| {
+            Ok(store::idempotency::keep_answer(
+                conn,
+                caller.company,
+                &key,
+                &selection,
+                &text,
+            )?)
+        })
         .await?;
     serde_json::from_str(&kept).map_err(|error| crate::error::Error::Internal(error.to_string()))
 }

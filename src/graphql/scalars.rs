@@ -1,6 +1,8 @@
 //! Scalars of our own: exact decimals as text, facts as JSON; and how ids and references are read.
 
-use async_graphql::{ID, InputObject, InputValueError, InputValueResult, OneofObject, Scalar, ScalarType, Value};
+use async_graphql::{
+    ID, InputObject, InputValueError, InputValueResult, OneofObject, Scalar, ScalarType, Value,
+};
 use chrono::NaiveDate;
 use rust_decimal::Decimal as Exact;
 
@@ -15,23 +17,93 @@ use crate::service::reference::{ItemRef, Ref};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Decimal(pub Exact);
 
-#[Scalar(name = "Decimal", specified_by_url = "https://www.w3.org/TR/xmlschema-2/#decimal")]
+#[Scalar(
+    name = "Decimal",
+    specified_by_url = "https://www.w3.org/TR/xmlschema-2/#decimal"
+)]
 impl ScalarType for Decimal {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else {
-            return Err(InputValueError::custom("a decimal is written as a string, such as \"12.50\""));
+            return Err(InputValueError::custom(
+                "a decimal is written as a string, such as \"12.50\"",
+            ));
         };
-        let plain = text.len() <= 30 && !text.is_empty() && text.bytes().all(|sign| sign.is_ascii_digit() || matches!(sign, b'.' | b'-'));
+        let plain = text.len() <= 30
+            && !text.is_empty()
+            && text
+                .bytes()
+                .all(|sign| sign.is_ascii_digit() || matches!(sign, b'.' | b'-'));
         plain
             .then(|| Exact::from_str_exact(text).ok())
             .flatten()
             .map(Decimal)
-            .ok_or_else(|| InputValueError::custom(format!("`{}` is not a decimal such as \"12.50\"", text.chars().take(40).collect::<String>())))
+            .ok_or_else(|| {
+                InputValueError::custom(format!(
+                    "`{}` is not a decimal such as \"12.50\"",
+                    text.chars().take(40).collect::<String>()
+                ))
+            })
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
     }
 
     fn to_value(&self) -> Value {
         Value::String(self.0.to_string())
     }
+}
+
+/// A civil day without time, `YYYY-MM-DD`, in the company's time zone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Date(pub NaiveDate);
+
+#[Scalar(
+    name = "Date",
+    specified_by_url = "https://scalars.graphql.org/andimarek/local-date.html"
+)]
+impl ScalarType for Date {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = &value else {
+            return Err(InputValueError::custom(
+                "a day is written as a string, such as \"2026-03-31\"",
+            ));
+        };
+        let day = (text.len() == 10)
+            .then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())
+            .flatten();
+        day.map(Date).ok_or_else(|| {
+            InputValueError::custom(format!(
+                "`{}` is not a day such as \"2026-03-31\"",
+                text.chars().take(40).collect::<String>()
+            ))
+        })
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+impl From<NaiveDate> for Date {
+    fn from(day: NaiveDate) -> Date {
+        Date(day)
+    }
+}
+
+impl From<Date> for NaiveDate {
+    fn from(day: Date) -> NaiveDate {
+        day.0
+    }
+}
+
+/// A day of the input that may be absent, for the layers below.
+pub fn on(day: Option<Date>) -> Option<NaiveDate> {
+    day.map(|day| day.0)
 }
 
 /// An amount as the API shows it: all the decimals of its currency.
@@ -115,12 +187,16 @@ pub struct ItemRefInput {
     /// The number of the invoice, credit note, payment or deduction.
     number: Option<String>,
     /// The due date of one instalment.
-    due_on: Option<NaiveDate>,
+    due_on: Option<Date>,
 }
 
 impl From<ItemRefInput> for ItemRef {
     fn from(input: ItemRefInput) -> ItemRef {
-        ItemRef { id: input.id.map(|id| id.0), number: input.number, due_on: input.due_on }
+        ItemRef {
+            id: input.id.map(|id| id.0),
+            number: input.number,
+            due_on: on(input.due_on),
+        }
     }
 }
 
@@ -130,5 +206,8 @@ pub fn day(field: &'static str, on: NaiveDate) -> Result<NaiveDate> {
     if (1900..3000).contains(&on.year()) {
         return Ok(on);
     }
-    Err(Error::BadInput { field, message: format!("{field}: a day between 1900 and 2999 is needed") })
+    Err(Error::BadInput {
+        field,
+        message: format!("{field}: a day between 1900 and 2999 is needed"),
+    })
 }

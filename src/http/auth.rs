@@ -104,7 +104,9 @@ impl Authenticator {
 
     /// Who sends this `Authorization` header. One error for every cause.
     pub fn authenticate(&self, header: Option<&str>) -> Result<Caller> {
-        let (scheme, token) = header.and_then(|text| text.split_once(' ')).ok_or(Error::Unauthenticated)?;
+        let (scheme, token) = header
+            .and_then(|text| text.split_once(' '))
+            .ok_or(Error::Unauthenticated)?;
         let token = token.trim();
         if !scheme.eq_ignore_ascii_case("bearer") || token.len() > TOKEN_BYTES {
             return Err(Error::Unauthenticated);
@@ -122,7 +124,9 @@ impl Authenticator {
         let claims = Claims {
             iss: SELF.into(),
             aud: SELF.into(),
-            sub: caller.user.map_or_else(|| SCRIPT.into(), |user| user.0.to_string()),
+            sub: caller
+                .user
+                .map_or_else(|| SCRIPT.into(), |user| user.0.to_string()),
             company: caller.company.show(),
             role: caller.role.code().into(),
             name: caller.author.clone(),
@@ -152,12 +156,20 @@ fn caller(claims: Claims) -> Option<Caller> {
 
 /// A caller that is no person: a script, or the command line.
 pub fn script(company: CompanyId, role: Role) -> Caller {
-    Caller { company, user: None, author: SCRIPT.into(), role, today: today() }
+    Caller {
+        company,
+        user: None,
+        author: SCRIPT.into(),
+        role,
+        today: today(),
+    }
 }
 
 /// Today in France (R0.4).
 pub fn today() -> NaiveDate {
-    Utc::now().with_timezone(&chrono_tz::Europe::Paris).date_naive()
+    Utc::now()
+        .with_timezone(&chrono_tz::Europe::Paris)
+        .date_naive()
 }
 
 /// The secret that signs tokens: the one given, else the one kept in the data directory, made when absent.
@@ -184,8 +196,14 @@ fn make_key(data_dir: &Path, path: &Path) -> std::io::Result<()> {
     OsRng.fill_bytes(&mut bytes);
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let draft = data_dir.join(format!("jwt.key.{}", Uuid::now_v7().simple()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let written = file.write_all(hex.as_bytes()).and_then(|()| file.sync_all());
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
+    let written = file
+        .write_all(hex.as_bytes())
+        .and_then(|()| file.sync_all());
     let linked = written.and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft)?;
     match linked {
@@ -206,9 +224,14 @@ pub fn hash_password(password: &str) -> Result<String> {
 /// Whether the password is right. Takes as long when there is no hash.
 fn verify(password: &str, hash: Option<&str>) -> bool {
     let known = hash.is_some();
-    let Some(hash) = hash.or(NOBODY.as_deref()) else { return false };
-    let right = PasswordHash::new(hash)
-        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
+    let Some(hash) = hash.or(NOBODY.as_deref()) else {
+        return false;
+    };
+    let right = PasswordHash::new(hash).is_ok_and(|hash| {
+        Argon2::default()
+            .verify_password(password.as_bytes(), &hash)
+            .is_ok()
+    });
     right && known
 }
 
@@ -223,10 +246,13 @@ pub struct Login {
 
 /// How the body of a log-in is read.
 pub fn login_body() -> web::JsonConfig {
-    web::JsonConfig::default().limit(LOGIN_BYTES).error_handler(|error, _| {
-        let answer = HttpResponse::BadRequest().json(fault("send JSON with email and password"));
-        actix_web::error::InternalError::from_response(error, answer).into()
-    })
+    web::JsonConfig::default()
+        .limit(LOGIN_BYTES)
+        .error_handler(|error, _| {
+            let answer =
+                HttpResponse::BadRequest().json(fault("send JSON with email and password"));
+            actix_web::error::InternalError::from_response(error, answer).into()
+        })
 }
 
 /// Trades an e-mail address and a password for a token.
@@ -236,8 +262,9 @@ pub async fn login(body: web::Json<Login>, endpoint: web::Data<GraphqlEndpoint>)
         Err(error) => error,
     };
     match answer {
-        Error::Unauthenticated => HttpResponse::Unauthorized()
-            .json(fault("the e-mail address or the password is wrong, or there is no access to the company")),
+        Error::Unauthenticated => HttpResponse::Unauthorized().json(fault(
+            "the e-mail address or the password is wrong, or there is no access to the company",
+        )),
         Error::Unavailable(_) | Error::Timeout => HttpResponse::ServiceUnavailable()
             .insert_header(("retry-after", "5"))
             .json(fault("the service is busy or starting, try again")),
@@ -249,10 +276,18 @@ pub async fn login(body: web::Json<Login>, endpoint: web::Data<GraphqlEndpoint>)
 }
 
 async fn logged_in(login: Login, endpoint: &GraphqlEndpoint) -> Result<HttpResponse> {
-    let Login { email, password, company } = login;
+    let Login {
+        email,
+        password,
+        company,
+    } = login;
     let email = email.trim().to_owned();
     // A null character is no text for the database, nor in any address.
-    let email = if email.contains('\0') { String::new() } else { email };
+    let email = if email.contains('\0') {
+        String::new()
+    } else {
+        email
+    };
     let (user, memberships) = endpoint
         .store
         .anonymous(move |conn| {
@@ -265,7 +300,9 @@ async fn logged_in(login: Login, endpoint: &GraphqlEndpoint) -> Result<HttpRespo
         .await?;
     let hash = user.as_ref().and_then(|user| user.password_hash.clone());
     let turn = tokio::time::timeout(LOGIN_WAIT, TURNS.acquire()).await;
-    let Ok(Ok(_turn)) = turn else { return Err(Error::Unavailable("too many log-ins at once".into())) };
+    let Ok(Ok(_turn)) = turn else {
+        return Err(Error::Unavailable("too many log-ins at once".into()));
+    };
     let right = tokio::task::spawn_blocking(move || verify(&password, hash.as_deref()))
         .await
         .map_err(|error| Error::Internal(format!("a password verification ended: {error}")))?;
@@ -275,24 +312,36 @@ async fn logged_in(login: Login, endpoint: &GraphqlEndpoint) -> Result<HttpRespo
         None => memberships.into_iter().next(),
         Some(text) => {
             let wanted = CompanyId::read(text);
-            memberships.into_iter().find(|(company, _)| Some(*company) == wanted)
+            memberships
+                .into_iter()
+                .find(|(company, _)| Some(*company) == wanted)
         }
     }
     .ok_or(Error::Unauthenticated)?;
     let role = Role::read(&role).ok_or_else(|| Error::Internal(format!("stored role {role}")))?;
-    let caller = Caller { company, user: Some(user.id), author: user.email, role, today: today() };
+    let caller = Caller {
+        company,
+        user: Some(user.id),
+        author: user.email,
+        role,
+        today: today(),
+    };
 
     let session = endpoint.store.session(caller.clone());
-    let found = session.read(move |conn, caller| Ok(store::company::load(conn, caller.company)?)).await;
+    let found = session
+        .read(move |conn, caller| Ok(store::company::load(conn, caller.company)?))
+        .await;
     session.finish().await;
     let found = found?.ok_or(Error::Unauthenticated)?;
     let token = endpoint.authenticator.issue(&caller, LOGIN_TTL)?;
-    Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(json!({
-        "token": token.text,
-        "expiresAt": token.expires_at.to_rfc3339_opts(SecondsFormat::Secs, true),
-        "role": role.code(),
-        "company": { "id": company.show(), "name": found.name },
-    })))
+    Ok(HttpResponse::Ok()
+        .insert_header(("cache-control", "no-store"))
+        .json(json!({
+            "token": token.text,
+            "expiresAt": token.expires_at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            "role": role.code(),
+            "company": { "id": company.show(), "name": found.name },
+        })))
 }
 
 #[cfg(test)]
@@ -318,12 +367,28 @@ mod tests {
     #[test]
     fn a_token_is_read_back_with_the_same_secret_only() {
         let ours = Authenticator::new(SECRET).expect("long enough");
-        let theirs = Authenticator::new(b"another secret of thirty-two bytes").expect("long enough");
-        let token = ours.issue(&sophie(), Duration::from_secs(60)).expect("issued");
+        let theirs =
+            Authenticator::new(b"another secret of thirty-two bytes").expect("long enough");
+        let token = ours
+            .issue(&sophie(), Duration::from_secs(60))
+            .expect("issued");
         assert!(ours.authenticate(Some(&bearer(&token))).is_ok());
-        assert!(matches!(theirs.authenticate(Some(&bearer(&token))), Err(Error::Unauthenticated)));
-        for bad in [None, Some(""), Some("Bearer"), Some("Bearer "), Some(token.text.as_str()), Some("Basic Og==")] {
-            assert!(matches!(ours.authenticate(bad), Err(Error::Unauthenticated)), "{bad:?}");
+        assert!(matches!(
+            theirs.authenticate(Some(&bearer(&token))),
+            Err(Error::Unauthenticated)
+        ));
+        for bad in [
+            None,
+            Some(""),
+            Some("Bearer"),
+            Some("Bearer "),
+            Some(token.text.as_str()),
+            Some("Basic Og=="),
+        ] {
+            assert!(
+                matches!(ours.authenticate(bad), Err(Error::Unauthenticated)),
+                "{bad:?}"
+            );
         }
     }
 
@@ -331,8 +396,15 @@ mod tests {
     fn callers_survive_the_journey() {
         let authenticator = Authenticator::new(SECRET).expect("long enough");
         for caller in [sophie(), script(CompanyId::new(), Role::Admin)] {
-            let token = authenticator.issue(&caller, Duration::from_secs(60)).expect("issued");
-            assert_eq!(authenticator.authenticate(Some(&bearer(&token))).expect("valid"), caller);
+            let token = authenticator
+                .issue(&caller, Duration::from_secs(60))
+                .expect("issued");
+            assert_eq!(
+                authenticator
+                    .authenticate(Some(&bearer(&token)))
+                    .expect("valid"),
+                caller
+            );
         }
     }
 
@@ -343,8 +415,15 @@ mod tests {
         let valid = json!({ "iss": SELF, "aud": SELF, "sub": SCRIPT, "company": CompanyId::new().show(), "role": "ADMIN",
             "name": "script", "iat": now, "nbf": now, "exp": now + 60 });
         let accepted = |claims: &serde_json::Value, algorithm| {
-            let text = jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(SECRET)).expect("encoded");
-            authenticator.authenticate(Some(&format!("Bearer {text}"))).is_ok()
+            let text = jsonwebtoken::encode(
+                &Header::new(algorithm),
+                claims,
+                &EncodingKey::from_secret(SECRET),
+            )
+            .expect("encoded");
+            authenticator
+                .authenticate(Some(&format!("Bearer {text}")))
+                .is_ok()
         };
         assert!(accepted(&valid, Algorithm::HS256));
         assert!(!accepted(&valid, Algorithm::HS512));
@@ -372,8 +451,13 @@ mod tests {
     fn short_secrets_and_long_tokens_are_refused() {
         assert!(Authenticator::new(b"short").is_err());
         let authenticator = Authenticator::new(SECRET).expect("long enough");
-        let long = Caller { author: "a".repeat(TOKEN_BYTES), ..sophie() };
-        let token = authenticator.issue(&long, Duration::from_secs(60)).expect("issued");
+        let long = Caller {
+            author: "a".repeat(TOKEN_BYTES),
+            ..sophie()
+        };
+        let token = authenticator
+            .issue(&long, Duration::from_secs(60))
+            .expect("issued");
         assert!(authenticator.authenticate(Some(&bearer(&token))).is_err());
     }
 

@@ -10,6 +10,7 @@ mod shape;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use async_graphql::Request;
@@ -87,7 +88,8 @@ async fn answered(
             "GET is for queries: use POST",
         ));
     }
-    let mut response = executed(endpoint, caller, asked, doc.clone(), &walk, reply).await?;
+    let (mut response, statements) =
+        executed(endpoint, caller, asked, doc.clone(), &walk, reply).await?;
     // A mutation of which one field succeeded must not look like one that may be sent again.
     let failed_before = answer::is_empty(&response.data);
     let name = walk.operation_name.as_deref();
@@ -96,7 +98,14 @@ async fn answered(
         .complete(&mut response.data, &response.errors, &doc, name);
     let is_query = walk.operation_type == OperationType::Query;
     let failed = failed_before || (is_query && answer::is_empty(&response.data));
-    Ok(reply.answer(response, failed, &walk, &endpoint.limits))
+    let mut answer = reply.answer(response, failed, &walk, &endpoint.limits);
+    // For whoever tunes a client: what the document asked of the database.
+    if let Ok(timing) = HeaderValue::from_str(&format!("sql;desc=\"{statements}\"")) {
+        answer
+            .headers_mut()
+            .insert(HeaderName::from_static("server-timing"), timing);
+    }
+    Ok(answer)
 }
 
 /// One text for every cause: what is wrong with a token is nobody's business.
@@ -141,7 +150,7 @@ async fn executed(
     doc: ExecutableDocument,
     walk: &Walk,
     reply: &Reply,
-) -> Result<async_graphql::Response, Rejection> {
+) -> Result<(async_graphql::Response, u32), Rejection> {
     let mut request = Request::new(asked.document).variables(asked.variables);
     request.operation_name.clone_from(&walk.operation_name);
     request.set_parsed_query(doc);
@@ -152,13 +161,7 @@ async fn executed(
     let statements = session.statements();
     session.finish().await;
     match outcome {
-        Ok(Ok(mut response)) => {
-            // For whoever tunes a client: what the document cost the database.
-            if let Ok(timing) = HeaderValue::from_str(&format!("sql;desc=\"{statements}\"")) {
-                response.http_headers.insert("server-timing", timing);
-            }
-            Ok(response)
-        }
+        Ok(Ok(response)) => Ok((response, statements)),
         Ok(Err(_)) => Err(reply.masked("a resolver panicked")),
         Err(_) => Err(Rejection::new(
             "TIMEOUT",

@@ -18,7 +18,11 @@ use graphql::GraphqlEndpoint;
 const SHUTDOWN_SECONDS: u64 = 10;
 
 /// Serves until the process is told to stop; requests under way are finished.
-pub async fn serve(listener: TcpListener, endpoint: web::Data<GraphqlEndpoint>, explorer: bool) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    endpoint: web::Data<GraphqlEndpoint>,
+    explorer: bool,
+) -> io::Result<()> {
     HttpServer::new(move || {
         App::new()
             .wrap(Compress::default())
@@ -41,9 +45,21 @@ pub async fn serve(listener: TcpListener, endpoint: web::Data<GraphqlEndpoint>, 
 /// Everything but the explorer.
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/graphql").to(graphql::handle))
-        .service(web::resource("/auth/login").app_data(auth::login_body()).route(web::post().to(auth::login)))
-        .service(web::resource("/health").route(web::get().to(health::health)).route(web::head().to(health::health)))
-        .service(web::resource("/ready").route(web::get().to(health::ready)).route(web::head().to(health::ready)));
+        .service(
+            web::resource("/auth/login")
+                .app_data(auth::login_body())
+                .route(web::post().to(auth::login)),
+        )
+        .service(
+            web::resource("/health")
+                .route(web::get().to(health::health))
+                .route(web::head().to(health::health)),
+        )
+        .service(
+            web::resource("/ready")
+                .route(web::get().to(health::ready))
+                .route(web::head().to(health::ready)),
+        );
 }
 
 async fn not_found() -> HttpResponse {

@@ -29,21 +29,35 @@ pub struct Books {
 /// Loads the books of the caller's company.
 pub fn open(conn: &mut PgConnection, caller: &Caller) -> Result<Books> {
     let company = store::company::load(conn, caller.company)?.ok_or(Error::Unauthenticated)?;
-    let settings = serde_json::from_value(company.settings.clone())
-        .map_err(|error| Error::Internal(format!("settings of company {}: {error}", company.company_id.show())))?;
+    let settings = serde_json::from_value(company.settings.clone()).map_err(|error| {
+        Error::Internal(format!(
+            "settings of company {}: {error}",
+            company.company_id.show()
+        ))
+    })?;
     let currency = currency(&company.currency)?;
     let closed_through = store::company::closed_through(conn, caller.company)?;
     let open_until = year_of(&company, caller.today).ends_on;
-    Ok(Books { company, settings, currency, closed_through, open_until })
+    Ok(Books {
+        company,
+        settings,
+        currency,
+        closed_through,
+        open_until,
+    })
 }
 
 /// A currency that the database holds: known, since a foreign key says so.
 pub fn currency(code: &str) -> Result<Currency> {
-    code.parse().map_err(|error| Error::Internal(format!("stored currency: {error}")))
+    code.parse()
+        .map_err(|error| Error::Internal(format!("stored currency: {error}")))
 }
 
 fn year_of(company: &Company, on: NaiveDate) -> FiscalYear {
-    fiscal_year(on, u32::try_from(company.fiscal_year_start_month).unwrap_or(1))
+    fiscal_year(
+        on,
+        u32::try_from(company.fiscal_year_start_month).unwrap_or(1),
+    )
 }
 
 impl Books {
@@ -62,7 +76,10 @@ impl Books {
             return Err(Refusal::new(
                 RefusalCode::FuturePeriod,
                 field,
-                format!("the day is beyond the current financial year, which ends on {}", self.open_until),
+                format!(
+                    "the day is beyond the current financial year, which ends on {}",
+                    self.open_until
+                ),
             )
             .detail("openUntil", self.open_until.to_string())
             .into());
@@ -81,13 +98,32 @@ impl Books {
     }
 
     /// The next number of an own series. Days must not go back while numbers go on (R9.2) when `dated`.
-    pub fn next_number(&self, conn: &mut PgConnection, prefix: &str, on: NaiveDate, dated: bool, field: &str) -> Result<String> {
+    pub fn next_number(
+        &self,
+        conn: &mut PgConnection,
+        prefix: &str,
+        on: NaiveDate,
+        dated: bool,
+        field: &str,
+    ) -> Result<String> {
         let year = self.year(on).name;
-        let taken = store::numbering::take(conn, self.company.company_id, prefix, year, dated.then_some(on), 1)?;
+        let taken = store::numbering::take(
+            conn,
+            self.company.company_id,
+            prefix,
+            year,
+            dated.then_some(on),
+            1,
+        )?;
         if let Some(last) = taken.last_on.filter(|last| dated && *last > on) {
-            return Err(Refusal::invalid(field, format!("series {prefix} has reached {last}: days cannot go back while numbers go on"))
-                .detail("earliest", last.to_string())
-                .into());
+            return Err(Refusal::invalid(
+                field,
+                format!(
+                    "series {prefix} has reached {last}: days cannot go back while numbers go on"
+                ),
+            )
+            .detail("earliest", last.to_string())
+            .into());
         }
         Ok(document_number(prefix, year, taken.last_number))
     }
@@ -96,11 +132,24 @@ impl Books {
     pub fn rate(&self, currency: Currency, given: Option<Decimal>) -> Result<Decimal> {
         match given {
             _ if currency == self.currency => Ok(Decimal::ONE),
-            Some(rate) if rate > Decimal::ZERO && rate.scale() <= 8 && rate < Decimal::from(1_000_000_000) => Ok(rate),
-            Some(_) => Err(Refusal::invalid("exchangeRate", "the rate must be positive, with at most 8 decimals").into()),
+            Some(rate)
+                if rate > Decimal::ZERO
+                    && rate.scale() <= 8
+                    && rate < Decimal::from(1_000_000_000) =>
+            {
+                Ok(rate)
+            }
+            Some(_) => Err(Refusal::invalid(
+                "exchangeRate",
+                "the rate must be positive, with at most 8 decimals",
+            )
+            .into()),
             None => Err(Refusal::invalid(
                 "exchangeRate",
-                format!("a document in {currency} needs its rate: {} for 1 {currency}", self.currency),
+                format!(
+                    "a document in {currency} needs its rate: {} for 1 {currency}",
+                    self.currency
+                ),
             )
             .into()),
         }
@@ -132,12 +181,24 @@ pub struct NewItem {
 impl NewLine {
     /// A debit of a general account.
     pub fn debit(account: &str, amount: Minor) -> NewLine {
-        NewLine { account: account.to_owned(), client: None, debit: amount, credit: 0, item: None }
+        NewLine {
+            account: account.to_owned(),
+            client: None,
+            debit: amount,
+            credit: 0,
+            item: None,
+        }
     }
 
     /// A credit of a general account.
     pub fn credit(account: &str, amount: Minor) -> NewLine {
-        NewLine { account: account.to_owned(), client: None, debit: 0, credit: amount, item: None }
+        NewLine {
+            account: account.to_owned(),
+            client: None,
+            debit: 0,
+            credit: amount,
+            item: None,
+        }
     }
 
     /// The same line on a client's auxiliary account, as an open item.
@@ -171,11 +232,18 @@ pub struct Posting {
 }
 
 /// Posts entries with their open items; entry numbers are taken last. Answers the items, in order.
-pub fn post(conn: &mut PgConnection, caller: &Caller, books: &Books, postings: Vec<Posting>) -> Result<Vec<Item>> {
+pub fn post(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    postings: Vec<Posting>,
+) -> Result<Vec<Item>> {
     let company = caller.company;
     let mut per_year = std::collections::BTreeMap::<i32, i64>::new();
     for posting in &postings {
-        *per_year.entry(books.year(posting.posted_on).name).or_default() += 1;
+        *per_year
+            .entry(books.year(posting.posted_on).name)
+            .or_default() += 1;
     }
     // The first free number of each year, counted up below.
     let mut next = std::collections::BTreeMap::new();
@@ -205,9 +273,22 @@ pub fn post(conn: &mut PgConnection, caller: &Caller, books: &Books, postings: V
             recorded_by: caller.author.clone(),
         });
         *number += 1;
-        for ((line, (base_debit, base_credit)), position) in posting.lines.into_iter().zip(base).zip(1_i16..) {
+        for ((line, (base_debit, base_credit)), position) in
+            posting.lines.into_iter().zip(base).zip(1_i16..)
+        {
             if let (Some(item), Some(client)) = (line.item, line.client) {
-                items.push(open_item(caller, id, position, client, &line.account, line.debit, line.credit, posting.posted_on, posting.currency, item));
+                items.push(open_item(
+                    caller,
+                    id,
+                    position,
+                    client,
+                    &line.account,
+                    line.debit,
+                    line.credit,
+                    posting.posted_on,
+                    posting.currency,
+                    item,
+                ));
             }
             lines.push(journal::Line {
                 company_id: company,
@@ -229,7 +310,10 @@ pub fn post(conn: &mut PgConnection, caller: &Caller, books: &Books, postings: V
     Ok(items)
 }
 
-#[expect(clippy::too_many_arguments, reason = "the columns of an item, from its entry and its line")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the columns of an item, from its entry and its line"
+)]
 fn open_item(
     caller: &Caller,
     entry: EntryId,
@@ -273,7 +357,8 @@ fn base_amounts(posting: &Posting, base: Currency) -> Result<Vec<(Minor, Minor)>
     let too_large = || Error::from(Refusal::invalid("", "an amount is too large"));
     let mut amounts = Vec::with_capacity(posting.lines.len());
     for line in &posting.lines {
-        let converted = |amount| convert(amount, posting.currency, base, posting.rate).ok_or_else(too_large);
+        let converted =
+            |amount| convert(amount, posting.currency, base, posting.rate).ok_or_else(too_large);
         amounts.push((converted(line.debit)?, converted(line.credit)?));
     }
     let difference: Minor = amounts.iter().map(|(debit, credit)| debit - credit).sum();
@@ -283,7 +368,11 @@ fn base_amounts(posting: &Posting, base: Currency) -> Result<Vec<(Minor, Minor)>
             .max_by_key(|n| amounts[*n].0.max(amounts[*n].1))
     {
         let (debit, credit) = &mut amounts[largest];
-        if *debit > 0 { *debit -= difference } else { *credit += difference }
+        if *debit > 0 {
+            *debit -= difference
+        } else {
+            *credit += difference
+        }
     }
     Ok(amounts)
 }
@@ -293,21 +382,38 @@ pub fn amount(field: &str, value: Decimal, currency: Currency) -> Result<Minor> 
     if value <= Decimal::ZERO {
         return Err(Refusal::invalid(field, "the amount must be positive").into());
     }
-    currency.minor(value).filter(|minor| *minor <= 1_000_000_000_000_000).ok_or_else(|| {
-        Refusal::invalid(field, format!("an amount in {currency} has at most {} decimals and 13 digits before them", currency.exponent())).into()
-    })
+    currency
+        .minor(value)
+        .filter(|minor| *minor <= 1_000_000_000_000_000)
+        .ok_or_else(|| {
+            Refusal::invalid(
+                field,
+                format!(
+                    "an amount in {currency} has at most {} decimals and 13 digits before them",
+                    currency.exponent()
+                ),
+            )
+            .into()
+        })
 }
 
 /// Reads a currency code of the input.
 pub fn currency_input(field: &str, code: &str) -> Result<Currency> {
-    code.parse().map_err(|error: crate::domain::money::UnknownCurrency| Refusal::invalid(field, error.to_string()).into())
+    code.parse()
+        .map_err(|error: crate::domain::money::UnknownCurrency| {
+            Refusal::invalid(field, error.to_string()).into()
+        })
 }
 
 /// Reads a text of the input: trimmed, not empty, not longer than `longest`, without control characters.
 pub fn text(field: &str, value: &str, longest: usize) -> Result<String> {
     let value = value.trim();
     if value.is_empty() || value.chars().count() > longest {
-        return Err(Refusal::invalid(field, format!("a text of 1 to {longest} characters is needed")).into());
+        return Err(Refusal::invalid(
+            field,
+            format!("a text of 1 to {longest} characters is needed"),
+        )
+        .into());
     }
     if value.chars().any(|sign| sign.is_control() && sign != '\n') {
         return Err(Refusal::invalid(field, "control characters are not allowed").into());
@@ -317,7 +423,10 @@ pub fn text(field: &str, value: &str, longest: usize) -> Result<String> {
 
 /// The same for a text that may be absent; blank counts as absent.
 pub fn optional_text(field: &str, value: Option<&str>, longest: usize) -> Result<Option<String>> {
-    value.filter(|value| !value.trim().is_empty()).map(|value| text(field, value, longest)).transpose()
+    value
+        .filter(|value| !value.trim().is_empty())
+        .map(|value| text(field, value, longest))
+        .transpose()
 }
 
 /// Turns a violated uniqueness into the refusal that the input deserves.
@@ -325,7 +434,14 @@ pub fn duplicate(error: diesel::result::Error, field: &str, message: &str) -> Er
     use diesel::result::{DatabaseErrorKind, Error as Diesel};
     match error {
         Diesel::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => {
-            let field = if info.constraint_name().is_some_and(|name| name.contains("external_ref")) { "externalRef" } else { field };
+            let field = if info
+                .constraint_name()
+                .is_some_and(|name| name.contains("external_ref"))
+            {
+                "externalRef"
+            } else {
+                field
+            };
             Refusal::new(RefusalCode::Duplicate, field, message).into()
         }
         other => other.into(),

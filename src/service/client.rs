@@ -45,15 +45,28 @@ pub struct CreditTerms {
 
 impl CreditTerms {
     fn sets_more_than_terms(&self) -> bool {
-        self.credit_limit.is_some() || self.insured_percent.is_some() || self.insured_limit.is_some() || self.insolvency.is_some()
+        self.credit_limit.is_some()
+            || self.insured_percent.is_some()
+            || self.insured_limit.is_some()
+            || self.insolvency.is_some()
     }
 }
 
 /// Opens a client. Payment terms may be given at once; limits need the right to set them.
-pub fn create(conn: &mut PgConnection, caller: &Caller, identity: &Identity, credit: &CreditTerms) -> Result<ClientId> {
+pub fn create(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    identity: &Identity,
+    credit: &CreditTerms,
+) -> Result<ClientId> {
     let books = books::open(conn, caller)?;
     if credit.sets_more_than_terms() && !caller.may(Action::WriteCreditTerms) {
-        return Err(Refusal::new(RefusalCode::Forbidden, "", "limits, cover and insolvency are set by the credit manager: use setCreditTerms").into());
+        return Err(Refusal::new(
+            RefusalCode::Forbidden,
+            "",
+            "limits, cover and insolvency are set by the credit manager: use setCreditTerms",
+        )
+        .into());
     }
     let mut client = Client {
         company_id: caller.company,
@@ -90,60 +103,107 @@ pub fn create(conn: &mut PgConnection, caller: &Caller, identity: &Identity, cre
         client.number = books.next_number(conn, "CL", caller.today, false, "number")?;
     }
     apply_credit(&mut client, credit)?;
-    store::client::insert(conn, std::slice::from_ref(&client))
-        .map_err(|error| books::duplicate(error, "number", "a client with this number or reference exists already"))?;
+    store::client::insert(conn, std::slice::from_ref(&client)).map_err(|error| {
+        books::duplicate(
+            error,
+            "number",
+            "a client with this number or reference exists already",
+        )
+    })?;
     Ok(client.id)
 }
 
 /// Changes what a client is known by. `version` is the one that the caller read, when given.
-pub fn update(conn: &mut PgConnection, caller: &Caller, target: &Ref, version: Option<i32>, identity: &Identity) -> Result<ClientId> {
+pub fn update(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    target: &Ref,
+    version: Option<i32>,
+    identity: &Identity,
+) -> Result<ClientId> {
     let mut client = locked(conn, caller, target, version)?;
     if identity.currency.is_some() && identity.currency.as_deref() != Some(&client.currency) {
-        return Err(Refusal::invalid("currency", "a client's currency stays: open another account for another currency").into());
+        return Err(Refusal::invalid(
+            "currency",
+            "a client's currency stays: open another account for another currency",
+        )
+        .into());
     }
     apply_identity(conn, &mut client, identity)?;
     save(conn, client)
 }
 
 /// Sets terms, limits, cover and insolvency.
-pub fn set_credit_terms(conn: &mut PgConnection, caller: &Caller, target: &Ref, version: Option<i32>, credit: &CreditTerms) -> Result<ClientId> {
+pub fn set_credit_terms(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    target: &Ref,
+    version: Option<i32>,
+    credit: &CreditTerms,
+) -> Result<ClientId> {
     let mut client = locked(conn, caller, target, version)?;
     apply_credit(&mut client, credit)?;
     save(conn, client)
 }
 
 /// Closes a client's account; nothing may be open on it.
-pub fn close(conn: &mut PgConnection, caller: &Caller, target: &Ref, on: Option<NaiveDate>) -> Result<ClientId> {
+pub fn close(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    target: &Ref,
+    on: Option<NaiveDate>,
+) -> Result<ClientId> {
     let mut client = locked(conn, caller, target, None)?;
     if !store::item::open_of_client(conn, caller.company, client.id)?.is_empty() {
-        return Err(Refusal::new(RefusalCode::WrongState, "client", "the account has open items: settle them first").into());
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "client",
+            "the account has open items: settle them first",
+        )
+        .into());
     }
     client.closed_on = Some(on.unwrap_or(caller.today));
     save(conn, client)
 }
 
-fn locked(conn: &mut PgConnection, caller: &Caller, target: &Ref, version: Option<i32>) -> Result<Client> {
+fn locked(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    target: &Ref,
+    version: Option<i32>,
+) -> Result<Client> {
     let found = reference::client(conn, caller, "client", target)?;
-    let client = store::client::for_update(conn, caller.company, found.id)?.ok_or_else(|| Refusal::not_found("client", "client"))?;
+    let client = store::client::for_update(conn, caller.company, found.id)?
+        .ok_or_else(|| Refusal::not_found("client", "client"))?;
     if version.is_some_and(|version| version != client.version) {
-        return Err(Refusal::new(RefusalCode::Conflict, "version", "somebody changed this client meanwhile: read it again")
-            .detail("version", client.version)
-            .into());
+        return Err(Refusal::new(
+            RefusalCode::Conflict,
+            "version",
+            "somebody changed this client meanwhile: read it again",
+        )
+        .detail("version", client.version)
+        .into());
     }
     Ok(client)
 }
 
 fn save(conn: &mut PgConnection, mut client: Client) -> Result<ClientId> {
     client.version += 1;
-    store::client::update(conn, &client)
-        .map_err(|error| books::duplicate(error, "number", "a client with this number or reference exists already"))?;
+    store::client::update(conn, &client).map_err(|error| {
+        books::duplicate(
+            error,
+            "number",
+            "a client with this number or reference exists already",
+        )
+    })?;
     Ok(client.id)
 }
 
 fn apply_identity(conn: &mut PgConnection, client: &mut Client, identity: &Identity) -> Result<()> {
-    let checked = |field: &str, result: std::result::Result<String, &'static str>| -> Result<String> {
-        result.map_err(|message| Error::from(Refusal::invalid(field, message)))
-    };
+    let checked =
+        |field: &str, result: std::result::Result<String, &'static str>| -> Result<String> {
+            result.map_err(|message| Error::from(Refusal::invalid(field, message)))
+        };
     if let Some(number) = &identity.number {
         client.number = books::text("number", number, 40)?;
     }
@@ -163,7 +223,11 @@ fn apply_identity(conn: &mut PgConnection, client: &mut Client, identity: &Ident
         let siret = checked("siret", identity::siret(siret))?;
         let siren = siret[..9].to_owned();
         if client.siren.as_ref().is_some_and(|known| *known != siren) {
-            return Err(Refusal::invalid("siret", "the SIRET does not begin with the client's SIREN").into());
+            return Err(Refusal::invalid(
+                "siret",
+                "the SIRET does not begin with the client's SIREN",
+            )
+            .into());
         }
         client.siren = Some(siren);
         client.siret = Some(siret);
@@ -181,11 +245,17 @@ fn apply_identity(conn: &mut PgConnection, client: &mut Client, identity: &Ident
         client.currency = books::currency_input("currency", code)?.code().to_owned();
     }
     for (field, user, slot) in [
-        ("salesOwner", identity.sales_owner, &mut client.sales_owner_id),
+        (
+            "salesOwner",
+            identity.sales_owner,
+            &mut client.sales_owner_id,
+        ),
         ("collector", identity.collector, &mut client.collector_id),
     ] {
         if let Some(user) = user {
-            let belongs = store::member::memberships_of(conn, user)?.iter().any(|(company, _)| *company == client.company_id);
+            let belongs = store::member::memberships_of(conn, user)?
+                .iter()
+                .any(|(company, _)| *company == client.company_id);
             if !belongs {
                 return Err(Refusal::not_found(field, "member").into());
             }
@@ -200,21 +270,38 @@ fn apply_credit(client: &mut Client, credit: &CreditTerms) -> Result<()> {
     if let Some(terms) = &credit.terms {
         let professional = super::invoice::is_professional(client);
         if terms.days > 365 || terms.then_day.is_some_and(|day| !(1..=28).contains(&day)) {
-            return Err(Refusal::invalid("paymentTerms", "days go from 0 to 365, the day of the month from 1 to 28").into());
+            return Err(Refusal::invalid(
+                "paymentTerms",
+                "days go from 0 to 365, the day of the month from 1 to 28",
+            )
+            .into());
         }
         if professional && let Err(unlawful) = terms.check_terms() {
-            return Err(Refusal::new(RefusalCode::TermsUnlawful, "paymentTerms", format!("these terms are above the legal ceiling: {unlawful}")).into());
+            return Err(Refusal::new(
+                RefusalCode::TermsUnlawful,
+                "paymentTerms",
+                format!("these terms are above the legal ceiling: {unlawful}"),
+            )
+            .into());
         }
         client.terms_rule = terms.rule.to_string();
         client.terms_days = i16::try_from(terms.days).unwrap_or(i16::MAX);
         client.terms_then_day = terms.then_day.map(i16::from);
     }
     if let Some(limit) = credit.credit_limit {
-        client.credit_limit = Some(if limit.is_zero() { 0 } else { books::amount("creditLimit", limit, currency)? });
+        client.credit_limit = Some(if limit.is_zero() {
+            0
+        } else {
+            books::amount("creditLimit", limit, currency)?
+        });
     }
     if let Some(percent) = credit.insured_percent {
         if percent < Decimal::ZERO || percent > Decimal::ONE_HUNDRED || percent.scale() > 2 {
-            return Err(Refusal::invalid("insuredPercent", "a percentage from 0 to 100 is needed, with at most 2 decimals").into());
+            return Err(Refusal::invalid(
+                "insuredPercent",
+                "a percentage from 0 to 100 is needed, with at most 2 decimals",
+            )
+            .into());
         }
         client.insured_percent = percent;
     }
@@ -223,7 +310,11 @@ fn apply_credit(client: &mut Client, credit: &CreditTerms) -> Result<()> {
     }
     if let Some((state, on)) = credit.insolvency {
         if (state == "NONE") != on.is_none() {
-            return Err(Refusal::invalid("insolvencyOn", "an insolvency needs the day of its judgment, and only an insolvency").into());
+            return Err(Refusal::invalid(
+                "insolvencyOn",
+                "an insolvency needs the day of its judgment, and only an insolvency",
+            )
+            .into());
         }
         client.insolvency = state.to_owned();
         client.insolvency_on = on;
@@ -233,15 +324,35 @@ fn apply_credit(client: &mut Client, credit: &CreditTerms) -> Result<()> {
 
 /// The rule and days of a client's payment terms, from the words of the input.
 pub fn payment_terms(rule: TermsRule, days: i32, then_day: Option<i32>) -> Result<PaymentTerms> {
-    let days = u16::try_from(days).map_err(|_| Refusal::invalid("paymentTerms.days", "days go from 0 to 365"))?;
+    let days = u16::try_from(days)
+        .map_err(|_| Refusal::invalid("paymentTerms.days", "days go from 0 to 365"))?;
     let then_day = then_day
-        .map(|day| u8::try_from(day).map_err(|_| Refusal::invalid("paymentTerms.thenDay", "the day of the month goes from 1 to 28")))
+        .map(|day| {
+            u8::try_from(day).map_err(|_| {
+                Refusal::invalid(
+                    "paymentTerms.thenDay",
+                    "the day of the month goes from 1 to 28",
+                )
+            })
+        })
         .transpose()?;
-    Ok(PaymentTerms { rule, days, then_day })
+    Ok(PaymentTerms {
+        rule,
+        days,
+        then_day,
+    })
 }
 
 /// Adds a contact.
-pub fn add_contact(conn: &mut PgConnection, caller: &Caller, target: &Ref, role: &'static str, name: &str, email: Option<&str>, phone: Option<&str>) -> Result<ClientId> {
+pub fn add_contact(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    target: &Ref,
+    role: &'static str,
+    name: &str,
+    email: Option<&str>,
+    phone: Option<&str>,
+) -> Result<ClientId> {
     let client = reference::client(conn, caller, "client", target)?;
     let email = books::optional_text("email", email, 200)?
         .map(|email| identity::email(&email).map_err(|message| Refusal::invalid("email", message)))
@@ -262,6 +373,13 @@ pub fn add_contact(conn: &mut PgConnection, caller: &Caller, target: &Ref, role:
 }
 
 /// Removes a contact and erases its personal data.
-pub fn remove_contact(conn: &mut PgConnection, caller: &Caller, contact: ContactId) -> Result<ClientId> {
-    Ok(store::client::remove_contact(conn, caller.company, contact)?.ok_or_else(|| Refusal::not_found("contact", "contact"))?)
+pub fn remove_contact(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    contact: ContactId,
+) -> Result<ClientId> {
+    Ok(
+        store::client::remove_contact(conn, caller.company, contact)?
+            .ok_or_else(|| Refusal::not_found("contact", "contact"))?,
+    )
 }

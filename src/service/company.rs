@@ -19,15 +19,26 @@ use crate::store::provision::Policy;
 const AUTHOR: &str = "encours";
 
 /// Creates a company. `conn` is the owner's, in a transaction: nobody's company is behind its wall yet.
-pub fn create(conn: &mut PgConnection, name: &str, siren: Option<&str>, currency: &str, segregation: bool) -> Result<CompanyId> {
+pub fn create(
+    conn: &mut PgConnection,
+    name: &str,
+    siren: Option<&str>,
+    currency: &str,
+    segregation: bool,
+) -> Result<CompanyId> {
     let id = CompanyId::new();
     let company = Company {
         company_id: id,
         name: books::text("name", name, 200)?,
-        siren: siren.map(identity::siren).transpose().map_err(|why| Refusal::invalid("siren", why))?,
+        siren: siren
+            .map(identity::siren)
+            .transpose()
+            .map_err(|why| Refusal::invalid("siren", why))?,
         vat_number: None,
         address: None,
-        currency: books::currency_input("currency", currency)?.code().to_owned(),
+        currency: books::currency_input("currency", currency)?
+            .code()
+            .to_owned(),
         fiscal_year_start_month: 1,
         segregation,
         settings: json(&Settings::default())?,
@@ -58,7 +69,10 @@ fn standard_reasons(company: CompanyId) -> Vec<Reason> {
             label_en: reason.label_en.to_owned(),
             kind: reason.kind.code().to_owned(),
             blocks_dunning: reason.blocks_dunning,
-            department: reason.department.map(|department| department.code().to_owned()).unwrap_or_default(),
+            department: reason
+                .department
+                .map(|department| department.code().to_owned())
+                .unwrap_or_default(),
             active: true,
         })
         .collect()
@@ -90,7 +104,8 @@ pub fn update(conn: &mut PgConnection, caller: &Caller, change: Change) -> Resul
         company.siren = Some(identity::siren(siren).map_err(|why| Refusal::invalid("siren", why))?);
     }
     if let Some(vat) = &change.vat_number {
-        company.vat_number = Some(identity::vat_number(vat).map_err(|why| Refusal::invalid("vatNumber", why))?);
+        company.vat_number =
+            Some(identity::vat_number(vat).map_err(|why| Refusal::invalid("vatNumber", why))?);
     }
     if let Some(address) = &change.address {
         company.address = books::optional_text("address", Some(address), 500)?;
@@ -101,7 +116,8 @@ pub fn update(conn: &mut PgConnection, caller: &Caller, change: Change) -> Resul
         let settings: Settings = serde_json::from_value(company.settings.clone())
             .map_err(|error| Refusal::invalid("settings", format!("not a setting: {error}")))?;
         check_settings(&settings)?;
-        company.settings = serde_json::to_value(settings).map_err(|error| Error::Internal(error.to_string()))?;
+        company.settings =
+            serde_json::to_value(settings).map_err(|error| Error::Internal(error.to_string()))?;
     }
     Ok(store::company::update(conn, &company)?)
 }
@@ -123,46 +139,100 @@ fn check_settings(settings: &Settings) -> Result<()> {
     if !(0..=1_000_000).contains(&settings.tolerance) {
         return refuse("the tolerance is a number of minor units from 0 to 1000000");
     }
-    let serde_json::Value::Object(accounts) = serde_json::to_value(&settings.accounts).map_err(|error| Error::Internal(error.to_string()))? else {
+    let serde_json::Value::Object(accounts) = serde_json::to_value(&settings.accounts)
+        .map_err(|error| Error::Internal(error.to_string()))?
+    else {
         return refuse("accounts are an object");
     };
-    let is_account = |account: &str| (3..=11).contains(&account.len()) && account.bytes().all(|sign| sign.is_ascii_digit()) && !account.starts_with(['0', '9']);
-    if accounts.values().any(|account| !account.as_str().is_some_and(is_account)) {
+    let is_account = |account: &str| {
+        (3..=11).contains(&account.len())
+            && account.bytes().all(|sign| sign.is_ascii_digit())
+            && !account.starts_with(['0', '9'])
+    };
+    if accounts
+        .values()
+        .any(|account| !account.as_str().is_some_and(is_account))
+    {
         return refuse("an account has 3 to 11 digits and begins with 1 to 8");
     }
-    if !settings.accounts.receivable.starts_with("411") || !settings.accounts.bills.starts_with("413") || !settings.accounts.provision.starts_with("491") {
+    if !settings.accounts.receivable.starts_with("411")
+        || !settings.accounts.bills.starts_with("413")
+        || !settings.accounts.provision.starts_with("491")
+    {
         return refuse("receivables stand on 411, bills on 413, provisions on 491");
     }
     let series = &settings.series;
-    let prefixes = [&series.invoices, &series.credit_notes, &series.payments, &series.deductions, &series.disputes];
-    let is_prefix = |prefix: &str| (1..=10).contains(&prefix.len()) && prefix.bytes().all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit());
-    if prefixes.iter().any(|prefix| !is_prefix(prefix)) || (0..prefixes.len()).any(|n| prefixes[n + 1..].contains(&prefixes[n])) {
+    let prefixes = [
+        &series.invoices,
+        &series.credit_notes,
+        &series.payments,
+        &series.deductions,
+        &series.disputes,
+    ];
+    let is_prefix = |prefix: &str| {
+        (1..=10).contains(&prefix.len())
+            && prefix
+                .bytes()
+                .all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit())
+    };
+    if prefixes.iter().any(|prefix| !is_prefix(prefix))
+        || (0..prefixes.len()).any(|n| prefixes[n + 1..].contains(&prefixes[n]))
+    {
         return refuse("prefixes are distinct and have 1 to 10 capital letters or digits");
     }
     Ok(())
 }
 
 /// Closes the books through a day, later than the last closed one.
-pub fn close_period(conn: &mut PgConnection, caller: &Caller, through: chrono::NaiveDate) -> Result<()> {
+pub fn close_period(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    through: chrono::NaiveDate,
+) -> Result<()> {
     let books = books::open(conn, caller)?;
     if let Some(closed) = books.closed_through().filter(|closed| through <= *closed) {
-        return Err(Refusal::invalid("through", format!("the books are closed through {closed} already")).into());
+        return Err(Refusal::invalid(
+            "through",
+            format!("the books are closed through {closed} already"),
+        )
+        .into());
     }
     if through >= caller.today {
         return Err(Refusal::invalid("through", "only days before today can be closed").into());
     }
-    Ok(store::company::insert_closing(conn, caller.company, Some(through), "", &caller.author)?)
+    Ok(store::company::insert_closing(
+        conn,
+        caller.company,
+        Some(through),
+        "",
+        &caller.author,
+    )?)
 }
 
 /// Reopens the books after a day, or altogether; the reason is kept.
-pub fn reopen_period(conn: &mut PgConnection, caller: &Caller, through: Option<chrono::NaiveDate>, reason: &str) -> Result<()> {
+pub fn reopen_period(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    through: Option<chrono::NaiveDate>,
+    reason: &str,
+) -> Result<()> {
     let books = books::open(conn, caller)?;
     let Some(closed) = books.closed_through() else {
         return Err(Refusal::invalid("through", "nothing is closed").into());
     };
     if through.is_some_and(|through| through >= closed) {
-        return Err(Refusal::invalid("through", format!("the books are closed through {closed}: name an earlier day")).into());
+        return Err(Refusal::invalid(
+            "through",
+            format!("the books are closed through {closed}: name an earlier day"),
+        )
+        .into());
     }
     let reason = books::text("reason", reason, 500)?;
-    Ok(store::company::insert_closing(conn, caller.company, through, &reason, &caller.author)?)
+    Ok(store::company::insert_closing(
+        conn,
+        caller.company,
+        through,
+        &reason,
+        &caller.author,
+    )?)
 }

@@ -38,18 +38,32 @@ pub struct CreditNoteInput {
 }
 
 /// Issues a credit note: number, entry D 70x or 709x and 44571 / C 411, open item, first matching.
-pub fn issue(conn: &mut PgConnection, caller: &Caller, input: &CreditNoteInput) -> Result<DocumentId> {
+pub fn issue(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &CreditNoteInput,
+) -> Result<DocumentId> {
     let books = books::open(conn, caller)?;
-    let invoice = input.invoice.as_ref().map(|target| reference::invoice(conn, caller, "invoice", target)).transpose()?;
+    let invoice = input
+        .invoice
+        .as_ref()
+        .map(|target| reference::invoice(conn, caller, "invoice", target))
+        .transpose()?;
     let client = match (&input.client, &invoice) {
         (Some(target), _) => reference::client(conn, caller, "client", target)?,
         (None, Some(invoice)) => store::client::by_id(conn, caller.company, invoice.client_id)?
             .ok_or_else(|| Refusal::not_found("client", "client"))?,
-        (None, None) => return Err(Refusal::invalid("client", "name the client, or the invoice to credit").into()),
+        (None, None) => {
+            return Err(
+                Refusal::invalid("client", "name the client, or the invoice to credit").into(),
+            );
+        }
     };
     if let Some(invoice) = &invoice {
         if invoice.client_id != client.id {
-            return Err(Refusal::invalid("invoice", "the invoice belongs to another client").into());
+            return Err(
+                Refusal::invalid("invoice", "the invoice belongs to another client").into(),
+            );
         }
         // Those who credit the same invoice at once wait in line.
         document::for_update(conn, caller.company, invoice.id)?;
@@ -57,17 +71,37 @@ pub fn issue(conn: &mut PgConnection, caller: &Caller, input: &CreditNoteInput) 
     let currency = currency_of(&client, invoice.as_ref(), input)?;
     let id = DocumentId::new();
     let worked = worked(conn, caller, &books, id, invoice.as_ref(), currency, input)?;
-    issue_worked(conn, caller, &books, &client, invoice.as_ref(), id, currency, worked, input)
+    issue_worked(
+        conn,
+        caller,
+        &books,
+        &client,
+        invoice.as_ref(),
+        id,
+        currency,
+        worked,
+        input,
+    )
 }
 
-fn currency_of(client: &Client, invoice: Option<&Document>, input: &CreditNoteInput) -> Result<Currency> {
-    let expected = books::currency(invoice.map_or(client.currency.as_str(), |invoice| &invoice.currency))?;
+fn currency_of(
+    client: &Client,
+    invoice: Option<&Document>,
+    input: &CreditNoteInput,
+) -> Result<Currency> {
+    let expected =
+        books::currency(invoice.map_or(client.currency.as_str(), |invoice| &invoice.currency))?;
     match &input.currency {
         None => Ok(expected),
         Some(code) => {
             let given = books::currency_input("currency", code)?;
             if invoice.is_some() && given != expected {
-                return Err(Refusal::new(RefusalCode::CurrencyMismatch, "currency", format!("the invoice is in {expected}")).into());
+                return Err(Refusal::new(
+                    RefusalCode::CurrencyMismatch,
+                    "currency",
+                    format!("the invoice is in {expected}"),
+                )
+                .into());
             }
             Ok(given)
         }
@@ -85,9 +119,21 @@ fn worked(
     input: &CreditNoteInput,
 ) -> Result<Worked> {
     match (input.amount, invoice) {
-        (None, _) => invoice::work_out(caller, id, &input.lines, currency, &books.settings.accounts.rebate),
-        (Some(_), _) if !input.lines.is_empty() => Err(Refusal::invalid("amount", "give lines or an amount, not both").into()),
-        (Some(_), None) => Err(Refusal::invalid("amount", "an amount alone needs an invoice, whose VAT rates it is split over").into()),
+        (None, _) => invoice::work_out(
+            caller,
+            id,
+            &input.lines,
+            currency,
+            &books.settings.accounts.rebate,
+        ),
+        (Some(_), _) if !input.lines.is_empty() => {
+            Err(Refusal::invalid("amount", "give lines or an amount, not both").into())
+        }
+        (Some(_), None) => Err(Refusal::invalid(
+            "amount",
+            "an amount alone needs an invoice, whose VAT rates it is split over",
+        )
+        .into()),
         (Some(amount), Some(invoice)) => {
             let gross = books::amount("amount", amount, currency)?;
             split_over(conn, caller, books, id, invoice, gross)
@@ -96,10 +142,22 @@ fn worked(
 }
 
 /// A part of an invoice, gross, as lines: one per VAT rate, on the rebate account (R0.3, R2.9).
-pub fn split_over(conn: &mut PgConnection, caller: &Caller, books: &Books, id: DocumentId, invoice: &Document, gross: Minor) -> Result<Worked> {
-    let shares: Vec<RateShare> = document::taxes(conn, caller.company, &[invoice.id])?.iter().map(share).collect();
-    let taxes: Vec<RateShare> =
-        vat::split_over_rates(gross, &shares).into_iter().filter(|share| share.net + share.vat > 0).collect();
+pub fn split_over(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    id: DocumentId,
+    invoice: &Document,
+    gross: Minor,
+) -> Result<Worked> {
+    let shares: Vec<RateShare> = document::taxes(conn, caller.company, &[invoice.id])?
+        .iter()
+        .map(share)
+        .collect();
+    let taxes: Vec<RateShare> = vat::split_over_rates(gross, &shares)
+        .into_iter()
+        .filter(|share| share.net + share.vat > 0)
+        .collect();
     let currency = books::currency(&invoice.currency)?;
     let lines = taxes
         .iter()
@@ -117,15 +175,29 @@ pub fn split_over(conn: &mut PgConnection, caller: &Caller, books: &Books, id: D
             account: books.settings.accounts.rebate.clone(),
         })
         .collect();
-    let (net, vat) = taxes.iter().fold((0, 0), |(net, vat), share| (net + share.net, vat + share.vat));
-    Ok(Worked { lines, taxes, net, vat })
+    let (net, vat) = taxes.iter().fold((0, 0), |(net, vat), share| {
+        (net + share.net, vat + share.vat)
+    });
+    Ok(Worked {
+        lines,
+        taxes,
+        net,
+        vat,
+    })
 }
 
 fn share(tax: &Tax) -> RateShare {
-    RateShare { rate: tax.vat_rate, net: tax.net, vat: tax.vat }
+    RateShare {
+        rate: tax.vat_rate,
+        net: tax.net,
+        vat: tax.vat,
+    }
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything a credit note is made of, found by its two callers")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything a credit note is made of, found by its two callers"
+)]
 fn issue_worked(
     conn: &mut PgConnection,
     caller: &Caller,
@@ -141,7 +213,14 @@ fn issue_worked(
     books.check_day("issuedOn", issued_on)?;
     if let Some(invoice) = invoice {
         if issued_on < invoice.issued_on {
-            return Err(Refusal::invalid("issuedOn", format!("the invoice is of {}: its credit note cannot be older", invoice.issued_on)).into());
+            return Err(Refusal::invalid(
+                "issuedOn",
+                format!(
+                    "the invoice is of {}: its credit note cannot be older",
+                    invoice.issued_on
+                ),
+            )
+            .into());
         }
         check_ceiling(conn, caller, invoice, currency, &worked)?;
     }
@@ -150,10 +229,21 @@ fn issue_worked(
     {
         return Err(Refusal::invalid("periodTo", "the period ends before it begins").into());
     }
-    let rate = books.rate(currency, input.exchange_rate.or(invoice.map(|invoice| invoice.exchange_rate)))?;
+    let rate = books.rate(
+        currency,
+        input
+            .exchange_rate
+            .or(invoice.map(|invoice| invoice.exchange_rate)),
+    )?;
     let number = match &input.number {
         Some(number) => books::text("number", number, 60)?,
-        None => books.next_number(conn, &books.settings.series.credit_notes, issued_on, true, "issuedOn")?,
+        None => books.next_number(
+            conn,
+            &books.settings.series.credit_notes,
+            issued_on,
+            true,
+            "issuedOn",
+        )?,
     };
     let document = Document {
         company_id: caller.company,
@@ -177,29 +267,66 @@ fn issue_worked(
         snapshot: invoice::snapshot(books, client, &json!({})),
         recorded_by: caller.author.clone(),
     };
-    document::insert(conn, &[document], &worked.lines, &worked.tax_rows(caller, id))
-        .map_err(|error| books::duplicate(error, "number", "a credit note with this number or reference exists already"))?;
-    let posting = entry(books, client, invoice, id, &number, issued_on, currency, rate, &worked);
+    document::insert(
+        conn,
+        &[document],
+        &worked.lines,
+        &worked.tax_rows(caller, id),
+    )
+    .map_err(|error| {
+        books::duplicate(
+            error,
+            "number",
+            "a credit note with this number or reference exists already",
+        )
+    })?;
+    let posting = entry(
+        books, client, invoice, id, &number, issued_on, currency, rate, &worked,
+    );
     let items = books::post(conn, caller, books, vec![posting])?;
     if let (Some(invoice), true, Some(credit)) = (invoice, input.allocate, items.first()) {
-        settle(conn, caller, invoice.id.0, credit.id, credit.amount, issued_on)?;
+        settle(
+            conn,
+            caller,
+            invoice.id.0,
+            credit.id,
+            credit.amount,
+            issued_on,
+        )?;
     }
     Ok(id)
 }
 
 /// R2.5: the invoice less what was credited already, in total and per VAT rate.
-fn check_ceiling(conn: &mut PgConnection, caller: &Caller, invoice: &Document, currency: Currency, worked: &Worked) -> Result<()> {
+fn check_ceiling(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    invoice: &Document,
+    currency: Currency,
+    worked: &Worked,
+) -> Result<()> {
     let taxes = document::taxes(conn, caller.company, &[invoice.id])?;
     let credited = document::credited(conn, caller.company, invoice.id)?;
     for share in &worked.taxes {
-        let at_rate = |rows: &[Tax]| -> Minor { rows.iter().filter(|tax| tax.vat_rate == share.rate).map(|tax| tax.net + tax.vat).sum() };
+        let at_rate = |rows: &[Tax]| -> Minor {
+            rows.iter()
+                .filter(|tax| tax.vat_rate == share.rate)
+                .map(|tax| tax.net + tax.vat)
+                .sum()
+        };
         let left = at_rate(&taxes) - at_rate(&credited);
         let asked = share.net + share.vat;
         if asked > left {
             return Err(Refusal::new(
                 RefusalCode::CreditExceedsInvoice,
                 "lines",
-                format!("at {} % VAT, {} can still be credited on {}, {} was asked", share.rate.normalize(), currency.show(left), invoice.number, currency.show(asked)),
+                format!(
+                    "at {} % VAT, {} can still be credited on {}, {} was asked",
+                    share.rate.normalize(),
+                    currency.show(left),
+                    invoice.number,
+                    currency.show(asked)
+                ),
             )
             .detail("creditable", currency.decimal(left).to_string())
             .detail("vatRate", share.rate.normalize().to_string())
@@ -210,7 +337,10 @@ fn check_ceiling(conn: &mut PgConnection, caller: &Caller, invoice: &Document, c
 }
 
 /// Section 2.2 and 2.3: class 70 when the whole invoice is cancelled, 709 for a rebate.
-#[expect(clippy::too_many_arguments, reason = "the facts of a credit note that its entry shows")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the facts of a credit note that its entry shows"
+)]
 fn entry(
     books: &Books,
     client: &Client,
@@ -227,8 +357,16 @@ fn entry(
     let mut lines: Vec<NewLine> = invoice::by_account(worked)
         .into_iter()
         .map(|(account, net)| {
-            let account = if cancels && account == accounts.rebate { &accounts.revenue } else { &account };
-            if net >= 0 { NewLine::debit(account, net) } else { NewLine::credit(account, -net) }
+            let account = if cancels && account == accounts.rebate {
+                &accounts.revenue
+            } else {
+                &account
+            };
+            if net >= 0 {
+                NewLine::debit(account, net)
+            } else {
+                NewLine::credit(account, -net)
+            }
         })
         .collect();
     if worked.vat > 0 {
@@ -262,13 +400,25 @@ fn entry(
 }
 
 /// Matches a credit item with what a document or deduction has open, oldest due first (R3.9).
-pub fn settle(conn: &mut PgConnection, caller: &Caller, source: uuid::Uuid, credit: ItemId, amount: Minor, on: NaiveDate) -> Result<()> {
+pub fn settle(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    source: uuid::Uuid,
+    credit: ItemId,
+    amount: Minor,
+    on: NaiveDate,
+) -> Result<()> {
     let mut left = amount;
     let mut pairs = Vec::new();
     for debit in store::item::by_sources(conn, caller.company, &[source])? {
         let share = left.min(debit.open_amount);
         if debit.is_debit && share > 0 {
-            pairs.push(Pair { debit: debit.id, credit, amount: share, line: 0 });
+            pairs.push(Pair {
+                debit: debit.id,
+                credit,
+                amount: share,
+                line: 0,
+            });
             left -= share;
         }
     }

@@ -40,15 +40,31 @@ pub fn open(conn: &mut PgConnection, caller: &Caller, input: &DisputeInput) -> R
     let opened_on = input.opened_on.unwrap_or(caller.today);
     books.check_day("openedOn", opened_on)?;
     if opened_on < invoice.issued_on {
-        return Err(Refusal::invalid("openedOn", format!("the invoice is of {}", invoice.issued_on)).into());
+        return Err(Refusal::invalid(
+            "openedOn",
+            format!("the invoice is of {}", invoice.issued_on),
+        )
+        .into());
     }
     // What an invoice has open, its deductions' debits included: they carry its due dates.
-    let items: Vec<Item> = store::item::by_sources(conn, caller.company, &[invoice.id.0])?.into_iter().filter(|item| item.is_debit).collect();
-    let items = store::item::for_update(conn, caller.company, &items.iter().map(|item| item.id).collect::<Vec<_>>())?;
-    insert(conn, caller, &books, input, &invoice, None, items, opened_on)
+    let items: Vec<Item> = store::item::by_sources(conn, caller.company, &[invoice.id.0])?
+        .into_iter()
+        .filter(|item| item.is_debit)
+        .collect();
+    let items = store::item::for_update(
+        conn,
+        caller.company,
+        &items.iter().map(|item| item.id).collect::<Vec<_>>(),
+    )?;
+    insert(
+        conn, caller, &books, input, &invoice, None, items, opened_on,
+    )
 }
 
-#[expect(clippy::too_many_arguments, reason = "shared by disputes and the disputes of deductions")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "shared by disputes and the disputes of deductions"
+)]
 fn insert(
     conn: &mut PgConnection,
     caller: &Caller,
@@ -61,17 +77,35 @@ fn insert(
 ) -> Result<DisputeId> {
     let reason = store::company::reason(conn, caller.company, &input.reason)?
         .filter(|reason| reason.active)
-        .ok_or_else(|| Refusal::invalid("reason", "no such dispute reason: the query disputeReasons lists them"))?;
+        .ok_or_else(|| {
+            Refusal::invalid(
+                "reason",
+                "no such dispute reason: the query disputeReasons lists them",
+            )
+        })?;
     let same_code = store::dispute::open_of_invoice(conn, caller.company, invoice.id)?;
-    if deduction.is_none() && same_code.iter().any(|dispute| dispute.reason == reason.code && dispute.deduction_id.is_none()) {
-        return Err(Refusal::new(RefusalCode::Duplicate, "reason", "an open dispute of this invoice has this reason already").into());
+    if deduction.is_none()
+        && same_code
+            .iter()
+            .any(|dispute| dispute.reason == reason.code && dispute.deduction_id.is_none())
+    {
+        return Err(Refusal::new(
+            RefusalCode::Duplicate,
+            "reason",
+            "an open dispute of this invoice has this reason already",
+        )
+        .into());
     }
     let currency = books::currency(&invoice.currency)?;
     items.sort_by_key(|item| (item.due_on, item.id));
     let ids: Vec<_> = items.iter().map(|item| item.id).collect();
     let disputed = store::dispute::open_on_items(conn, caller.company, &ids)?;
     let free = |item: &Item| -> Minor {
-        let taken: Minor = disputed.iter().filter(|(id, _)| *id == item.id).map(|(_, amount)| amount).sum();
+        let taken: Minor = disputed
+            .iter()
+            .filter(|(id, _)| *id == item.id)
+            .map(|(_, amount)| amount)
+            .sum();
         (item.open_amount - taken).max(0)
     };
     let available: Minor = items.iter().map(free).sum();
@@ -83,12 +117,18 @@ fn insert(
         return Err(Refusal::new(
             RefusalCode::DisputeExceedsOpen,
             "amount",
-            format!("{} is open and not in dispute on {}", currency.show(available), invoice.number),
+            format!(
+                "{} is open and not in dispute on {}",
+                currency.show(available),
+                invoice.number
+            ),
         )
         .detail("available", currency.decimal(available).to_string())
         .into());
     }
-    let respond_by = input.respond_by.unwrap_or(opened_on + Duration::days(i64::from(books.settings.dispute_days)));
+    let respond_by = input
+        .respond_by
+        .unwrap_or(opened_on + Duration::days(i64::from(books.settings.dispute_days)));
     if respond_by < opened_on {
         return Err(Refusal::invalid("respondBy", "the deadline is before the opening").into());
     }
@@ -97,7 +137,13 @@ fn insert(
     {
         return Err(Refusal::not_found("owner", "member").into());
     }
-    let number = books.next_number(conn, &books.settings.series.disputes, opened_on, false, "openedOn")?;
+    let number = books.next_number(
+        conn,
+        &books.settings.series.disputes,
+        opened_on,
+        false,
+        "openedOn",
+    )?;
     let dispute = Dispute {
         company_id: caller.company,
         id: DisputeId::new(),
@@ -105,11 +151,14 @@ fn insert(
         client_id: invoice.client_id,
         invoice_id: invoice.id,
         deduction_id: deduction,
-        kind: input.kind.map_or_else(|| reason.kind.clone(), str::to_owned),
+        kind: input
+            .kind
+            .map_or_else(|| reason.kind.clone(), str::to_owned),
         reason: reason.code,
         amount,
         currency: currency.code().to_owned(),
-        description: books::optional_text("description", Some(&input.description), 2000)?.unwrap_or_default(),
+        description: books::optional_text("description", Some(&input.description), 2000)?
+            .unwrap_or_default(),
         blocks_dunning: reason.blocks_dunning,
         owner_id: input.owner,
         department: reason.department,
@@ -128,12 +177,25 @@ fn insert(
     for item in &items {
         let part = left.min(free(item));
         if part > 0 {
-            parts.push(DisputedItem { company_id: caller.company, dispute_id: dispute.id, item_id: item.id, amount: part });
+            parts.push(DisputedItem {
+                company_id: caller.company,
+                dispute_id: dispute.id,
+                item_id: item.id,
+                amount: part,
+            });
             left -= part;
         }
     }
     store::dispute::insert(conn, &dispute, &parts)?;
-    store::dispute::insert_event(conn, caller.company, dispute.id, Some("OPEN"), &dispute.description, opened_on, &caller.author)?;
+    store::dispute::insert_event(
+        conn,
+        caller.company,
+        dispute.id,
+        Some("OPEN"),
+        &dispute.description,
+        opened_on,
+        &caller.author,
+    )?;
     Ok(dispute.id)
 }
 
@@ -167,7 +229,15 @@ pub fn update(
     store::dispute::update(conn, &dispute)?;
     let note = books::optional_text("note", note, 2000)?;
     if status.is_some() || note.is_some() {
-        store::dispute::insert_event(conn, caller.company, dispute.id, status, &note.unwrap_or_default(), caller.today, &caller.author)?;
+        store::dispute::insert_event(
+            conn,
+            caller.company,
+            dispute.id,
+            status,
+            &note.unwrap_or_default(),
+            caller.today,
+            &caller.author,
+        )?;
     }
     Ok(dispute.id)
 }
@@ -175,34 +245,59 @@ pub fn update(
 /// Refuses a step that section 8.2 does not know.
 fn step(dispute: &Dispute, to: &str) -> Result<()> {
     use crate::domain::dispute::DisputeStatus;
-    let allowed = match (DisputeStatus::read(&dispute.status), DisputeStatus::read(to)) {
+    let allowed = match (
+        DisputeStatus::read(&dispute.status),
+        DisputeStatus::read(to),
+    ) {
         (Some(from), Some(to)) => from.transition(to).is_ok(),
         _ => false,
     };
     if allowed {
         return Ok(());
     }
-    Err(Refusal::new(RefusalCode::WrongState, "dispute", format!("a dispute that is {} cannot become {to}", dispute.status))
-        .detail("status", dispute.status.clone())
-        .into())
+    Err(Refusal::new(
+        RefusalCode::WrongState,
+        "dispute",
+        format!("a dispute that is {} cannot become {to}", dispute.status),
+    )
+    .detail("status", dispute.status.clone())
+    .into())
 }
 
 fn locked(conn: &mut PgConnection, caller: &Caller, target: &Ref) -> Result<Dispute> {
     let found = reference::dispute(conn, caller, "dispute", target)?;
-    let dispute = store::dispute::for_update(conn, caller.company, found.id)?.ok_or_else(|| Refusal::not_found("dispute", "dispute"))?;
+    let dispute = store::dispute::for_update(conn, caller.company, found.id)?
+        .ok_or_else(|| Refusal::not_found("dispute", "dispute"))?;
     if let Some(closed) = dispute.closed_on {
-        return Err(Refusal::new(RefusalCode::WrongState, "dispute", format!("the dispute was closed on {closed}: a new challenge is a new dispute"))
-            .detail("status", dispute.status.clone())
-            .into());
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "dispute",
+            format!("the dispute was closed on {closed}: a new challenge is a new dispute"),
+        )
+        .detail("status", dispute.status.clone())
+        .into());
     }
     Ok(dispute)
 }
 
 /// Writes a note on a dispute, open or closed.
-pub fn add_note(conn: &mut PgConnection, caller: &Caller, target: &Ref, note: &str) -> Result<DisputeId> {
+pub fn add_note(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    target: &Ref,
+    note: &str,
+) -> Result<DisputeId> {
     let dispute = reference::dispute(conn, caller, "dispute", target)?;
     let note = books::text("note", note, 2000)?;
-    store::dispute::insert_event(conn, caller.company, dispute.id, None, &note, caller.today, &caller.author)?;
+    store::dispute::insert_event(
+        conn,
+        caller.company,
+        dispute.id,
+        None,
+        &note,
+        caller.today,
+        &caller.author,
+    )?;
     Ok(dispute.id)
 }
 
@@ -228,79 +323,179 @@ pub struct Resolved {
 }
 
 /// Decides a dispute and closes it, as far as the caller's role and segregation of duties allow (R8.2).
-pub fn resolve(conn: &mut PgConnection, caller: &Caller, target: &Ref, input: &Resolution) -> Result<Resolved> {
+pub fn resolve(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    target: &Ref,
+    input: &Resolution,
+) -> Result<Resolved> {
     let dispute = locked(conn, caller, target)?;
     if dispute.deduction_id.is_some() {
-        return Err(Refusal::new(RefusalCode::WrongState, "dispute", "this dispute belongs to a deduction: resolve the deduction").into());
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "dispute",
+            "this dispute belongs to a deduction: resolve the deduction",
+        )
+        .into());
     }
-    let invoice = document::by_id(conn, caller.company, dispute.invoice_id)?.ok_or_else(|| Refusal::not_found("dispute", "invoice"))?;
+    let invoice = document::by_id(conn, caller.company, dispute.invoice_id)?
+        .ok_or_else(|| Refusal::not_found("dispute", "invoice"))?;
     settle(conn, caller, dispute, &invoice, invoice.id.0, input)
 }
 
 /// The common end of disputes and deductions; `source` made the items that a credit note settles.
-fn settle(conn: &mut PgConnection, caller: &Caller, mut dispute: Dispute, invoice: &Document, source: uuid::Uuid, input: &Resolution) -> Result<Resolved> {
+fn settle(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    mut dispute: Dispute,
+    invoice: &Document,
+    source: uuid::Uuid,
+    input: &Resolution,
+) -> Result<Resolved> {
     let books = books::open(conn, caller)?;
-    let on = input.closed_on.unwrap_or(caller.today.max(dispute.opened_on));
+    let on = input
+        .closed_on
+        .unwrap_or(caller.today.max(dispute.opened_on));
     books.check_day("closedOn", on)?;
     if on < dispute.opened_on {
-        return Err(Refusal::invalid("closedOn", format!("the dispute was opened on {}", dispute.opened_on)).into());
+        return Err(Refusal::invalid(
+            "closedOn",
+            format!("the dispute was opened on {}", dispute.opened_on),
+        )
+        .into());
     }
     decide(conn, caller, &books, &mut dispute, input, on)?;
     let credited = dispute.accepted_amount.unwrap_or_default() > 0;
     if credited && !caller.may(Action::CloseDisputes) {
         // Sales decided; accounting issues the credit note and closes.
         store::dispute::update(conn, &dispute)?;
-        return Ok(Resolved { dispute: dispute.id, credit_note: None });
+        return Ok(Resolved {
+            dispute: dispute.id,
+            credit_note: None,
+        });
     }
     if credited {
-        if books.company.segregation && dispute.decided_by.as_deref() == Some(caller.author.as_str()) && input.credit_note.is_none() {
+        if books.company.segregation
+            && dispute.decided_by.as_deref() == Some(caller.author.as_str())
+            && input.credit_note.is_none()
+        {
             store::dispute::update(conn, &dispute)?;
-            return Ok(Resolved { dispute: dispute.id, credit_note: None });
+            return Ok(Resolved {
+                dispute: dispute.id,
+                credit_note: None,
+            });
         }
         let note = credit_note(conn, caller, &dispute, invoice, source, input, on)?;
         dispute.credit_note_id = Some(note);
-        store::dispute::insert_event(conn, caller.company, dispute.id, Some("CREDIT_NOTE_ISSUED"), "", on, &caller.author)?;
+        store::dispute::insert_event(
+            conn,
+            caller.company,
+            dispute.id,
+            Some("CREDIT_NOTE_ISSUED"),
+            "",
+            on,
+            &caller.author,
+        )?;
     }
-    let end = if dispute.outcome.as_deref() == Some("WITHDRAWN") { "WITHDRAWN" } else { "CLOSED" };
+    let end = if dispute.outcome.as_deref() == Some("WITHDRAWN") {
+        "WITHDRAWN"
+    } else {
+        "CLOSED"
+    };
     end.clone_into(&mut dispute.status);
     dispute.closed_on = Some(on);
     store::dispute::update(conn, &dispute)?;
-    store::dispute::insert_event(conn, caller.company, dispute.id, Some(end), "", on, &caller.author)?;
-    Ok(Resolved { dispute: dispute.id, credit_note: dispute.credit_note_id })
+    store::dispute::insert_event(
+        conn,
+        caller.company,
+        dispute.id,
+        Some(end),
+        "",
+        on,
+        &caller.author,
+    )?;
+    Ok(Resolved {
+        dispute: dispute.id,
+        credit_note: dispute.credit_note_id,
+    })
 }
 
 /// The decision, unless it was taken before; then it must be the same.
-fn decide(conn: &mut PgConnection, caller: &Caller, books: &Books, dispute: &mut Dispute, input: &Resolution, on: NaiveDate) -> Result<()> {
+fn decide(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    dispute: &mut Dispute,
+    input: &Resolution,
+    on: NaiveDate,
+) -> Result<()> {
     if let Some(outcome) = &dispute.outcome {
         if outcome != input.outcome {
-            return Err(Refusal::new(RefusalCode::WrongState, "outcome", format!("the decision was {outcome}: it stands")).into());
+            return Err(Refusal::new(
+                RefusalCode::WrongState,
+                "outcome",
+                format!("the decision was {outcome}: it stands"),
+            )
+            .into());
         }
         return Ok(());
     }
     // Without segregation of duties the accountant may decide as well.
-    if !(caller.may(Action::DecideDisputes) || !books.company.segregation && caller.may(Action::CloseDisputes)) {
-        return Err(Refusal::new(RefusalCode::Forbidden, "outcome", "sales or the technical department decides a dispute (R8.2)").into());
+    if !(caller.may(Action::DecideDisputes)
+        || !books.company.segregation && caller.may(Action::CloseDisputes))
+    {
+        return Err(Refusal::new(
+            RefusalCode::Forbidden,
+            "outcome",
+            "sales or the technical department decides a dispute (R8.2)",
+        )
+        .into());
     }
     let currency = books::currency(&dispute.currency)?;
     let accepted = match (input.outcome, input.accepted_amount) {
         ("ACCEPTED", None) => dispute.amount,
-        ("ACCEPTED" | "PARTLY_ACCEPTED", Some(amount)) => books::amount("acceptedAmount", amount, currency)?,
-        ("PARTLY_ACCEPTED", None) => return Err(Refusal::invalid("acceptedAmount", "say how much is accepted").into()),
-        (_, Some(_)) => return Err(Refusal::invalid("acceptedAmount", "only an accepted dispute has an accepted amount").into()),
+        ("ACCEPTED" | "PARTLY_ACCEPTED", Some(amount)) => {
+            books::amount("acceptedAmount", amount, currency)?
+        }
+        ("PARTLY_ACCEPTED", None) => {
+            return Err(Refusal::invalid("acceptedAmount", "say how much is accepted").into());
+        }
+        (_, Some(_)) => {
+            return Err(Refusal::invalid(
+                "acceptedAmount",
+                "only an accepted dispute has an accepted amount",
+            )
+            .into());
+        }
         (_, None) => 0,
     };
     if accepted > dispute.amount {
-        return Err(Refusal::invalid("acceptedAmount", format!("{} is in dispute", currency.show(dispute.amount)))
-            .detail("disputed", currency.decimal(dispute.amount).to_string())
-            .into());
+        return Err(Refusal::invalid(
+            "acceptedAmount",
+            format!("{} is in dispute", currency.show(dispute.amount)),
+        )
+        .detail("disputed", currency.decimal(dispute.amount).to_string())
+        .into());
     }
     if input.credit_note.is_some() && accepted == 0 {
-        return Err(Refusal::invalid("creditNote", "only an accepted dispute is settled by a credit note").into());
+        return Err(Refusal::invalid(
+            "creditNote",
+            "only an accepted dispute is settled by a credit note",
+        )
+        .into());
     }
     if dispute.status == "OPEN" && input.outcome != "WITHDRAWN" {
         // Who decides has looked into it: section 8.2 has no way from OPEN to a decision but this.
         dispute.status = "UNDER_REVIEW".into();
-        store::dispute::insert_event(conn, caller.company, dispute.id, Some("UNDER_REVIEW"), "", on, &caller.author)?;
+        store::dispute::insert_event(
+            conn,
+            caller.company,
+            dispute.id,
+            Some("UNDER_REVIEW"),
+            "",
+            on,
+            &caller.author,
+        )?;
     }
     step(dispute, input.outcome)?;
     dispute.outcome = Some(input.outcome.to_owned());
@@ -312,7 +507,15 @@ fn decide(conn: &mut PgConnection, caller: &Caller, books: &Books, dispute: &mut
         // The closing event says it.
         return Ok(());
     }
-    store::dispute::insert_event(conn, caller.company, dispute.id, Some(input.outcome), &note, on, &caller.author)?;
+    store::dispute::insert_event(
+        conn,
+        caller.company,
+        dispute.id,
+        Some(input.outcome),
+        &note,
+        on,
+        &caller.author,
+    )?;
     // Between the decision and the closing the row says what was decided.
     Ok(())
 }
@@ -330,7 +533,11 @@ fn credit_note(
     if let Some(target) = &input.credit_note {
         let note = reference::credit_note(conn, caller, "creditNote", target)?;
         if note.client_id != dispute.client_id || note.currency != dispute.currency {
-            return Err(Refusal::invalid("creditNote", "the credit note belongs to another client or currency").into());
+            return Err(Refusal::invalid(
+                "creditNote",
+                "the credit note belongs to another client or currency",
+            )
+            .into());
         }
         return Ok(note.id);
     }
@@ -368,15 +575,26 @@ pub struct DeductionInput {
 
 /// Carries a short payment (R2.7, R2.8): one OD with two legs closes the invoice and opens the
 /// disputed item with the same due date, blocked by a dispute.
-pub fn deduct(conn: &mut PgConnection, caller: &Caller, input: &DeductionInput) -> Result<DeductionId> {
+pub fn deduct(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &DeductionInput,
+) -> Result<DeductionId> {
     let books = books::open(conn, caller)?;
     let invoice = reference::invoice(conn, caller, "invoice", &input.invoice)?;
     let recorded_on = input.recorded_on.unwrap_or(caller.today);
     books.check_day("recordedOn", recorded_on)?;
     if recorded_on < invoice.issued_on {
-        return Err(Refusal::invalid("recordedOn", format!("the invoice is of {}", invoice.issued_on)).into());
+        return Err(Refusal::invalid(
+            "recordedOn",
+            format!("the invoice is of {}", invoice.issued_on),
+        )
+        .into());
     }
-    let ids: Vec<_> = store::item::by_sources(conn, caller.company, &[invoice.id.0])?.iter().map(|item| item.id).collect();
+    let ids: Vec<_> = store::item::by_sources(conn, caller.company, &[invoice.id.0])?
+        .iter()
+        .map(|item| item.id)
+        .collect();
     let mut items = store::item::for_update(conn, caller.company, &ids)?;
     items.sort_by_key(|item| (item.due_on, item.id));
     let currency = books::currency(&invoice.currency)?;
@@ -386,18 +604,31 @@ pub fn deduct(conn: &mut PgConnection, caller: &Caller, input: &DeductionInput) 
         None => open,
     };
     if amount > open || amount == 0 {
-        return Err(Refusal::new(RefusalCode::OverAllocation, "amount", format!("{} is open on {}", currency.show(open), invoice.number))
-            .detail("open", currency.decimal(open).to_string())
-            .into());
+        return Err(Refusal::new(
+            RefusalCode::OverAllocation,
+            "amount",
+            format!("{} is open on {}", currency.show(open), invoice.number),
+        )
+        .detail("open", currency.decimal(open).to_string())
+        .into());
     }
     if amount <= books.settings.tolerance && currency == books.currency {
         return Err(Refusal::invalid(
             "amount",
-            format!("a difference of {} or less is not worth a dispute (R2.12)", currency.show(books.settings.tolerance)),
+            format!(
+                "a difference of {} or less is not worth a dispute (R2.12)",
+                currency.show(books.settings.tolerance)
+            ),
         )
         .into());
     }
-    let number = books.next_number(conn, &books.settings.series.deductions, recorded_on, false, "recordedOn")?;
+    let number = books.next_number(
+        conn,
+        &books.settings.series.deductions,
+        recorded_on,
+        false,
+        "recordedOn",
+    )?;
     let deduction = Deduction {
         company_id: caller.company,
         id: DeductionId::new(),
@@ -407,22 +638,37 @@ pub fn deduct(conn: &mut PgConnection, caller: &Caller, input: &DeductionInput) 
         amount,
         currency: currency.code().to_owned(),
         reason: input.reason.clone(),
-        description: books::optional_text("description", Some(&input.description), 2000)?.unwrap_or_default(),
+        description: books::optional_text("description", Some(&input.description), 2000)?
+            .unwrap_or_default(),
         recorded_on,
         recorded_by: caller.author.clone(),
         status: "OPEN".into(),
     };
     // The reason is checked here, before the foreign key would.
     if store::company::reason(conn, caller.company, &input.reason)?.is_none() {
-        return Err(Refusal::invalid("reason", "no such dispute reason: the query disputeReasons lists them").into());
+        return Err(Refusal::invalid(
+            "reason",
+            "no such dispute reason: the query disputeReasons lists them",
+        )
+        .into());
     }
     store::dispute::insert_deduction(conn, &deduction)?;
     let shares = shares(&items, amount);
-    let made = books::post(conn, caller, &books, vec![deduction_entry(&books, &deduction, &invoice, &shares)])?;
+    let made = books::post(
+        conn,
+        caller,
+        &books,
+        vec![deduction_entry(&books, &deduction, &invoice, &shares)],
+    )?;
     let pairs: Vec<Pair> = shares
         .iter()
         .zip(made.iter().filter(|item| !item.is_debit))
-        .map(|((debit, share), credit)| Pair { debit: debit.id, credit: credit.id, amount: *share, line: 0 })
+        .map(|((debit, share), credit)| Pair {
+            debit: debit.id,
+            credit: credit.id,
+            amount: *share,
+            line: 0,
+        })
         .collect();
     matching::match_pairs(conn, caller, &pairs, recorded_on, "DEDUCTION")?;
     let dispute = DisputeInput {
@@ -436,7 +682,16 @@ pub fn deduct(conn: &mut PgConnection, caller: &Caller, input: &DeductionInput) 
         description: input.description.clone(),
     };
     let debits = made.into_iter().filter(|item| item.is_debit).collect();
-    insert(conn, caller, &books, &dispute, &invoice, Some(deduction.id), debits, recorded_on)?;
+    insert(
+        conn,
+        caller,
+        &books,
+        &dispute,
+        &invoice,
+        Some(deduction.id),
+        debits,
+        recorded_on,
+    )?;
     Ok(deduction.id)
 }
 
@@ -455,7 +710,12 @@ fn shares(items: &[Item], amount: Minor) -> Vec<(&Item, Minor)> {
 }
 
 /// Section 2.5 step 3: credit leg and debit leg on the same account; VAT and revenue do not move.
-fn deduction_entry(books: &Books, deduction: &Deduction, invoice: &Document, shares: &[(&Item, Minor)]) -> Posting {
+fn deduction_entry(
+    books: &Books,
+    deduction: &Deduction,
+    invoice: &Document,
+    shares: &[(&Item, Minor)],
+) -> Posting {
     let account = &books.settings.accounts.receivable;
     let item = |kind, due_on| NewItem {
         kind,
@@ -469,8 +729,14 @@ fn deduction_entry(books: &Books, deduction: &Deduction, invoice: &Document, sha
     };
     let mut lines = Vec::new();
     for (open, share) in shares {
-        lines.push(NewLine::credit(account, *share).open(deduction.client_id, item("DEDUCTION_SETTLEMENT", None)));
-        lines.push(NewLine::debit(account, *share).open(deduction.client_id, item("DEDUCTION", open.due_on)));
+        lines.push(
+            NewLine::credit(account, *share)
+                .open(deduction.client_id, item("DEDUCTION_SETTLEMENT", None)),
+        );
+        lines.push(
+            NewLine::debit(account, *share)
+                .open(deduction.client_id, item("DEDUCTION", open.due_on)),
+        );
     }
     Posting {
         journal: "OD",
@@ -487,15 +753,22 @@ fn deduction_entry(books: &Books, deduction: &Deduction, invoice: &Document, sha
 }
 
 /// Ends a deduction: accepted (credit note, R2.9), partly (R2.11), or rejected and chased again (R2.10).
-pub fn resolve_deduction(conn: &mut PgConnection, caller: &Caller, target: &Ref, input: &Resolution) -> Result<(DeductionId, Option<DocumentId>)> {
+pub fn resolve_deduction(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    target: &Ref,
+    input: &Resolution,
+) -> Result<(DeductionId, Option<DocumentId>)> {
     let deduction = reference::deduction(conn, caller, "deduction", target)?;
     let dispute = store::dispute::of_deductions(conn, caller.company, &[deduction.id])?
         .pop()
         .ok_or_else(|| Refusal::not_found("deduction", "dispute of the deduction"))?;
     let dispute = locked(conn, caller, &Ref::Id(dispute.id.show()))?;
-    let invoice = document::by_id(conn, caller.company, deduction.invoice_id)?.ok_or_else(|| Refusal::not_found("deduction", "invoice"))?;
+    let invoice = document::by_id(conn, caller.company, deduction.invoice_id)?
+        .ok_or_else(|| Refusal::not_found("deduction", "invoice"))?;
     let resolved = settle(conn, caller, dispute, &invoice, deduction.id.0, input)?;
-    let closed = store::dispute::by_id(conn, caller.company, resolved.dispute)?.filter(|dispute| dispute.closed_on.is_some());
+    let closed = store::dispute::by_id(conn, caller.company, resolved.dispute)?
+        .filter(|dispute| dispute.closed_on.is_some());
     if let Some(dispute) = closed {
         let status = match dispute.outcome.as_deref() {
             Some("ACCEPTED") if dispute.accepted_amount == Some(deduction.amount) => "ACCEPTED",

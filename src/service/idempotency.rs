@@ -23,17 +23,22 @@ pub fn once<T: Serialize + DeserializeOwned>(
     }
     match store::idempotency::claim(conn, caller.company, key, operation, request_hash)? {
         Some(first) if first.operation == operation && first.request_hash == request_hash => {
-            serde_json::from_value(first.outcome).map_err(|error| Error::Internal(format!("stored outcome: {error}")))
+            serde_json::from_value(first.outcome)
+                .map_err(|error| Error::Internal(format!("stored outcome: {error}")))
         }
         Some(first) => Err(Refusal::new(
             RefusalCode::IdempotencyKeyReused,
             "idempotencyKey",
-            format!("this key was used for another {}: take a new key for a new request", first.operation),
+            format!(
+                "this key was used for another {}: take a new key for a new request",
+                first.operation
+            ),
         )
         .into()),
         None => {
             let outcome = work(conn, caller)?;
-            let kept = serde_json::to_value(&outcome).map_err(|error| Error::Internal(error.to_string()))?;
+            let kept = serde_json::to_value(&outcome)
+                .map_err(|error| Error::Internal(error.to_string()))?;
             store::idempotency::keep(conn, caller.company, key, &kept)?;
             Ok(outcome)
         }

@@ -81,35 +81,70 @@ impl Worked {
 }
 
 /// Works out the lines of an invoice or credit note.
-pub fn work_out(caller: &Caller, document: DocumentId, lines: &[LineInput], currency: Currency, account: &str) -> Result<Worked> {
+pub fn work_out(
+    caller: &Caller,
+    document: DocumentId,
+    lines: &[LineInput],
+    currency: Currency,
+    account: &str,
+) -> Result<Worked> {
     if lines.is_empty() || lines.len() > 500 {
         return Err(Refusal::invalid("lines", "1 to 500 lines are needed").into());
     }
     let mut rows = Vec::with_capacity(lines.len());
     for (line, position) in lines.iter().zip(1_i16..) {
         let at = |field: &str| format!("lines.{}.{field}", position - 1);
-        let refuse = |field: &str, message: &str| Error::from(Refusal::invalid(&at(field), message));
-        let bounded = |value: Decimal| value.scale() <= 6 && value.abs() < Decimal::from(1_000_000_000_000_i64);
+        let refuse =
+            |field: &str, message: &str| Error::from(Refusal::invalid(&at(field), message));
+        let bounded = |value: Decimal| {
+            value.scale() <= 6 && value.abs() < Decimal::from(1_000_000_000_000_i64)
+        };
         if line.quantity.is_zero() || !bounded(line.quantity) {
-            return Err(refuse("quantity", "a quantity other than zero is needed, with at most 6 decimals"));
+            return Err(refuse(
+                "quantity",
+                "a quantity other than zero is needed, with at most 6 decimals",
+            ));
         }
         if !bounded(line.unit_price) {
-            return Err(refuse("unitPrice", "a price has at most 6 decimals and 12 digits before them"));
+            return Err(refuse(
+                "unitPrice",
+                "a price has at most 6 decimals and 12 digits before them",
+            ));
         }
-        if line.vat_rate < Decimal::ZERO || line.vat_rate > Decimal::ONE_HUNDRED || line.vat_rate.scale() > 3 {
-            return Err(refuse("vatRate", "a rate in percent from 0 to 100 is needed, such as 20 or 5.5"));
+        if line.vat_rate < Decimal::ZERO
+            || line.vat_rate > Decimal::ONE_HUNDRED
+            || line.vat_rate.scale() > 3
+        {
+            return Err(refuse(
+                "vatRate",
+                "a rate in percent from 0 to 100 is needed, such as 20 or 5.5",
+            ));
         }
         let discount = line.discount_percent.unwrap_or_default();
         if discount < Decimal::ZERO || discount > Decimal::ONE_HUNDRED || discount.scale() > 4 {
-            return Err(refuse("discountPercent", "a discount in percent from 0 to 100 is needed"));
+            return Err(refuse(
+                "discountPercent",
+                "a discount in percent from 0 to 100 is needed",
+            ));
         }
         let account = line.account.as_deref().unwrap_or(account);
-        if !account.starts_with('7') || !(3..=11).contains(&account.len()) || !account.bytes().all(|sign| sign.is_ascii_digit()) {
-            return Err(refuse("account", "a revenue account of class 7 is needed, 3 to 11 digits"));
+        if !account.starts_with('7')
+            || !(3..=11).contains(&account.len())
+            || !account.bytes().all(|sign| sign.is_ascii_digit())
+        {
+            return Err(refuse(
+                "account",
+                "a revenue account of class 7 is needed, 3 to 11 digits",
+            ));
         }
-        let net = vat::line_net(line.quantity, line.unit_price, line.discount_percent, currency.exponent())
-            .filter(|net| net.abs() <= 1_000_000_000_000_000)
-            .ok_or_else(|| refuse("unitPrice", "the line's amount is too large"))?;
+        let net = vat::line_net(
+            line.quantity,
+            line.unit_price,
+            line.discount_percent,
+            currency.exponent(),
+        )
+        .filter(|net| net.abs() <= 1_000_000_000_000_000)
+        .ok_or_else(|| refuse("unitPrice", "the line's amount is too large"))?;
         rows.push(Line {
             company_id: caller.company,
             document_id: document,
@@ -124,40 +159,84 @@ pub fn work_out(caller: &Caller, document: DocumentId, lines: &[LineInput], curr
         });
     }
     let shares: Vec<(Decimal, Minor)> = rows.iter().map(|row| (row.vat_rate, row.net)).collect();
-    let taxes = vat::totals(&shares).ok_or_else(|| Refusal::invalid("lines", "the amounts are too large"))?;
+    let taxes = vat::totals(&shares)
+        .ok_or_else(|| Refusal::invalid("lines", "the amounts are too large"))?;
     if taxes.iter().any(|share| share.net < 0) {
-        return Err(Refusal::invalid("lines", "the lines of one VAT rate add up to less than zero: issue a credit note instead").into());
+        return Err(Refusal::invalid(
+            "lines",
+            "the lines of one VAT rate add up to less than zero: issue a credit note instead",
+        )
+        .into());
     }
-    let (net, vat) = taxes.iter().fold((0, 0), |(net, vat), share| (net + share.net, vat + share.vat));
+    let (net, vat) = taxes.iter().fold((0, 0), |(net, vat), share| {
+        (net + share.net, vat + share.vat)
+    });
     if net + vat <= 0 || net + vat > 1_000_000_000_000_000 {
-        return Err(Refusal::invalid("lines", "the total must be positive, with at most 13 digits before the decimals").into());
+        return Err(Refusal::invalid(
+            "lines",
+            "the total must be positive, with at most 13 digits before the decimals",
+        )
+        .into());
     }
-    Ok(Worked { lines: rows, taxes, net, vat })
+    Ok(Worked {
+        lines: rows,
+        taxes,
+        net,
+        vat,
+    })
 }
 
 /// Issues an invoice (R9.2, R9.3): checks, number, entry D 411 / C 70 and 44571, open items.
-pub fn issue(conn: &mut PgConnection, caller: &Caller, client: &Ref, input: &InvoiceInput) -> Result<DocumentId> {
+pub fn issue(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    client: &Ref,
+    input: &InvoiceInput,
+) -> Result<DocumentId> {
     let books = books::open(conn, caller)?;
     let client = reference::client(conn, caller, "client", client)?;
     issue_for(conn, caller, &books, &client, input)
 }
 
 /// The same for a client that is at hand.
-pub fn issue_for(conn: &mut PgConnection, caller: &Caller, books: &Books, client: &Client, input: &InvoiceInput) -> Result<DocumentId> {
+pub fn issue_for(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    client: &Client,
+    input: &InvoiceInput,
+) -> Result<DocumentId> {
     if let Some(closed) = client.closed_on {
-        return Err(Refusal::new(RefusalCode::WrongState, "client", format!("the client's account was closed on {closed}")).into());
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "client",
+            format!("the client's account was closed on {closed}"),
+        )
+        .into());
     }
     let id = DocumentId::new();
     let issued_on = input.issued_on.unwrap_or(caller.today);
     books.check_day("issuedOn", issued_on)?;
     let currency = currency_of(client, input)?;
     let rate = books.rate(currency, input.exchange_rate)?;
-    let worked = work_out(caller, id, &input.lines, currency, &books.settings.accounts.revenue)?;
+    let worked = work_out(
+        caller,
+        id,
+        &input.lines,
+        currency,
+        &books.settings.accounts.revenue,
+    )?;
     let installments = installments(client, input, issued_on, currency, worked.total())?;
     let mentions = mentions(books, client)?;
     let number = match &input.number {
         Some(number) => books::text("number", number, 60)?,
-        None => books.next_number(conn, &books.settings.series.invoices, issued_on, true, "issuedOn")?,
+        None => books.next_number(
+            conn,
+            &books.settings.series.invoices,
+            issued_on,
+            true,
+            "issuedOn",
+        )?,
     };
     let due_on = installments.iter().map(|(due, _)| *due).max();
     let document = Document {
@@ -178,13 +257,43 @@ pub fn issue_for(conn: &mut PgConnection, caller: &Caller, books: &Books, client
         invoice_id: None,
         period_from: None,
         period_to: None,
-        purchase_order: books::optional_text("purchaseOrder", input.purchase_order.as_deref(), 100)?,
+        purchase_order: books::optional_text(
+            "purchaseOrder",
+            input.purchase_order.as_deref(),
+            100,
+        )?,
         snapshot: snapshot(books, client, &mentions),
         recorded_by: caller.author.clone(),
     };
-    document::insert(conn, &[document], &worked.lines, &worked.tax_rows(caller, id))
-        .map_err(|error| books::duplicate(error, "number", "an invoice with this number or reference exists already"))?;
-    super::books::post(conn, caller, books, vec![entry(books, client.id, id, &number, issued_on, currency, rate, &worked, &installments)])?;
+    document::insert(
+        conn,
+        &[document],
+        &worked.lines,
+        &worked.tax_rows(caller, id),
+    )
+    .map_err(|error| {
+        books::duplicate(
+            error,
+            "number",
+            "an invoice with this number or reference exists already",
+        )
+    })?;
+    super::books::post(
+        conn,
+        caller,
+        books,
+        vec![entry(
+            books,
+            client.id,
+            id,
+            &number,
+            issued_on,
+            currency,
+            rate,
+            &worked,
+            &installments,
+        )],
+    )?;
     Ok(id)
 }
 
@@ -197,7 +306,10 @@ fn currency_of(client: &Client, input: &InvoiceInput) -> Result<Currency> {
 }
 
 /// Section 2.1: D 411 per instalment, C 70x per account, C 44571.
-#[expect(clippy::too_many_arguments, reason = "the facts of an invoice that its entry shows")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the facts of an invoice that its entry shows"
+)]
 fn entry(
     books: &Books,
     client: ClientId,
@@ -227,7 +339,11 @@ fn entry(
     };
     let mut lines: Vec<NewLine> = installments.iter().map(open).collect();
     lines.extend(by_account(worked).into_iter().map(|(account, net)| {
-        if net >= 0 { NewLine::credit(&account, net) } else { NewLine::debit(&account, -net) }
+        if net >= 0 {
+            NewLine::credit(&account, net)
+        } else {
+            NewLine::debit(&account, -net)
+        }
     }));
     if worked.vat > 0 {
         lines.push(NewLine::credit(&accounts.vat, worked.vat));
@@ -256,38 +372,79 @@ pub fn by_account(worked: &Worked) -> Vec<(String, Minor)> {
 }
 
 /// Due days and amounts: as given, or the client's terms (R6.2). Ceilings hold between professionals.
-fn installments(client: &Client, input: &InvoiceInput, issued_on: NaiveDate, currency: Currency, total: Minor) -> Result<Vec<(NaiveDate, Minor)>> {
+fn installments(
+    client: &Client,
+    input: &InvoiceInput,
+    issued_on: NaiveDate,
+    currency: Currency,
+    total: Minor,
+) -> Result<Vec<(NaiveDate, Minor)>> {
     let terms = terms_of(client)?;
     let mut dues = Vec::new();
     if input.installments.is_empty() {
-        dues.push((input.due_on.unwrap_or_else(|| terms.due_on(issued_on, input.received_on)), total, "dueOn".to_owned()));
+        dues.push((
+            input
+                .due_on
+                .unwrap_or_else(|| terms.due_on(issued_on, input.received_on)),
+            total,
+            "dueOn".to_owned(),
+        ));
     } else {
         if input.due_on.is_some() {
-            return Err(Refusal::invalid("dueOn", "give a due date or instalments, not both").into());
+            return Err(
+                Refusal::invalid("dueOn", "give a due date or instalments, not both").into(),
+            );
         }
         if input.installments.len() > 60 {
             return Err(Refusal::invalid("installments", "at most 60 instalments").into());
         }
         for (position, part) in input.installments.iter().enumerate() {
-            let amount = books::amount(&format!("installments.{position}.amount"), part.amount, currency)?;
+            let amount = books::amount(
+                &format!("installments.{position}.amount"),
+                part.amount,
+                currency,
+            )?;
             if dues.iter().any(|(due, _, _)| *due == part.due_on) {
-                return Err(Refusal::invalid(&format!("installments.{position}.dueOn"), "two instalments are due on this day").into());
+                return Err(Refusal::invalid(
+                    &format!("installments.{position}.dueOn"),
+                    "two instalments are due on this day",
+                )
+                .into());
             }
-            dues.push((part.due_on, amount, format!("installments.{position}.dueOn")));
+            dues.push((
+                part.due_on,
+                amount,
+                format!("installments.{position}.dueOn"),
+            ));
         }
         let sum: Minor = dues.iter().map(|(_, amount, _)| amount).sum();
         if sum != total {
-            return Err(Refusal::invalid("installments", format!("the instalments add up to {}, the invoice to {}", currency.show(sum), currency.show(total)))
-                .detail("total", currency.decimal(total).to_string())
-                .into());
+            return Err(Refusal::invalid(
+                "installments",
+                format!(
+                    "the instalments add up to {}, the invoice to {}",
+                    currency.show(sum),
+                    currency.show(total)
+                ),
+            )
+            .detail("total", currency.decimal(total).to_string())
+            .into());
         }
     }
     for (due_on, _, field) in &dues {
         if *due_on < issued_on {
-            return Err(Refusal::invalid(field, "the due date is before the invoice's date").into());
+            return Err(
+                Refusal::invalid(field, "the due date is before the invoice's date").into(),
+            );
         }
         if is_professional(client)
-            && let Err(unlawful) = terms::check_due(*due_on, issued_on, input.received_on, terms.rule, input.periodic)
+            && let Err(unlawful) = terms::check_due(
+                *due_on,
+                issued_on,
+                input.received_on,
+                terms.rule,
+                input.periodic,
+            )
         {
             return Err(Refusal::new(
                 RefusalCode::TermsUnlawful,
@@ -299,7 +456,10 @@ fn installments(client: &Client, input: &InvoiceInput, issued_on: NaiveDate, cur
         }
     }
     dues.sort_unstable_by_key(|(due_on, _, _)| *due_on);
-    Ok(dues.into_iter().map(|(due_on, amount, _)| (due_on, amount)).collect())
+    Ok(dues
+        .into_iter()
+        .map(|(due_on, amount, _)| (due_on, amount))
+        .collect())
 }
 
 /// Whether payment terms between professionals bind (L441-10 does not apply to consumers, R6.12).
@@ -309,7 +469,10 @@ pub fn is_professional(client: &Client) -> bool {
 
 /// The payment terms of a client's record.
 pub fn terms_of(client: &Client) -> Result<PaymentTerms> {
-    let rule: TermsRule = client.terms_rule.parse().map_err(|_| Error::Internal(format!("stored terms {}", client.terms_rule)))?;
+    let rule: TermsRule = client
+        .terms_rule
+        .parse()
+        .map_err(|_| Error::Internal(format!("stored terms {}", client.terms_rule)))?;
     Ok(PaymentTerms {
         rule,
         days: u16::try_from(client.terms_days).unwrap_or_default(),
@@ -336,7 +499,9 @@ fn mentions(books: &Books, client: &Client) -> Result<serde_json::Value> {
             }
         }
     }
-    Ok(json!({ "penalty": settings.penalty_mention, "indemnity": settings.indemnity_mention, "discount": settings.discount_mention }))
+    Ok(
+        json!({ "penalty": settings.penalty_mention, "indemnity": settings.indemnity_mention, "discount": settings.discount_mention }),
+    )
 }
 
 /// Parties and mentions as issued: later changes of the client do not touch the document (R9.3).
@@ -351,20 +516,40 @@ pub fn snapshot(books: &Books, client: &Client, mentions: &serde_json::Value) ->
 }
 
 /// Writes a draft, new or changed. It is checked as an invoice would be, without number or day.
-pub fn save_draft(conn: &mut PgConnection, caller: &Caller, draft: Option<DraftId>, client: &Ref, input: &InvoiceInput) -> Result<DraftId> {
+pub fn save_draft(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    draft: Option<DraftId>,
+    client: &Ref,
+    input: &InvoiceInput,
+) -> Result<DraftId> {
     let books = books::open(conn, caller)?;
     let client = reference::client(conn, caller, "client", client)?;
-    work_out(caller, DocumentId::new(), &input.lines, currency_of(&client, input)?, &books.settings.accounts.revenue)?;
+    work_out(
+        caller,
+        DocumentId::new(),
+        &input.lines,
+        currency_of(&client, input)?,
+        &books.settings.accounts.revenue,
+    )?;
     if let Some(id) = draft
         && store::document::draft(conn, caller.company, id)?.is_none()
     {
         return Err(Refusal::not_found("draft", "draft").into());
     }
     let id = draft.unwrap_or_else(DraftId::new);
-    let content = serde_json::to_value(input).map_err(|error| Error::Internal(error.to_string()))?;
+    let content =
+        serde_json::to_value(input).map_err(|error| Error::Internal(error.to_string()))?;
     document::save_draft(
         conn,
-        &Draft { company_id: caller.company, id, client_id: client.id, content, updated_at: Utc::now(), updated_by: caller.author.clone() },
+        &Draft {
+            company_id: caller.company,
+            id,
+            client_id: client.id,
+            content,
+            updated_at: Utc::now(),
+            updated_by: caller.author.clone(),
+        },
     )?;
     Ok(id)
 }
@@ -380,14 +565,22 @@ pub fn delete_draft(conn: &mut PgConnection, caller: &Caller, draft: DraftId) ->
 
 /// What a draft holds.
 pub fn draft_input(draft: &Draft) -> Result<InvoiceInput> {
-    serde_json::from_value(draft.content.clone()).map_err(|error| Error::Internal(format!("stored draft: {error}")))
+    serde_json::from_value(draft.content.clone())
+        .map_err(|error| Error::Internal(format!("stored draft: {error}")))
 }
 
 /// Issues a draft and takes it away, in one transaction.
-pub fn issue_draft(conn: &mut PgConnection, caller: &Caller, draft: DraftId, issued_on: Option<NaiveDate>) -> Result<DocumentId> {
+pub fn issue_draft(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    draft: DraftId,
+    issued_on: Option<NaiveDate>,
+) -> Result<DocumentId> {
     let books = books::open(conn, caller)?;
-    let draft = store::document::draft(conn, caller.company, draft)?.ok_or_else(|| Refusal::not_found("draft", "draft"))?;
-    let client = store::client::by_id(conn, caller.company, draft.client_id)?.ok_or_else(|| Refusal::not_found("client", "client"))?;
+    let draft = store::document::draft(conn, caller.company, draft)?
+        .ok_or_else(|| Refusal::not_found("draft", "draft"))?;
+    let client = store::client::by_id(conn, caller.company, draft.client_id)?
+        .ok_or_else(|| Refusal::not_found("client", "client"))?;
     let mut input = draft_input(&draft)?;
     input.issued_on = issued_on.or(input.issued_on);
     let id = issue_for(conn, caller, &books, &client, &input)?;

@@ -38,7 +38,12 @@ pub struct Pair {
 }
 
 /// Matches items as the caller says (R3.4).
-pub fn allocate(conn: &mut PgConnection, caller: &Caller, lines: &[Line], on: Option<NaiveDate>) -> Result<Vec<AllocationId>> {
+pub fn allocate(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    lines: &[Line],
+    on: Option<NaiveDate>,
+) -> Result<Vec<AllocationId>> {
     let books = books::open(conn, caller)?;
     let on = on.unwrap_or(caller.today);
     books.check_day("allocatedOn", on)?;
@@ -48,8 +53,20 @@ pub fn allocate(conn: &mut PgConnection, caller: &Caller, lines: &[Line], on: Op
     let mut open = HashMap::new();
     let mut pairs = Vec::new();
     for (position, line) in lines.iter().enumerate() {
-        let debits = reference::items(conn, caller, &format!("lines.{position}.debit"), &line.debit, true)?;
-        let credits = reference::items(conn, caller, &format!("lines.{position}.credit"), &line.credit, false)?;
+        let debits = reference::items(
+            conn,
+            caller,
+            &format!("lines.{position}.debit"),
+            &line.debit,
+            true,
+        )?;
+        let credits = reference::items(
+            conn,
+            caller,
+            &format!("lines.{position}.credit"),
+            &line.credit,
+            false,
+        )?;
         for item in debits.iter().chain(&credits) {
             open.entry(item.id).or_insert(item.open_amount);
         }
@@ -63,7 +80,13 @@ pub fn allocate(conn: &mut PgConnection, caller: &Caller, lines: &[Line], on: Op
         };
         for (side, available) in [("debit", sum(&debits)), ("credit", sum(&credits))] {
             if wanted > available || wanted == 0 {
-                return Err(over_allocation(&field, side, currency.show(available), currency.decimal(available).to_string()).into());
+                return Err(over_allocation(
+                    &field,
+                    side,
+                    currency.show(available),
+                    currency.decimal(available).to_string(),
+                )
+                .into());
             }
         }
         pairs.extend(spread(wanted, &debits, &credits, &mut open, position));
@@ -72,7 +95,13 @@ pub fn allocate(conn: &mut PgConnection, caller: &Caller, lines: &[Line], on: Op
 }
 
 fn over_allocation(field: &str, side: &str, shown: String, open: String) -> Refusal {
-    Refusal::new(RefusalCode::OverAllocation, field, format!("only {shown} is open on the {side} side")).detail("open", open).detail("side", side)
+    Refusal::new(
+        RefusalCode::OverAllocation,
+        field,
+        format!("only {shown} is open on the {side} side"),
+    )
+    .detail("open", open)
+    .detail("side", side)
 }
 
 fn same_account(debit: &Item, credit: &Item, position: usize) -> Result<()> {
@@ -85,17 +114,33 @@ fn same_account(debit: &Item, credit: &Item, position: usize) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Refusal::new(RefusalCode::AllocationMismatch, &format!("lines.{position}"), mismatch).into())
+    Err(Refusal::new(
+        RefusalCode::AllocationMismatch,
+        &format!("lines.{position}"),
+        mismatch,
+    )
+    .into())
 }
 
 /// Lays an amount over instalments in order, on both sides.
-fn spread(amount: Minor, debits: &[Item], credits: &[Item], open: &mut HashMap<ItemId, Minor>, line: usize) -> Vec<Pair> {
+fn spread(
+    amount: Minor,
+    debits: &[Item],
+    credits: &[Item],
+    open: &mut HashMap<ItemId, Minor>,
+    line: usize,
+) -> Vec<Pair> {
     let (mut pairs, mut left) = (Vec::new(), amount);
     for debit in debits {
         for credit in credits {
             let share = left.min(open[&debit.id]).min(open[&credit.id]);
             if share > 0 {
-                pairs.push(Pair { debit: debit.id, credit: credit.id, amount: share, line });
+                pairs.push(Pair {
+                    debit: debit.id,
+                    credit: credit.id,
+                    amount: share,
+                    line,
+                });
                 for id in [debit.id, credit.id] {
                     open.entry(id).and_modify(|open| *open -= share);
                 }
@@ -108,13 +153,28 @@ fn spread(amount: Minor, debits: &[Item], credits: &[Item], open: &mut HashMap<I
 
 /// Matches pairs of items: locks them, checks them, writes allocations, ledger and letters.
 ///
-/// Takes effect on the latest of `on` and both documents' days (R3.6).
-pub fn match_pairs(conn: &mut PgConnection, caller: &Caller, pairs: &[Pair], on: NaiveDate, rule: &str) -> Result<Vec<AllocationId>> {
-    let ids: BTreeSet<ItemId> = pairs.iter().flat_map(|pair| [pair.debit, pair.credit]).collect();
+/// Takes effect on the latest of `on`, both documents' days (R3.6), and the end of earlier matchings.
+pub fn match_pairs(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    pairs: &[Pair],
+    on: NaiveDate,
+    rule: &str,
+) -> Result<Vec<AllocationId>> {
+    let ids: BTreeSet<ItemId> = pairs
+        .iter()
+        .flat_map(|pair| [pair.debit, pair.credit])
+        .collect();
     let ids: Vec<ItemId> = ids.into_iter().collect();
-    let items: HashMap<ItemId, Item> =
-        store::item::for_update(conn, caller.company, &ids)?.into_iter().map(|item| (item.id, item)).collect();
-    let mut open: HashMap<ItemId, Minor> = items.values().map(|item| (item.id, item.open_amount)).collect();
+    let items: HashMap<ItemId, Item> = store::item::for_update(conn, caller.company, &ids)?
+        .into_iter()
+        .map(|item| (item.id, item))
+        .collect();
+    let mut open: HashMap<ItemId, Minor> = items
+        .values()
+        .map(|item| (item.id, item.open_amount))
+        .collect();
+    let ends = store::matching::last_ends(conn, caller.company, &ids)?;
     let (mut allocations, mut changes) = (Vec::new(), Vec::new());
     for pair in pairs {
         let (Some(debit), Some(credit)) = (items.get(&pair.debit), items.get(&pair.credit)) else {
@@ -126,11 +186,26 @@ pub fn match_pairs(conn: &mut PgConnection, caller: &Caller, pairs: &[Pair], on:
             if pair.amount > *left {
                 let currency = books::currency(&item.currency)?;
                 let field = format!("lines.{}.amount", pair.line);
-                return Err(over_allocation(&field, side, currency.show(*left), currency.decimal(*left).to_string()).into());
+                return Err(over_allocation(
+                    &field,
+                    side,
+                    currency.show(*left),
+                    currency.decimal(*left).to_string(),
+                )
+                .into());
             }
             *left -= pair.amount;
         }
-        let effective_on = on.max(debit.posted_on).max(credit.posted_on);
+        // Not before an earlier matching of either side ended: what was matched then was not open.
+        let ended = ends
+            .iter()
+            .filter(|(item, _)| *item == debit.id || *item == credit.id)
+            .map(|(_, on)| *on)
+            .max();
+        let effective_on = on
+            .max(debit.posted_on)
+            .max(credit.posted_on)
+            .max(ended.unwrap_or(on));
         let allocation = Allocation {
             company_id: caller.company,
             id: AllocationId::new(),
@@ -146,8 +221,18 @@ pub fn match_pairs(conn: &mut PgConnection, caller: &Caller, pairs: &[Pair], on:
             ended_on: None,
             ended_by: None,
         };
-        changes.push(Change::of(debit, Some(allocation.id), effective_on, -pair.amount));
-        changes.push(Change::of(credit, Some(allocation.id), effective_on, pair.amount));
+        changes.push(Change::of(
+            debit,
+            Some(allocation.id),
+            effective_on,
+            -pair.amount,
+        ));
+        changes.push(Change::of(
+            credit,
+            Some(allocation.id),
+            effective_on,
+            pair.amount,
+        ));
         allocations.push(allocation);
     }
     store::matching::insert(conn, &allocations)?;
@@ -158,33 +243,68 @@ pub fn match_pairs(conn: &mut PgConnection, caller: &Caller, pairs: &[Pair], on:
 }
 
 /// Ends a matching from `on` (délettrage, R3.7): residuals come back, history stays.
-pub fn unallocate(conn: &mut PgConnection, caller: &Caller, id: AllocationId, on: Option<NaiveDate>) -> Result<()> {
+pub fn unallocate(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    id: AllocationId,
+    on: Option<NaiveDate>,
+) -> Result<()> {
     let books = books::open(conn, caller)?;
-    let allocation = store::matching::by_id(conn, caller.company, id)?.ok_or_else(|| Refusal::not_found("allocation", "allocation"))?;
+    let allocation = store::matching::by_id(conn, caller.company, id)?
+        .ok_or_else(|| Refusal::not_found("allocation", "allocation"))?;
     let on = on.unwrap_or(caller.today.max(allocation.effective_on));
     books.check_day("unallocatedOn", on)?;
     if on < allocation.effective_on {
-        return Err(Refusal::invalid("unallocatedOn", format!("the matching took effect on {}: it cannot end before", allocation.effective_on))
-            .detail("earliest", allocation.effective_on.to_string())
-            .into());
+        return Err(Refusal::invalid(
+            "unallocatedOn",
+            format!(
+                "the matching took effect on {}: it cannot end before",
+                allocation.effective_on
+            ),
+        )
+        .detail("earliest", allocation.effective_on.to_string())
+        .into());
     }
     end_allocations(conn, caller, &[allocation], on)
 }
 
 /// Ends allocations that still run, and letters what remains.
-pub fn end_allocations(conn: &mut PgConnection, caller: &Caller, allocations: &[Allocation], on: NaiveDate) -> Result<()> {
-    let ids: BTreeSet<ItemId> = allocations.iter().flat_map(|a| [a.debit_item_id, a.credit_item_id]).collect();
+pub fn end_allocations(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    allocations: &[Allocation],
+    on: NaiveDate,
+) -> Result<()> {
+    let ids: BTreeSet<ItemId> = allocations
+        .iter()
+        .flat_map(|a| [a.debit_item_id, a.credit_item_id])
+        .collect();
     let ids: Vec<ItemId> = ids.into_iter().collect();
-    let items: HashMap<ItemId, Item> =
-        store::item::for_update(conn, caller.company, &ids)?.into_iter().map(|item| (item.id, item)).collect();
+    let items: HashMap<ItemId, Item> = store::item::for_update(conn, caller.company, &ids)?
+        .into_iter()
+        .map(|item| (item.id, item))
+        .collect();
     let mut changes = Vec::new();
     for allocation in allocations {
         if !store::matching::end(conn, caller.company, allocation.id, on, &caller.author)? {
-            return Err(Refusal::new(RefusalCode::WrongState, "allocation", "this allocation has ended already").into());
+            return Err(Refusal::new(
+                RefusalCode::WrongState,
+                "allocation",
+                "this allocation has ended already",
+            )
+            .into());
         }
-        for (item, delta) in [(allocation.debit_item_id, allocation.amount), (allocation.credit_item_id, -allocation.amount)] {
+        for (item, delta) in [
+            (allocation.debit_item_id, allocation.amount),
+            (allocation.credit_item_id, -allocation.amount),
+        ] {
             if let Some(item) = items.get(&item) {
-                changes.push(Change::of(item, Some(allocation.id), on.max(allocation.effective_on), delta));
+                changes.push(Change::of(
+                    item,
+                    Some(allocation.id),
+                    on.max(allocation.effective_on),
+                    delta,
+                ));
             }
         }
     }
@@ -201,13 +321,22 @@ fn letter(conn: &mut PgConnection, caller: &Caller, touched: &[ItemId]) -> Resul
     let touched = store::item::by_ids(conn, company, touched)?;
     let before: BTreeSet<MatchingId> = touched.iter().filter_map(|item| item.matching_id).collect();
     let before: Vec<MatchingId> = before.into_iter().collect();
-    let mut items: BTreeMap<ItemId, Item> = touched.into_iter().map(|item| (item.id, item)).collect();
-    items.extend(store::item::by_matchings(conn, company, &before)?.into_iter().map(|item| (item.id, item)));
+    let mut items: BTreeMap<ItemId, Item> =
+        touched.into_iter().map(|item| (item.id, item)).collect();
+    items.extend(
+        store::item::by_matchings(conn, company, &before)?
+            .into_iter()
+            .map(|item| (item.id, item)),
+    );
     let ids: Vec<ItemId> = items.keys().copied().collect();
-    let edges: Vec<(ItemId, ItemId)> =
-        store::matching::active_of(conn, company, &ids)?.iter().map(|a| (a.debit_item_id, a.credit_item_id)).collect();
-    let groups: HashMap<MatchingId, Matching> =
-        store::matching::groups(conn, company, &before)?.into_iter().map(|group| (group.id, group)).collect();
+    let edges: Vec<(ItemId, ItemId)> = store::matching::active_of(conn, company, &ids)?
+        .iter()
+        .map(|a| (a.debit_item_id, a.credit_item_id))
+        .collect();
+    let groups: HashMap<MatchingId, Matching> = store::matching::groups(conn, company, &before)?
+        .into_iter()
+        .map(|group| (group.id, group))
+        .collect();
     let mut kept = BTreeSet::new();
     for component in lettering::components(&ids, &edges) {
         if component.len() < 2 {
@@ -215,7 +344,16 @@ fn letter(conn: &mut PgConnection, caller: &Caller, touched: &[ItemId]) -> Resul
             continue;
         }
         let members: Vec<&Item> = component.iter().filter_map(|id| items.get(id)).collect();
-        let residual: Minor = members.iter().map(|item| if item.is_debit { item.amount } else { -item.amount }).sum();
+        let residual: Minor = members
+            .iter()
+            .map(|item| {
+                if item.is_debit {
+                    item.amount
+                } else {
+                    -item.amount
+                }
+            })
+            .sum();
         let complete = members.iter().all(|item| item.open_amount == 0);
         let oldest = members
             .iter()
@@ -237,8 +375,15 @@ fn letter(conn: &mut PgConnection, caller: &Caller, touched: &[ItemId]) -> Resul
     Ok(())
 }
 
-fn new_group(conn: &mut PgConnection, caller: &Caller, member: &Item, residual: Minor, complete: bool) -> Result<MatchingId> {
-    let last = store::matching::take_letters(conn, caller.company, member.client_id, &member.family, 1)?;
+fn new_group(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    member: &Item,
+    residual: Minor,
+    complete: bool,
+) -> Result<MatchingId> {
+    let last =
+        store::matching::take_letters(conn, caller.company, member.client_id, &member.family, 1)?;
     let group = Matching {
         company_id: caller.company,
         id: MatchingId::new(),
@@ -270,22 +415,38 @@ pub fn propose(conn: &mut PgConnection, caller: &Caller, client: &Ref) -> Result
     propose_for(conn, caller, client.id)
 }
 
-fn propose_for(conn: &mut PgConnection, caller: &Caller, client: ClientId) -> Result<Vec<Proposed>> {
+fn propose_for(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    client: ClientId,
+) -> Result<Vec<Proposed>> {
     let company = caller.company;
     let items = store::item::open_of_client(conn, company, client)?;
-    let payments: Vec<_> = items.iter().filter(|item| item.kind == "PAYMENT").map(|item| crate::domain::ids::PaymentId(item.source_id)).collect();
+    let payments: Vec<_> = items
+        .iter()
+        .filter(|item| item.kind == "PAYMENT")
+        .map(|item| crate::domain::ids::PaymentId(item.source_id))
+        .collect();
     let remittances: HashMap<_, _> = store::payment::by_ids(conn, company, &payments)?
         .into_iter()
         .map(|payment| (payment.id.0, payment.remittance.unwrap_or_default()))
         .collect();
     let invoices: Vec<_> = items.iter().filter_map(|item| item.invoice_id).collect();
-    let numbers: HashMap<_, _> =
-        store::document::by_ids(conn, company, &invoices)?.into_iter().map(|invoice| (invoice.id, invoice.number)).collect();
-    let accounts: BTreeSet<(String, String)> = items.iter().map(|item| (item.family.clone(), item.currency.clone())).collect();
+    let numbers: HashMap<_, _> = store::document::by_ids(conn, company, &invoices)?
+        .into_iter()
+        .map(|invoice| (invoice.id, invoice.number))
+        .collect();
+    let accounts: BTreeSet<(String, String)> = items
+        .iter()
+        .map(|item| (item.family.clone(), item.currency.clone()))
+        .collect();
     let by_id: HashMap<ItemId, &Item> = items.iter().map(|item| (item.id, item)).collect();
     let mut proposed = Vec::new();
     for (family, currency) in accounts {
-        let own: Vec<&Item> = items.iter().filter(|item| item.family == family && item.currency == currency).collect();
+        let own: Vec<&Item> = items
+            .iter()
+            .filter(|item| item.family == family && item.currency == currency)
+            .collect();
         let number_of = |item: &Item| item.invoice_id.and_then(|id| numbers.get(&id).cloned());
         let debits: Vec<OpenDebit<ItemId>> = own
             .iter()
@@ -305,8 +466,15 @@ fn propose_for(conn: &mut PgConnection, caller: &Caller, client: ClientId) -> Re
             .map(|item| OpenCredit {
                 key: item.id,
                 kind: match item.kind.as_str() {
-                    "CREDIT_NOTE" => CreditKind::CreditNote { invoice: number_of(item) },
-                    _ => CreditKind::Receipt { indication: remittances.get(&item.source_id).cloned().unwrap_or_default() },
+                    "CREDIT_NOTE" => CreditKind::CreditNote {
+                        invoice: number_of(item),
+                    },
+                    _ => CreditKind::Receipt {
+                        indication: remittances
+                            .get(&item.source_id)
+                            .cloned()
+                            .unwrap_or_default(),
+                    },
                 },
                 posted_on: item.posted_on,
                 open: item.open_amount,
@@ -314,9 +482,16 @@ fn propose_for(conn: &mut PgConnection, caller: &Caller, client: ClientId) -> Re
             })
             .collect();
         for found in proposal::propose(&debits, &credits, caller.today) {
-            if let (Some(debit), Some(credit)) = (by_id.get(&found.debit), by_id.get(&found.credit)) {
+            if let (Some(debit), Some(credit)) = (by_id.get(&found.debit), by_id.get(&found.credit))
+            {
                 let reason = found.rule.reason(&debit.reference, &credit.reference);
-                proposed.push(Proposed { debit: (*debit).clone(), credit: (*credit).clone(), amount: found.amount, rule: found.rule, reason });
+                proposed.push(Proposed {
+                    debit: (*debit).clone(),
+                    credit: (*credit).clone(),
+                    amount: found.amount,
+                    rule: found.rule,
+                    reason,
+                });
             }
         }
     }
@@ -324,7 +499,12 @@ fn propose_for(conn: &mut PgConnection, caller: &Caller, client: ClientId) -> Re
 }
 
 /// Matches everything that the rules propose for a client.
-pub fn auto_allocate(conn: &mut PgConnection, caller: &Caller, client: &Ref, on: Option<NaiveDate>) -> Result<Vec<AllocationId>> {
+pub fn auto_allocate(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    client: &Ref,
+    on: Option<NaiveDate>,
+) -> Result<Vec<AllocationId>> {
     let books: Books = books::open(conn, caller)?;
     let on = on.unwrap_or(caller.today);
     books.check_day("allocatedOn", on)?;
@@ -333,7 +513,12 @@ pub fn auto_allocate(conn: &mut PgConnection, caller: &Caller, client: &Ref, on:
     store::client::for_update(conn, caller.company, client.id)?;
     let mut made = Vec::new();
     for found in propose_for(conn, caller, client.id)? {
-        let pair = Pair { debit: found.debit.id, credit: found.credit.id, amount: found.amount, line: 0 };
+        let pair = Pair {
+            debit: found.debit.id,
+            credit: found.credit.id,
+            amount: found.amount,
+            line: 0,
+        };
         made.extend(match_pairs(conn, caller, &[pair], on, found.rule.code())?);
     }
     Ok(made)

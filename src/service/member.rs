@@ -24,10 +24,20 @@ pub fn save(
 ) -> Result<UserId> {
     let email = identity::email(email).map_err(|why| Refusal::invalid("email", why))?;
     let name = books::text("name", name, 200)?;
-    let user = store::member::save_user(conn, &email, &name, password_hash)
-        .map_err(|error| books::duplicate(error, "email", "the account with this e-mail address is disabled, or was made just now: try again"))?;
+    let user = store::member::save_user(conn, &email, &name, password_hash).map_err(|error| {
+        books::duplicate(
+            error,
+            "email",
+            "the account with this e-mail address is disabled, or was made just now: try again",
+        )
+    })?;
     if caller.user == Some(user) && caller.role != role {
-        return Err(Refusal::new(RefusalCode::Forbidden, "role", "nobody changes the own role: ask another ADMIN").into());
+        return Err(Refusal::new(
+            RefusalCode::Forbidden,
+            "role",
+            "nobody changes the own role: ask another ADMIN",
+        )
+        .into());
     }
     store::member::save_membership(conn, caller.company, user, role.code())?;
     Ok(user)
@@ -36,7 +46,12 @@ pub fn save(
 /// Ends a membership; never the caller's own.
 pub fn remove(conn: &mut PgConnection, caller: &Caller, user: UserId) -> Result<()> {
     if caller.user == Some(user) {
-        return Err(Refusal::new(RefusalCode::Forbidden, "user", "nobody removes themselves: ask another ADMIN").into());
+        return Err(Refusal::new(
+            RefusalCode::Forbidden,
+            "user",
+            "nobody removes themselves: ask another ADMIN",
+        )
+        .into());
     }
     if store::member::end_membership(conn, caller.company, user)? {
         Ok(())

@@ -9,6 +9,7 @@ pub mod credit_note;
 pub mod demo;
 pub mod dispute;
 pub mod idempotency;
+pub mod import;
 pub mod integrity;
 pub mod invoice;
 pub mod matching;

@@ -12,7 +12,7 @@ use crate::domain::ids::{AllocationId, ClientId, Id, PaymentId};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::item::Item;
 use crate::store::payment::{Event, IDENTIFIED, Payment, RETURNED};
 use crate::store::{self};
@@ -47,15 +47,31 @@ pub fn record(conn: &mut PgConnection, caller: &Caller, input: &PaymentInput) ->
     let books = books::open(conn, caller)?;
     let received_on = input.received_on.unwrap_or(caller.today);
     books.check_day("receivedOn", received_on)?;
-    let client = input.client.as_ref().map(|target| reference::client(conn, caller, "client", target)).transpose()?;
+    let client = input
+        .client
+        .as_ref()
+        .map(|target| reference::client(conn, caller, "client", target))
+        .transpose()?;
     let payer = books::optional_text("payer", input.payer.as_deref(), 200)?;
     if client.is_none() && payer.is_none() {
-        return Err(Refusal::invalid("client", "name the client; when it is unknown, say who paid in `payer`").into());
+        return Err(Refusal::invalid(
+            "client",
+            "name the client; when it is unknown, say who paid in `payer`",
+        )
+        .into());
     }
     if client.is_none() && !input.allocations.is_empty() {
-        return Err(Refusal::invalid("allocations", "a payment of an unknown payer cannot be matched: name the client first").into());
+        return Err(Refusal::invalid(
+            "allocations",
+            "a payment of an unknown payer cannot be matched: name the client first",
+        )
+        .into());
     }
-    let code = input.currency.as_deref().or(client.as_ref().map(|client| client.currency.as_str())).unwrap_or(books.currency.code());
+    let code = input
+        .currency
+        .as_deref()
+        .or(client.as_ref().map(|client| client.currency.as_str()))
+        .unwrap_or(books.currency.code());
     let currency = books::currency_input("currency", code)?;
     let amount = books::amount("amount", input.amount, currency)?;
     let rate = books.rate(currency, input.exchange_rate)?;
@@ -63,11 +79,19 @@ pub fn record(conn: &mut PgConnection, caller: &Caller, input: &PaymentInput) ->
         return Err(Refusal::invalid("maturesOn", "only a bill of exchange has a maturity").into());
     }
     if input.matures_on.is_some_and(|on| on < received_on) {
-        return Err(Refusal::invalid("maturesOn", "the bill matures before it was received").into());
+        return Err(
+            Refusal::invalid("maturesOn", "the bill matures before it was received").into(),
+        );
     }
     let number = match &input.number {
         Some(number) => books::text("number", number, 60)?,
-        None => books.next_number(conn, &books.settings.series.payments, received_on, false, "receivedOn")?,
+        None => books.next_number(
+            conn,
+            &books.settings.series.payments,
+            received_on,
+            false,
+            "receivedOn",
+        )?,
     };
     let payment = Payment {
         company_id: caller.company,
@@ -87,25 +111,59 @@ pub fn record(conn: &mut PgConnection, caller: &Caller, input: &PaymentInput) ->
         recorded_by: caller.author.clone(),
     };
     let id = payment.id;
-    store::payment::insert(conn, std::slice::from_ref(&payment))
-        .map_err(|error| books::duplicate(error, "number", "a payment with this number or reference exists already"))?;
-    let items = books::post(conn, caller, &books, vec![receipt_entry(&books, &payment, currency)])?;
+    store::payment::insert(conn, std::slice::from_ref(&payment)).map_err(|error| {
+        books::duplicate(
+            error,
+            "number",
+            "a payment with this number or reference exists already",
+        )
+    })?;
+    let items = books::post(
+        conn,
+        caller,
+        &books,
+        vec![receipt_entry(&books, &payment, currency)],
+    )?;
     let credit = items.iter().find(|item| !item.is_debit);
     let allocations = match credit {
         Some(credit) => allocate(conn, caller, credit, currency, &input.allocations)?,
         None => Vec::new(),
     };
-    Ok(Recorded { payment: id, allocations })
+    Ok(Recorded {
+        payment: id,
+        allocations,
+    })
 }
 
 /// Matches a new receipt with what it says it pays.
-fn allocate(conn: &mut PgConnection, caller: &Caller, credit: &Item, currency: Currency, wanted: &[(ItemRef, Option<Decimal>)]) -> Result<Vec<AllocationId>> {
+fn allocate(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    credit: &Item,
+    currency: Currency,
+    wanted: &[(ItemRef, Option<Decimal>)],
+) -> Result<Vec<AllocationId>> {
     let mut left = credit.open_amount;
     let mut pairs: Vec<Pair> = Vec::new();
     for (position, (debit, amount)) in wanted.iter().enumerate() {
-        let debits = reference::items(conn, caller, &format!("allocations.{position}.debit"), debit, true)?;
-        let taken = |item: &Item| -> Minor { pairs.iter().filter(|pair| pair.debit == item.id).map(|pair| pair.amount).sum() };
-        let open: Minor = debits.iter().map(|item| item.open_amount - taken(item)).sum();
+        let debits = reference::items(
+            conn,
+            caller,
+            &format!("allocations.{position}.debit"),
+            debit,
+            true,
+        )?;
+        let taken = |item: &Item| -> Minor {
+            pairs
+                .iter()
+                .filter(|pair| pair.debit == item.id)
+                .map(|pair| pair.amount)
+                .sum()
+        };
+        let open: Minor = debits
+            .iter()
+            .map(|item| item.open_amount - taken(item))
+            .sum();
         let field = format!("allocations.{position}.amount");
         let mut share = match amount {
             Some(amount) => books::amount(&field, *amount, currency)?,
@@ -115,7 +173,11 @@ fn allocate(conn: &mut PgConnection, caller: &Caller, credit: &Item, currency: C
             return Err(Refusal::new(
                 RefusalCode::OverAllocation,
                 &field,
-                format!("{} is open on the document and {} is left of the payment", currency.show(open), currency.show(left)),
+                format!(
+                    "{} is open on the document and {} is left of the payment",
+                    currency.show(open),
+                    currency.show(left)
+                ),
             )
             .detail("open", currency.decimal(open).to_string())
             .into());
@@ -125,7 +187,12 @@ fn allocate(conn: &mut PgConnection, caller: &Caller, credit: &Item, currency: C
         for item in &debits {
             let part = share.min(item.open_amount - taken(item));
             if part > 0 {
-                more.push(Pair { debit: item.id, credit: credit.id, amount: part, line: position });
+                more.push(Pair {
+                    debit: item.id,
+                    credit: credit.id,
+                    amount: part,
+                    line: position,
+                });
                 share -= part;
             }
         }
@@ -134,7 +201,21 @@ fn allocate(conn: &mut PgConnection, caller: &Caller, credit: &Item, currency: C
     if pairs.is_empty() {
         return Ok(Vec::new());
     }
-    matching::match_pairs(conn, caller, &pairs, credit.posted_on, "DEBTOR_INDICATION")
+    matching::match_pairs(conn, caller, &pairs, credit.posted_on, "DEBTOR_INDICATION").map_err(
+        |error| match error {
+            // The lines of a matching are the allocations of this input.
+            Error::Refused(mut refusals) => {
+                for part in refusals
+                    .iter_mut()
+                    .filter_map(|refusal| refusal.field.first_mut())
+                {
+                    "allocations".clone_into(part);
+                }
+                Error::Refused(refusals)
+            }
+            other => other,
+        },
+    )
 }
 
 /// The account that a means of payment arrives on.
@@ -156,16 +237,31 @@ fn receipt_entry(books: &Books, payment: &Payment, currency: Currency) -> Postin
             if payment.method == "BILL" {
                 // A bill is not money yet: it stays an item of the client, on 413 (R2.14).
                 let due_on = payment.matures_on.unwrap_or(payment.received_on);
-                debit = debit.open(client, item("BILL", payment, payment.received_on, Some(due_on)));
+                debit = debit.open(
+                    client,
+                    item("BILL", payment, payment.received_on, Some(due_on)),
+                );
             }
-            NewLine::credit(&accounts.receivable, payment.amount).open(client, item("PAYMENT", payment, payment.received_on, None))
+            NewLine::credit(&accounts.receivable, payment.amount)
+                .open(client, item("PAYMENT", payment, payment.received_on, None))
         }
         None => NewLine::credit(&accounts.suspense, payment.amount),
     };
-    posting(payment, currency, payment.received_on, format!("Règlement {}", payment.number), vec![debit, credit])
+    posting(
+        payment,
+        currency,
+        payment.received_on,
+        format!("Règlement {}", payment.number),
+        vec![debit, credit],
+    )
 }
 
-fn item(kind: &'static str, payment: &Payment, on: NaiveDate, due_on: Option<NaiveDate>) -> NewItem {
+fn item(
+    kind: &'static str,
+    payment: &Payment,
+    on: NaiveDate,
+    due_on: Option<NaiveDate>,
+) -> NewItem {
     NewItem {
         kind,
         source_id: payment.id.0,
@@ -178,7 +274,13 @@ fn item(kind: &'static str, payment: &Payment, on: NaiveDate, due_on: Option<Nai
     }
 }
 
-fn posting(payment: &Payment, currency: Currency, on: NaiveDate, label: String, lines: Vec<NewLine>) -> Posting {
+fn posting(
+    payment: &Payment,
+    currency: Currency,
+    on: NaiveDate,
+    label: String,
+    lines: Vec<NewLine>,
+) -> Posting {
     Posting {
         journal: "BQ",
         posted_on: on,
@@ -196,12 +298,21 @@ fn posting(payment: &Payment, currency: Currency, on: NaiveDate, label: String, 
 /// The client a receipt belongs to now: named at once, or later.
 pub fn client_of(payment: &Payment, events: &[Event]) -> Option<ClientId> {
     payment.client_id.or_else(|| {
-        events.iter().find(|event| event.payment_id == payment.id && event.kind == IDENTIFIED).and_then(|event| event.client_id)
+        events
+            .iter()
+            .find(|event| event.payment_id == payment.id && event.kind == IDENTIFIED)
+            .and_then(|event| event.client_id)
     })
 }
 
 /// Names the payer of a receipt: D 471 / C 411 on that day (section 2.4).
-pub fn identify(conn: &mut PgConnection, caller: &Caller, payment: &Ref, client: &Ref, on: Option<NaiveDate>) -> Result<PaymentId> {
+pub fn identify(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    payment: &Ref,
+    client: &Ref,
+    on: Option<NaiveDate>,
+) -> Result<PaymentId> {
     let books = books::open(conn, caller)?;
     let payment = reference::payment(conn, caller, "payment", payment)?;
     let client = reference::client(conn, caller, "client", client)?;
@@ -209,22 +320,52 @@ pub fn identify(conn: &mut PgConnection, caller: &Caller, payment: &Ref, client:
     books.check_day("identifiedOn", on)?;
     let events = store::payment::events(conn, caller.company, &[payment.id])?;
     if client_of(&payment, &events).is_some() {
-        return Err(Refusal::new(RefusalCode::WrongState, "payment", "the payer of this payment is known already").into());
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "payment",
+            "the payer of this payment is known already",
+        )
+        .into());
     }
     if payment.method == "BILL" || events.iter().any(|event| event.kind == RETURNED) {
-        return Err(Refusal::new(RefusalCode::WrongState, "payment", "this payment was returned or is a bill: record it anew for its client").into());
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "payment",
+            "this payment was returned or is a bill: record it anew for its client",
+        )
+        .into());
     }
     if on < payment.received_on {
-        return Err(Refusal::invalid("identifiedOn", format!("the payment was received on {}", payment.received_on)).into());
+        return Err(Refusal::invalid(
+            "identifiedOn",
+            format!("the payment was received on {}", payment.received_on),
+        )
+        .into());
     }
-    insert_event(conn, caller, &payment, IDENTIFIED, on, Some(client.id), None, 0)?;
+    insert_event(
+        conn,
+        caller,
+        &payment,
+        IDENTIFIED,
+        on,
+        Some(client.id),
+        None,
+        0,
+    )?;
     let currency = books::currency(&payment.currency)?;
     let accounts = &books.settings.accounts;
     let lines = vec![
         NewLine::debit(&accounts.suspense, payment.amount),
-        NewLine::credit(&accounts.receivable, payment.amount).open(client.id, item("PAYMENT", &payment, on, None)),
+        NewLine::credit(&accounts.receivable, payment.amount)
+            .open(client.id, item("PAYMENT", &payment, on, None)),
     ];
-    let mut entry = posting(&payment, currency, on, format!("Affectation règlement {}", payment.number), lines);
+    let mut entry = posting(
+        &payment,
+        currency,
+        on,
+        format!("Affectation règlement {}", payment.number),
+        lines,
+    );
     entry.journal = "OD";
     books::post(conn, caller, &books, vec![entry])?;
     Ok(payment.id)
@@ -251,7 +392,8 @@ fn insert_event(
         fee,
         recorded_by: caller.author.clone(),
     };
-    store::payment::insert_event(conn, &event).map_err(|error| books::duplicate(error, "payment", "this was recorded already"))
+    store::payment::insert_event(conn, &event)
+        .map_err(|error| books::duplicate(error, "payment", "this was recorded already"))
 }
 
 /// A bounced cheque, a returned direct debit or bill (R2.6): the receipt stays, is un-matched and
@@ -269,10 +411,17 @@ pub fn record_return(
     let on = on.unwrap_or(caller.today.max(payment.received_on));
     books.check_day("returnedOn", on)?;
     if on < payment.received_on {
-        return Err(Refusal::invalid("returnedOn", format!("the payment was received on {}", payment.received_on)).into());
+        return Err(Refusal::invalid(
+            "returnedOn",
+            format!("the payment was received on {}", payment.received_on),
+        )
+        .into());
     }
     let currency = books::currency(&payment.currency)?;
-    let fee = fee.map(|fee| books::amount("fee", fee, currency)).transpose()?.unwrap_or_default();
+    let fee = fee
+        .map(|fee| books::amount("fee", fee, currency))
+        .transpose()?
+        .unwrap_or_default();
     let events = store::payment::events(conn, caller.company, &[payment.id])?;
     let client = client_of(&payment, &events);
     let reason = books::optional_text("reason", reason, 300)?;
@@ -280,21 +429,44 @@ pub fn record_return(
     let items = store::item::by_sources(conn, caller.company, &[payment.id.0])?;
     let ids: Vec<_> = items.iter().map(|item| item.id).collect();
     let running = store::matching::active_of(conn, caller.company, &ids)?;
-    if let Some(late) = running.iter().find(|allocation| allocation.effective_on > on) {
-        return Err(Refusal::invalid("returnedOn", format!("the payment is matched as of {}: take that day or a later one", late.effective_on)).into());
+    if let Some(late) = running
+        .iter()
+        .find(|allocation| allocation.effective_on > on)
+    {
+        return Err(Refusal::invalid(
+            "returnedOn",
+            format!(
+                "the payment is matched as of {}: take that day or a later one",
+                late.effective_on
+            ),
+        )
+        .into());
     }
     if !running.is_empty() {
         matching::end_allocations(conn, caller, &running, on)?;
     }
-    let made = books::post(conn, caller, &books, vec![return_entry(&books, &payment, client, on, currency, fee)])?;
+    let made = books::post(
+        conn,
+        caller,
+        &books,
+        vec![return_entry(&books, &payment, client, on, currency, fee)],
+    )?;
     // The receipt and its reversal settle each other, on each account they stand on.
     let pairs: Vec<Pair> = items
         .iter()
         .chain(&made)
         .filter(|debit| debit.is_debit)
         .filter_map(|debit| {
-            let credit = items.iter().chain(&made).find(|credit| !credit.is_debit && credit.family == debit.family)?;
-            Some(Pair { debit: debit.id, credit: credit.id, amount: debit.amount, line: 0 })
+            let credit = items
+                .iter()
+                .chain(&made)
+                .find(|credit| !credit.is_debit && credit.family == debit.family)?;
+            Some(Pair {
+                debit: debit.id,
+                credit: credit.id,
+                amount: debit.amount,
+                line: 0,
+            })
         })
         .collect();
     if !pairs.is_empty() {
@@ -304,21 +476,40 @@ pub fn record_return(
 }
 
 /// D 411 / C 512 and the bank's fee (section 2.4); an unknown payer's money leaves 471, a bill leaves 413.
-fn return_entry(books: &Books, payment: &Payment, client: Option<ClientId>, on: NaiveDate, currency: Currency, fee: Minor) -> Posting {
+fn return_entry(
+    books: &Books,
+    payment: &Payment,
+    client: Option<ClientId>,
+    on: NaiveDate,
+    currency: Currency,
+    fee: Minor,
+) -> Posting {
     let accounts = &books.settings.accounts;
     let mut lines = Vec::new();
     match client {
         Some(client) => {
-            lines.push(NewLine::debit(&accounts.receivable, payment.amount).open(client, item("RETURN", payment, on, Some(on))));
+            lines.push(
+                NewLine::debit(&accounts.receivable, payment.amount)
+                    .open(client, item("RETURN", payment, on, Some(on))),
+            );
             if payment.method == "BILL" {
-                lines.push(NewLine::credit(&accounts.bills, payment.amount).open(client, item("RETURN", payment, on, None)));
+                lines.push(
+                    NewLine::credit(&accounts.bills, payment.amount)
+                        .open(client, item("RETURN", payment, on, None)),
+                );
             } else {
-                lines.push(NewLine::credit(returned_from(books, &payment.method), payment.amount));
+                lines.push(NewLine::credit(
+                    returned_from(books, &payment.method),
+                    payment.amount,
+                ));
             }
         }
         None => {
             lines.push(NewLine::debit(&accounts.suspense, payment.amount));
-            lines.push(NewLine::credit(returned_from(books, &payment.method), payment.amount));
+            lines.push(NewLine::credit(
+                returned_from(books, &payment.method),
+                payment.amount,
+            ));
         }
     }
     if fee > 0 {
@@ -330,10 +521,20 @@ fn return_entry(books: &Books, payment: &Payment, client: Option<ClientId>, on: 
         }
         lines.push(NewLine::credit(&accounts.bank, fee));
     }
-    posting(payment, currency, on, format!("Impayé {}", payment.number), lines)
+    posting(
+        payment,
+        currency,
+        on,
+        format!("Impayé {}", payment.number),
+        lines,
+    )
 }
 
 /// A bounced cheque leaves the bank, which had credited it.
 fn returned_from<'a>(books: &'a Books, method: &str) -> &'a str {
-    if method == "CASH" { &books.settings.accounts.cash } else { &books.settings.accounts.bank }
+    if method == "CASH" {
+        &books.settings.accounts.cash
+    } else {
+        &books.settings.accounts.bank
+    }
 }

@@ -15,7 +15,9 @@ use crate::domain::access::Caller;
 use crate::domain::aging::{AgingBasis, Buckets};
 use crate::domain::ids::{AssessmentId, ClientId, EntryId, Id, ItemId, PolicyId};
 use crate::domain::money::Minor;
-use crate::domain::provision::{self, Claim, ClientProvision, ClientSituation, Framework, Insolvency, SpecialRates};
+use crate::domain::provision::{
+    self, Claim, ClientProvision, ClientSituation, Framework, Insolvency, SpecialRates,
+};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::aging::{Open, OpenItems, Population};
@@ -106,12 +108,20 @@ pub struct Totals {
 
 /// Refuses a policy that is not one rate per bucket from 0 to 100.
 fn check(content: &PolicyContent) -> Result<()> {
-    Buckets::new(AgingBasis::DueDate, &content.bounds).map_err(|error| Refusal::invalid("bounds", error.to_string()))?;
+    Buckets::new(AgingBasis::DueDate, &content.bounds)
+        .map_err(|error| Refusal::invalid("bounds", error.to_string()))?;
     let wanted = content.bounds.len() + 2;
-    let lists = std::iter::once(("rates", &content.rates)).chain(content.segments.values().map(|rates| ("segments", rates)));
+    let lists = std::iter::once(("rates", &content.rates))
+        .chain(content.segments.values().map(|rates| ("segments", rates)));
     for (field, rates) in lists {
         if rates.len() != wanted {
-            return Err(Refusal::invalid(field, format!("{wanted} rates are needed: not due, one per bound, and beyond the last bound")).into());
+            return Err(Refusal::invalid(
+                field,
+                format!(
+                    "{wanted} rates are needed: not due, one per bound, and beyond the last bound"
+                ),
+            )
+            .into());
         }
         check_rates(field, rates)?;
     }
@@ -126,19 +136,38 @@ fn check(content: &PolicyContent) -> Result<()> {
 }
 
 fn check_rates(field: &str, rates: &[Decimal]) -> Result<()> {
-    if rates.iter().any(|rate| *rate < Decimal::ZERO || *rate > Decimal::ONE_HUNDRED || rate.scale() > 4) {
+    if rates
+        .iter()
+        .any(|rate| *rate < Decimal::ZERO || *rate > Decimal::ONE_HUNDRED || rate.scale() > 4)
+    {
         return Err(Refusal::invalid(field, "rates are percentages from 0 to 100").into());
     }
     Ok(())
 }
 
 /// Prepares a run: the policy asked for, or the company's default as it was known then.
-pub fn run(conn: &mut PgConnection, caller: &Caller, as_of: NaiveDate, known_at: Option<DateTime<Utc>>, input: Option<PolicyInput>) -> Result<Run> {
-    let input = input.unwrap_or(PolicyInput { name: None, framework: None, content: None });
+pub fn run(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    as_of: NaiveDate,
+    known_at: Option<DateTime<Utc>>,
+    input: Option<PolicyInput>,
+) -> Result<Run> {
+    let input = input.unwrap_or(PolicyInput {
+        name: None,
+        framework: None,
+        content: None,
+    });
     if let Some(content) = input.content {
         check(&content)?;
         let framework = input.framework.unwrap_or(Framework::FrenchGaap);
-        return Ok(Run { as_of, known_at, framework, content, policy: None });
+        return Ok(Run {
+            as_of,
+            known_at,
+            framework,
+            content,
+            policy: None,
+        });
     }
     let name = input.name.as_deref().unwrap_or(DEFAULT_POLICY);
     let Some(stored) = store::provision::policy(conn, caller.company, name, known_at)? else {
@@ -146,15 +175,28 @@ pub fn run(conn: &mut PgConnection, caller: &Caller, as_of: NaiveDate, known_at:
             return Err(Refusal::not_found("policy.name", "provision policy").into());
         }
         let framework = input.framework.unwrap_or(Framework::FrenchGaap);
-        return Ok(Run { as_of, known_at, framework, content: PolicyContent::default(), policy: None });
+        return Ok(Run {
+            as_of,
+            known_at,
+            framework,
+            content: PolicyContent::default(),
+            policy: None,
+        });
     };
-    let content = serde_json::from_value(stored.content).map_err(|error| Error::Internal(format!("stored policy: {error}")))?;
+    let content = serde_json::from_value(stored.content)
+        .map_err(|error| Error::Internal(format!("stored policy: {error}")))?;
     let framework = match input.framework {
         Some(framework) => framework,
         None if stored.framework == "IFRS9" => Framework::Ifrs9,
         None => Framework::FrenchGaap,
     };
-    Ok(Run { as_of, known_at, framework, content, policy: Some((stored.name, stored.version)) })
+    Ok(Run {
+        as_of,
+        known_at,
+        framework,
+        content,
+        policy: Some((stored.name, stored.version)),
+    })
 }
 
 /// What belongs to all clients of a run, read once.
@@ -166,46 +208,77 @@ struct Context {
 
 impl Run {
     fn population(&self, caller: &Caller) -> Population {
-        Population { known_at: self.known_at, ..Population::of(caller.company, self.as_of) }
+        Population {
+            known_at: self.known_at,
+            ..Population::of(caller.company, self.as_of)
+        }
     }
 
     fn context(&self, conn: &mut PgConnection, caller: &Caller) -> Result<Context> {
         let books = books::open(conn, caller)?;
         let previous = match self.framework {
-            Framework::FrenchGaap => store::provision::provided(conn, caller.company, self.as_of, self.known_at)?
-                .into_iter()
-                .map(|row| ((row.client_id, row.currency), row.amount))
-                .collect(),
+            Framework::FrenchGaap => {
+                store::provision::provided(conn, caller.company, self.as_of, self.known_at)?
+                    .into_iter()
+                    .map(|row| ((row.client_id, row.currency), row.amount))
+                    .collect()
+            }
             // An IFRS run is independent: nothing of it was ever posted (R5.13).
             Framework::Ifrs9 => HashMap::new(),
         };
         Ok(Context {
-            assessments: store::provision::assessments(conn, caller.company, self.as_of, self.known_at)?,
+            assessments: store::provision::assessments(
+                conn,
+                caller.company,
+                self.as_of,
+                self.known_at,
+            )?,
             previous,
             currency: books.currency.code().to_owned(),
         })
     }
 
     fn rates(&self, client: &Client) -> &[Decimal] {
-        self.content.segments.get(&client.segment).unwrap_or(&self.content.rates)
+        self.content
+            .segments
+            .get(&client.segment)
+            .unwrap_or(&self.content.rates)
     }
 
-    fn client(&self, client: &Client, currency: &str, items: Vec<Open>, context: &Context) -> Result<ClientResult> {
-        let credits: Minor = items.iter().filter(|item| !item.is_debit).map(|item| -item.open).sum();
+    fn client(
+        &self,
+        client: &Client,
+        currency: &str,
+        items: Vec<Open>,
+        context: &Context,
+    ) -> Result<ClientResult> {
+        let credits: Minor = items
+            .iter()
+            .filter(|item| !item.is_debit)
+            .map(|item| -item.open)
+            .sum();
         let debits: Vec<Open> = items.into_iter().filter(|item| item.is_debit).collect();
-        let claims: Vec<Claim<ItemId>> = debits.iter().map(|item| self.claim(client, item, context)).collect();
+        let claims: Vec<Claim<ItemId>> = debits
+            .iter()
+            .map(|item| self.claim(client, item, context))
+            .collect();
         let situation = ClientSituation {
             insolvency: insolvency(client, self.as_of),
             cover_percent: client.insured_percent,
             // The cover is agreed in the company's currency.
             cover_limit: client.insured_limit,
             unallocated_credits: credits,
-            previous: context.previous.get(&(client.id.0, currency.to_owned())).copied().unwrap_or_default(),
+            previous: context
+                .previous
+                .get(&(client.id.0, currency.to_owned()))
+                .copied()
+                .unwrap_or_default(),
         };
         let internal = |error: String| Error::Internal(error);
         let policy = provision::Policy::new(
             self.framework,
-            Buckets::new(AgingBasis::DueDate, &self.content.bounds).map_err(|error| internal(error.to_string()))?,
+            Buckets::new(AgingBasis::DueDate, &self.content.bounds)
+                .map_err(|error| internal(error.to_string()))?,
             self.rates(client).to_vec(),
             SpecialRates {
                 disputed: self.content.disputed_rate,
@@ -215,19 +288,40 @@ impl Run {
         )
         .map_err(|error| internal(error.to_string()))?;
         let provision = provision::client_provision(&claims, &situation, &policy);
-        let by_key: HashMap<ItemId, _> = provision.claims.iter().map(|claim| (claim.key, claim.clone())).collect();
+        let by_key: HashMap<ItemId, _> = provision
+            .claims
+            .iter()
+            .map(|claim| (claim.key, claim.clone()))
+            .collect();
         let claims = debits
             .into_iter()
-            .filter_map(|open| by_key.get(&ItemId(open.id)).cloned().map(|result| ClaimResult { open, result }))
+            .filter_map(|open| {
+                by_key
+                    .get(&ItemId(open.id))
+                    .cloned()
+                    .map(|result| ClaimResult { open, result })
+            })
             .collect();
-        Ok(ClientResult { client: client.id, number: client.number.clone(), currency: currency.to_owned(), provision, claims })
+        Ok(ClientResult {
+            client: client.id,
+            number: client.number.clone(),
+            currency: currency.to_owned(),
+            provision,
+            claims,
+        })
     }
 
     fn claim(&self, client: &Client, item: &Open, context: &Context) -> Claim<ItemId> {
         let due_on = item.due_on.unwrap_or(item.posted_on);
         // The latest estimate of the document counts, else the latest of the client.
-        let of_invoice = context.assessments.iter().find(|a| a.invoice_id.is_some() && a.invoice_id.map(|id| id.0) == item.invoice_id);
-        let of_client = context.assessments.iter().find(|a| a.invoice_id.is_none() && a.client_id == client.id);
+        let of_invoice = context
+            .assessments
+            .iter()
+            .find(|a| a.invoice_id.is_some() && a.invoice_id.map(|id| id.0) == item.invoice_id);
+        let of_client = context
+            .assessments
+            .iter()
+            .find(|a| a.invoice_id.is_none() && a.client_id == client.id);
         Claim {
             key: ItemId(item.id),
             reference: item.reference.clone(),
@@ -237,18 +331,38 @@ impl Run {
             gross: item.document_total,
             disputed: item.disputed,
             age: (self.as_of - due_on).num_days(),
-            individual_rate: of_invoice.or(of_client).map(|assessment| assessment.rate_percent),
+            individual_rate: of_invoice
+                .or(of_client)
+                .map(|assessment| assessment.rate_percent),
         }
     }
 
     /// The provisions of these clients, by currency, with their claims.
-    pub fn clients(&self, conn: &mut PgConnection, caller: &Caller, clients: &[Client]) -> Result<Vec<ClientResult>> {
+    pub fn clients(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        clients: &[Client],
+    ) -> Result<Vec<ClientResult>> {
         let context = self.context(conn, caller)?;
-        let population = Population { client_ids: clients.iter().map(|client| client.id).collect(), ..self.population(caller) };
+        let population = Population {
+            client_ids: clients.iter().map(|client| client.id).collect(),
+            ..self.population(caller)
+        };
         let mut items: BTreeMap<(Uuid, String), Vec<Open>> = BTreeMap::new();
         if !clients.is_empty() {
-            let question = OpenItems { population, cell: None, is_debit: None, invoice: None };
-            question.each(conn, |open| items.entry((open.client_id, open.currency.clone())).or_default().push(open))?;
+            let question = OpenItems {
+                population,
+                cell: None,
+                is_debit: None,
+                invoice: None,
+            };
+            question.each(conn, |open| {
+                items
+                    .entry((open.client_id, open.currency.clone()))
+                    .or_default()
+                    .push(open)
+            })?;
         }
         for client in clients {
             for (id, currency) in context.previous.keys().filter(|(id, _)| *id == client.id.0) {
@@ -265,15 +379,25 @@ impl Run {
     }
 
     /// Sums per currency over every client. Claims are read as a stream, client by client.
-    pub fn totals(&self, conn: &mut PgConnection, caller: &Caller) -> Result<BTreeMap<String, Totals>> {
+    pub fn totals(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+    ) -> Result<BTreeMap<String, Totals>> {
         let context = self.context(conn, caller)?;
         let ids = self.client_ids(conn, caller, None, i64::MAX - 1)?;
-        let mut totals: BTreeMap<String, Totals> = BTreeMap::from([(context.currency.clone(), Totals::default())]);
+        let mut totals: BTreeMap<String, Totals> =
+            BTreeMap::from([(context.currency.clone(), Totals::default())]);
         for chunk in ids.chunks(1000) {
             let clients = store::client::by_ids(conn, caller.company, chunk)?;
             for result in self.clients(conn, caller, &clients)? {
                 let sum = totals.entry(result.currency).or_default();
-                sum.base += result.provision.claims.iter().map(|claim| claim.base).sum::<Minor>();
+                sum.base += result
+                    .provision
+                    .claims
+                    .iter()
+                    .map(|claim| claim.base)
+                    .sum::<Minor>();
                 sum.required += result.provision.required;
                 sum.previous += result.provision.previous;
                 sum.charge += result.provision.charge;
@@ -284,13 +408,27 @@ impl Run {
     }
 
     /// Clients with something open or provided, by number, behind a number.
-    pub fn client_ids(&self, conn: &mut PgConnection, caller: &Caller, after: Option<String>, limit: i64) -> Result<Vec<ClientId>> {
-        Ok(store::provision::clients(conn, &self.population(caller), after, limit)?.into_iter().map(ClientId).collect())
+    pub fn client_ids(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        after: Option<String>,
+        limit: i64,
+    ) -> Result<Vec<ClientId>> {
+        Ok(
+            store::provision::clients(conn, &self.population(caller), after, limit)?
+                .into_iter()
+                .map(ClientId)
+                .collect(),
+        )
     }
 
     /// How many there are.
     pub fn client_count(&self, conn: &mut PgConnection, caller: &Caller) -> Result<i64> {
-        Ok(i64::try_from(self.client_ids(conn, caller, None, i64::MAX - 1)?.len()).unwrap_or(i64::MAX))
+        Ok(
+            i64::try_from(self.client_ids(conn, caller, None, i64::MAX - 1)?.len())
+                .unwrap_or(i64::MAX),
+        )
     }
 }
 
@@ -307,10 +445,17 @@ fn insolvency(client: &Client, as_of: NaiveDate) -> Insolvency {
 }
 
 /// Stores a policy: a new version of its name.
-pub fn save_policy(conn: &mut PgConnection, caller: &Caller, name: &str, framework: Framework, content: &PolicyContent) -> Result<PolicyId> {
+pub fn save_policy(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    name: &str,
+    framework: Framework,
+    content: &PolicyContent,
+) -> Result<PolicyId> {
     check(content)?;
     let name = books::text("name", name, 60)?;
-    let version = store::provision::policy(conn, caller.company, &name, None)?.map_or(1, |policy| policy.version + 1);
+    let version = store::provision::policy(conn, caller.company, &name, None)?
+        .map_or(1, |policy| policy.version + 1);
     let id = PolicyId::new();
     let policy = Policy {
         company_id: caller.company,
@@ -321,11 +466,17 @@ pub fn save_policy(conn: &mut PgConnection, caller: &Caller, name: &str, framewo
             Framework::FrenchGaap => "FRENCH_GAAP".into(),
             Framework::Ifrs9 => "IFRS9".into(),
         },
-        content: serde_json::to_value(content).map_err(|error| Error::Internal(error.to_string()))?,
+        content: serde_json::to_value(content)
+            .map_err(|error| Error::Internal(error.to_string()))?,
         recorded_by: caller.author.clone(),
     };
-    store::provision::insert_policy(conn, &policy)
-        .map_err(|error| books::duplicate(error, "name", "somebody saved this policy at the same time: send it again"))?;
+    store::provision::insert_policy(conn, &policy).map_err(|error| {
+        books::duplicate(
+            error,
+            "name",
+            "somebody saved this policy at the same time: send it again",
+        )
+    })?;
     Ok(id)
 }
 
@@ -343,14 +494,30 @@ pub struct AssessmentInput {
 }
 
 /// Records an individual estimate; without proof it is refused (R5.3).
-pub fn assess(conn: &mut PgConnection, caller: &Caller, input: &AssessmentInput) -> Result<AssessmentId> {
+pub fn assess(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &AssessmentInput,
+) -> Result<AssessmentId> {
     let client = reference::client(conn, caller, "client", &input.client)?;
-    let invoice = input.invoice.as_ref().map(|target| reference::invoice(conn, caller, "invoice", target)).transpose()?;
-    if invoice.as_ref().is_some_and(|invoice| invoice.client_id != client.id) {
+    let invoice = input
+        .invoice
+        .as_ref()
+        .map(|target| reference::invoice(conn, caller, "invoice", target))
+        .transpose()?;
+    if invoice
+        .as_ref()
+        .is_some_and(|invoice| invoice.client_id != client.id)
+    {
         return Err(Refusal::invalid("invoice", "the invoice belongs to another client").into());
     }
     check_rates("ratePercent", &[input.rate_percent])?;
-    let evidence: Vec<&str> = input.evidence.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
+    let evidence: Vec<&str> = input
+        .evidence
+        .iter()
+        .map(|text| text.trim())
+        .filter(|text| !text.is_empty())
+        .collect();
     if evidence.is_empty() {
         return Err(Refusal::new(
             RefusalCode::EvidenceRequired,
@@ -384,7 +551,13 @@ pub fn assess(conn: &mut PgConnection, caller: &Caller, input: &AssessmentInput)
 }
 
 /// Takes over what account 491 held for a client before: D 890 / C 491 in the opening journal.
-pub fn record_opening(conn: &mut PgConnection, caller: &Caller, client: &Ref, amount: Decimal, on: Option<NaiveDate>) -> Result<ClientId> {
+pub fn record_opening(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    client: &Ref,
+    amount: Decimal,
+    on: Option<NaiveDate>,
+) -> Result<ClientId> {
     let books = books::open(conn, caller)?;
     let client = reference::client(conn, caller, "client", client)?;
     let on = on.unwrap_or(caller.today);
@@ -402,7 +575,10 @@ pub fn record_opening(conn: &mut PgConnection, caller: &Caller, client: &Ref, am
         reversal_of: None,
         currency: books.currency,
         rate: Decimal::ONE,
-        lines: vec![NewLine::debit(&accounts.opening, amount), NewLine::credit(&accounts.provision, amount).of(client.id)],
+        lines: vec![
+            NewLine::debit(&accounts.opening, amount),
+            NewLine::credit(&accounts.provision, amount).of(client.id),
+        ],
     };
     books::post(conn, caller, &books, vec![posting])?;
     Ok(client.id)

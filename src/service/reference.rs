@@ -26,7 +26,12 @@ pub enum Ref {
 }
 
 /// The client, or `NOT_FOUND`.
-pub fn client(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref) -> Result<Client> {
+pub fn client(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    field: &str,
+    target: &Ref,
+) -> Result<Client> {
     let company = caller.company;
     let found = match target {
         Ref::Id(id) => match ClientId::read(id) {
@@ -40,20 +45,46 @@ pub fn client(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Re
 }
 
 /// The invoice, or `NOT_FOUND`.
-pub fn invoice(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref) -> Result<Document> {
+pub fn invoice(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    field: &str,
+    target: &Ref,
+) -> Result<Document> {
     document(conn, caller, field, target, document::INVOICE, "invoice")
 }
 
 /// The credit note, or `NOT_FOUND`.
-pub fn credit_note(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref) -> Result<Document> {
-    document(conn, caller, field, target, document::CREDIT_NOTE, "credit note")
+pub fn credit_note(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    field: &str,
+    target: &Ref,
+) -> Result<Document> {
+    document(
+        conn,
+        caller,
+        field,
+        target,
+        document::CREDIT_NOTE,
+        "credit note",
+    )
 }
 
-fn document(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref, kind: &str, what: &str) -> Result<Document> {
+fn document(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    field: &str,
+    target: &Ref,
+    kind: &str,
+    what: &str,
+) -> Result<Document> {
     let company = caller.company;
     let found = match target {
         Ref::Id(id) => match DocumentId::read(id) {
-            Some(id) => document::by_id(conn, company, id)?.filter(|document| document.kind == kind),
+            Some(id) => {
+                document::by_id(conn, company, id)?.filter(|document| document.kind == kind)
+            }
             None => None,
         },
         Ref::Number(number) => document::by_number(conn, company, kind, number)?,
@@ -63,7 +94,12 @@ fn document(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref,
 }
 
 /// The receipt, or `NOT_FOUND`.
-pub fn payment(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref) -> Result<Payment> {
+pub fn payment(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    field: &str,
+    target: &Ref,
+) -> Result<Payment> {
     let company = caller.company;
     let found = match target {
         Ref::Id(id) => match PaymentId::read(id) {
@@ -77,7 +113,12 @@ pub fn payment(conn: &mut PgConnection, caller: &Caller, field: &str, target: &R
 }
 
 /// The dispute, or `NOT_FOUND`; it has no external reference.
-pub fn dispute(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref) -> Result<Dispute> {
+pub fn dispute(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    field: &str,
+    target: &Ref,
+) -> Result<Dispute> {
     let found = match target {
         Ref::Number(number) => store::dispute::by_number(conn, caller.company, number)?,
         Ref::Id(id) | Ref::ExternalRef(id) => match DisputeId::read(id) {
@@ -89,7 +130,12 @@ pub fn dispute(conn: &mut PgConnection, caller: &Caller, field: &str, target: &R
 }
 
 /// The deduction, or `NOT_FOUND`; it has no external reference.
-pub fn deduction(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref) -> Result<Deduction> {
+pub fn deduction(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    field: &str,
+    target: &Ref,
+) -> Result<Deduction> {
     let found = match target {
         Ref::Number(number) => store::dispute::deduction_by_number(conn, caller.company, number)?,
         Ref::Id(id) | Ref::ExternalRef(id) => match DeductionId::read(id) {
@@ -109,7 +155,13 @@ pub struct ItemRef {
 }
 
 /// The items that are meant, oldest due first: several when a document has instalments.
-pub fn items(conn: &mut PgConnection, caller: &Caller, field: &str, target: &ItemRef, is_debit: bool) -> Result<Vec<Item>> {
+pub fn items(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    field: &str,
+    target: &ItemRef,
+    is_debit: bool,
+) -> Result<Vec<Item>> {
     let company = caller.company;
     let mut found = match (&target.id, &target.number) {
         (Some(id), None) => match (ItemId::read(id), source_of(id)) {
@@ -118,15 +170,34 @@ pub fn items(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ite
             (None, None) => Vec::new(),
         },
         (None, Some(number)) => store::item::by_reference(conn, company, number, is_debit)?,
-        _ => return Err(Refusal::invalid(field, "name the item by its id or by its document's number, not both").into()),
+        _ => {
+            return Err(Refusal::invalid(
+                field,
+                "name the item by its id or by its document's number, not both",
+            )
+            .into());
+        }
     };
-    found.retain(|item| item.is_debit == is_debit && target.due_on.is_none_or(|due| item.due_on == Some(due)));
+    found.retain(|item| {
+        item.is_debit == is_debit && target.due_on.is_none_or(|due| item.due_on == Some(due))
+    });
     if found.is_empty() {
-        let what = if is_debit { "invoice or other debit item" } else { "payment, credit note or other credit item" };
+        let what = if is_debit {
+            "invoice or other debit item"
+        } else {
+            "payment, credit note or other credit item"
+        };
         return Err(Refusal::not_found(field, what).into());
     }
-    if found.iter().any(|item| item.source_id != found[0].source_id) {
-        return Err(Refusal::invalid(field, "several documents carry this number: name the item by its id").into());
+    if found
+        .iter()
+        .any(|item| item.source_id != found[0].source_id)
+    {
+        return Err(Refusal::invalid(
+            field,
+            "several documents carry this number: name the item by its id",
+        )
+        .into());
     }
     Ok(found)
 }

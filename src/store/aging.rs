@@ -46,7 +46,11 @@ impl Population {
 
     /// `WITH residual AS (…), aged AS (…)`: the open items, `open` signed, `disputed` capped (R4.9).
     pub(super) fn with(&self) -> Sql {
-        let (company, as_of, known) = (Bind::Id(self.company.0), Bind::Day(self.as_of), Bind::Instant(self.known_at));
+        let (company, as_of, known) = (
+            Bind::Id(self.company.0),
+            Bind::Day(self.as_of),
+            Bind::Instant(self.known_at),
+        );
         let mut sql = Sql::default();
         sql.push("WITH moment AS MATERIALIZED (SELECT coalesce(?, 'infinity'::timestamptz) AS known_at), \
              residual AS (SELECT i.id, i.client_id, i.family, i.kind, i.is_debit, i.reference, i.source_id, i.invoice_id, i.currency, \
@@ -57,7 +61,10 @@ impl Population {
                AND l.company_id = ? AND l.effective_on <= ? AND l.recorded_at <= (SELECT known_at FROM moment) AND i.family = ANY(?::bpchar[])",
             [known, company.clone(), as_of.clone(), as_of.clone(), company.clone(), as_of.clone(), Bind::Texts(self.families.clone())]);
         if !self.client_ids.is_empty() {
-            sql.and("i.client_id = ANY(?)", [Bind::Ids(self.client_ids.iter().map(|id| id.0).collect())]);
+            sql.and(
+                "i.client_id = ANY(?)",
+                [Bind::Ids(self.client_ids.iter().map(|id| id.0).collect())],
+            );
         }
         if let Some(currency) = &self.currency {
             sql.and("i.currency = ?::bpchar", [Bind::Text(currency.clone())]);
@@ -82,7 +89,10 @@ impl Population {
         if inner.is_empty() {
             return sql;
         }
-        sql.and(&format!("{column} IN (SELECT c.id FROM clients c WHERE c.company_id = ?"), [Bind::Id(self.company.0)]);
+        sql.and(
+            &format!("{column} IN (SELECT c.id FROM clients c WHERE c.company_id = ?"),
+            [Bind::Id(self.company.0)],
+        );
         sql.append(&inner).push(")", []);
         sql
     }
@@ -149,9 +159,21 @@ pub struct Layout {
 impl Layout {
     /// `cells AS (…)`: bucket (-1: unallocated) and amount of each open item.
     fn cells(&self, as_of: NaiveDate) -> Sql {
-        let day = if self.by_due_date { "a.due_on" } else { "a.invoiced_on" };
-        let amount = if self.exclude_disputed { "a.open - a.disputed" } else { "a.open" };
-        let credit = if self.credits_by_own_date { "width_bucket((? - a.posted_on)::int, ?)" } else { "-1" };
+        let day = if self.by_due_date {
+            "a.due_on"
+        } else {
+            "a.invoiced_on"
+        };
+        let amount = if self.exclude_disputed {
+            "a.open - a.disputed"
+        } else {
+            "a.open"
+        };
+        let credit = if self.credits_by_own_date {
+            "width_bucket((? - a.posted_on)::int, ?)"
+        } else {
+            "-1"
+        };
         let bounds = Bind::Numbers(self.lower_bounds.clone());
         let mut sql = Sql::default();
         sql.push(
@@ -217,7 +239,8 @@ pub struct Row {
     pub disputed_count: i64,
 }
 
-const ROW_COLUMNS: &str = "currency, buckets, unallocated, total, overdue, disputed, disputed_count";
+const ROW_COLUMNS: &str =
+    "currency, buckets, unallocated, total, overdue, disputed, disputed_count";
 
 /// What the rows of an aged balance are ordered by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -251,8 +274,12 @@ pub fn rows(
         Direction::Descending => ("<", "DESC"),
     };
     let mut sql = population.with();
-    sql.append(&layout.cells(population.as_of)).push(&layout.rows(), [Bind::Id(population.company.0)]);
-    sql.push(&format!(" SELECT id, {column}::text AS sort, {ROW_COLUMNS} FROM rows WHERE true"), []);
+    sql.append(&layout.cells(population.as_of))
+        .push(&layout.rows(), [Bind::Id(population.company.0)]);
+    sql.push(
+        &format!(" SELECT id, {column}::text AS sort, {ROW_COLUMNS} FROM rows WHERE true"),
+        [],
+    );
     if let Some((value, client, currency)) = after {
         sql.and(
             &format!("({column}, id, currency) {compare} (?::{sql_type}, ?, ?)"),
@@ -269,7 +296,10 @@ pub fn rows(
 /// How many rows the aged balance has.
 pub fn row_count(conn: &mut PgConnection, population: &Population) -> QueryResult<i64> {
     let mut sql = population.with();
-    sql.push(" SELECT count(DISTINCT (client_id, currency)) AS open FROM aged", []);
+    sql.push(
+        " SELECT count(DISTINCT (client_id, currency)) AS open FROM aged",
+        [],
+    );
     let row: Sum = sql.query().get_result(conn)?;
     Ok(row.open)
 }
@@ -281,7 +311,11 @@ struct Sum {
 }
 
 /// The totals, one per currency: currencies are never added (R4.11).
-pub fn totals(conn: &mut PgConnection, population: &Population, layout: &Layout) -> QueryResult<Vec<Row>> {
+pub fn totals(
+    conn: &mut PgConnection,
+    population: &Population,
+    layout: &Layout,
+) -> QueryResult<Vec<Row>> {
     let mut sql = population.with();
     sql.append(&layout.cells(population.as_of)).push(
         &format!(
@@ -302,7 +336,12 @@ pub enum Group {
 }
 
 /// Sums per group and currency, by key; the key is in `sort`, empty for clients without one.
-pub fn groups(conn: &mut PgConnection, population: &Population, layout: &Layout, by: Group) -> QueryResult<Vec<Row>> {
+pub fn groups(
+    conn: &mut PgConnection,
+    population: &Population,
+    layout: &Layout,
+    by: Group,
+) -> QueryResult<Vec<Row>> {
     let key = match by {
         Group::Segment => "c.segment",
         Group::SalesOwner => "coalesce(c.sales_owner_id::text, '')",
@@ -335,8 +374,18 @@ pub struct Balance {
 
 /// The open items against the general ledger, for the whole company, without filter (R4.8).
 pub fn ledger_check(conn: &mut PgConnection, population: &Population) -> QueryResult<Vec<Balance>> {
-    let whole = Population { clients: client::Filter::default(), client_ids: Vec::new(), currency: None, ..population.clone() };
-    let accounts = whole.families.iter().map(|family| format!("l.account LIKE '{family}%'")).collect::<Vec<_>>().join(" OR ");
+    let whole = Population {
+        clients: client::Filter::default(),
+        client_ids: Vec::new(),
+        currency: None,
+        ..population.clone()
+    };
+    let accounts = whole
+        .families
+        .iter()
+        .map(|family| format!("l.account LIKE '{family}%'"))
+        .collect::<Vec<_>>()
+        .join(" OR ");
     let mut sql = whole.with();
     sql.push(
         &format!(
@@ -353,7 +402,12 @@ pub fn ledger_check(conn: &mut PgConnection, population: &Population) -> QueryRe
 }
 
 /// Adds what narrows open items: a side, a cell of the aged balance, a document.
-fn open_items_from(population: &Population, layout: Option<(&Layout, Cell)>, is_debit: Option<bool>, invoice: Option<Uuid>) -> Sql {
+fn open_items_from(
+    population: &Population,
+    layout: Option<(&Layout, Cell)>,
+    is_debit: Option<bool>,
+    invoice: Option<Uuid>,
+) -> Sql {
     let mut sql = population.with();
     if let Some((layout, cell)) = layout {
         sql.append(&layout.cells(population.as_of));
@@ -361,7 +415,10 @@ fn open_items_from(population: &Population, layout: Option<(&Layout, Cell)>, is_
             Cell::Bucket(n) => i64::from(n),
             Cell::Unallocated => -1,
         };
-        sql.push(" SELECT * FROM cells a WHERE a.bucket = ?", [Bind::Number(bucket)]);
+        sql.push(
+            " SELECT * FROM cells a WHERE a.bucket = ?",
+            [Bind::Number(bucket)],
+        );
     } else {
         sql.push(" SELECT * FROM aged a WHERE true", []);
     }
@@ -387,9 +444,16 @@ pub struct OpenItems {
 impl OpenItems {
     fn replaced(&self, columns: &str) -> Sql {
         // The items as a subselect, so that every question reads the same population.
-        let inner = open_items_from(&self.population, self.cell.as_ref().map(|(layout, cell)| (layout, *cell)), self.is_debit, self.invoice);
+        let inner = open_items_from(
+            &self.population,
+            self.cell.as_ref().map(|(layout, cell)| (layout, *cell)),
+            self.is_debit,
+            self.invoice,
+        );
         let mut sql = Sql::default();
-        sql.push(&format!("SELECT {columns} FROM ("), []).append(&inner).push(") a WHERE true", []);
+        sql.push(&format!("SELECT {columns} FROM ("), [])
+            .append(&inner)
+            .push(") a WHERE true", []);
         sql
     }
 
@@ -403,7 +467,10 @@ impl OpenItems {
     pub fn page(&self, conn: &mut PgConnection, page: &Keyset) -> QueryResult<(Vec<Open>, bool)> {
         let mut sql = self.replaced(OPEN_COLUMNS);
         if let Some((value, id)) = &page.after {
-            sql.and("(coalesce(a.due_on, a.posted_on), a.id) > (?::date, ?)", [Bind::Text(value.clone()), Bind::Id(*id)]);
+            sql.and(
+                "(coalesce(a.due_on, a.posted_on), a.id) > (?::date, ?)",
+                [Bind::Text(value.clone()), Bind::Id(*id)],
+            );
         }
         sql.push(
             " ORDER BY coalesce(a.due_on, a.posted_on), a.id LIMIT ?",
@@ -419,8 +486,14 @@ impl OpenItems {
     pub fn each(&self, conn: &mut PgConnection, mut each: impl FnMut(Open)) -> QueryResult<()> {
         use diesel::pg::PgRowByRowLoadingMode;
         let mut sql = self.replaced(OPEN_COLUMNS);
-        sql.push(" ORDER BY a.client_id, a.currency, coalesce(a.due_on, a.posted_on), a.id", []);
-        let rows = RunQueryDsl::<PgConnection>::load_iter::<Open, PgRowByRowLoadingMode>(sql.query(), conn)?;
+        sql.push(
+            " ORDER BY a.client_id, a.currency, coalesce(a.due_on, a.posted_on), a.id",
+            [],
+        );
+        let rows = RunQueryDsl::<PgConnection>::load_iter::<Open, PgRowByRowLoadingMode>(
+            sql.query(),
+            conn,
+        )?;
         for row in rows {
             each(row?);
         }
@@ -446,7 +519,10 @@ pub struct ClientBalance {
 }
 
 /// The balances of the population's clients, per currency.
-pub fn client_balances(conn: &mut PgConnection, population: &Population) -> QueryResult<Vec<ClientBalance>> {
+pub fn client_balances(
+    conn: &mut PgConnection,
+    population: &Population,
+) -> QueryResult<Vec<ClientBalance>> {
     let mut sql = population.with();
     sql.push(
         " SELECT client_id, currency::text AS currency, sum(open)::bigint AS total, coalesce(sum(open) FILTER (WHERE due_on < ?), 0)::bigint AS overdue, \
@@ -458,8 +534,17 @@ pub fn client_balances(conn: &mut PgConnection, population: &Population) -> Quer
 }
 
 /// Items that took effect by the day but were recorded after `since` (R4.14), as keys for a page.
-pub fn late_entries(conn: &mut PgConnection, population: &Population, since: DateTime<Utc>, page: &Keyset) -> QueryResult<Keys> {
-    let sort = super::list::Sort { column: "t.recorded_at", sql_type: "timestamptz", direction: Direction::Ascending };
+pub fn late_entries(
+    conn: &mut PgConnection,
+    population: &Population,
+    since: DateTime<Utc>,
+    page: &Keyset,
+) -> QueryResult<Keys> {
+    let sort = super::list::Sort {
+        column: "t.recorded_at",
+        sql_type: "timestamptz",
+        direction: Direction::Ascending,
+    };
     super::list::keys(conn, &late_from(population, since), sort, page)
 }
 
@@ -508,7 +593,14 @@ pub fn statement(
     known_at: Option<DateTime<Utc>>,
 ) -> QueryResult<(i64, Vec<Movement>)> {
     let condition = "FROM items i WHERE i.company_id = ? AND i.client_id = ? AND i.currency = ?::bpchar AND i.recorded_at <= coalesce(?, 'infinity'::timestamptz)";
-    let binds = || [Bind::Id(company.0), Bind::Id(client.0), Bind::Text(currency.to_owned()), Bind::Instant(known_at)];
+    let binds = || {
+        [
+            Bind::Id(company.0),
+            Bind::Id(client.0),
+            Bind::Text(currency.to_owned()),
+            Bind::Instant(known_at),
+        ]
+    };
     let mut opening = Sql::default();
     opening
         .push("SELECT coalesce(sum(CASE WHEN i.is_debit THEN i.amount ELSE -i.amount END), 0)::bigint AS open ", [])
@@ -529,6 +621,10 @@ pub fn statement(
 }
 
 /// How many late entries there are.
-pub fn late_count(conn: &mut PgConnection, population: &Population, since: DateTime<Utc>) -> QueryResult<i64> {
+pub fn late_count(
+    conn: &mut PgConnection,
+    population: &Population,
+    since: DateTime<Utc>,
+) -> QueryResult<i64> {
     super::list::count(conn, &late_from(population, since))
 }

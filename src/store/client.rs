@@ -59,7 +59,10 @@ pub struct Filter {
 /// `FROM clients t WHERE …` of a filter.
 pub fn from(company: CompanyId, filter: &Filter) -> Sql {
     let mut sql = Sql::default();
-    sql.push("FROM clients t WHERE t.company_id = ?", [Bind::Id(company.0)]);
+    sql.push(
+        "FROM clients t WHERE t.company_id = ?",
+        [Bind::Id(company.0)],
+    );
     narrow(&mut sql, "t", filter);
     sql
 }
@@ -69,13 +72,19 @@ pub fn narrow(sql: &mut Sql, alias: &str, filter: &Filter) {
     let on = |condition: &str| condition.replace("t.", &format!("{alias}."));
     if let Some(search) = &filter.search {
         let pattern = containing(search);
-        sql.and(&on("(t.name ILIKE ? OR t.number ILIKE ?)"), [Bind::Text(pattern.clone()), Bind::Text(pattern)]);
+        sql.and(
+            &on("(t.name ILIKE ? OR t.number ILIKE ?)"),
+            [Bind::Text(pattern.clone()), Bind::Text(pattern)],
+        );
     }
     if !filter.kinds.is_empty() {
         sql.and(&on("t.kind = ANY(?)"), [Bind::Texts(filter.kinds.clone())]);
     }
     if !filter.segments.is_empty() {
-        sql.and(&on("t.segment = ANY(?)"), [Bind::Texts(filter.segments.clone())]);
+        sql.and(
+            &on("t.segment = ANY(?)"),
+            [Bind::Texts(filter.segments.clone())],
+        );
     }
     if let Some(user) = filter.sales_owner {
         sql.and(&on("t.sales_owner_id = ?"), [Bind::Id(user.0)]);
@@ -98,7 +107,11 @@ pub fn narrow(sql: &mut Sql, alias: &str, filter: &Filter) {
 }
 
 /// Clients by id, in no order.
-pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[ClientId]) -> QueryResult<Vec<Client>> {
+pub fn by_ids(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[ClientId],
+) -> QueryResult<Vec<Client>> {
     clients::table
         .filter(clients::company_id.eq(company).and(clients::id.eq_any(ids)))
         .select(Client::as_select())
@@ -106,52 +119,98 @@ pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[ClientId]) -> 
 }
 
 /// A client by id.
-pub fn by_id(conn: &mut PgConnection, company: CompanyId, id: ClientId) -> QueryResult<Option<Client>> {
-    clients::table.find((company, id)).select(Client::as_select()).first(conn).optional()
+pub fn by_id(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: ClientId,
+) -> QueryResult<Option<Client>> {
+    clients::table
+        .find((company, id))
+        .select(Client::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// A client by the company's own number.
-pub fn by_number(conn: &mut PgConnection, company: CompanyId, number: &str) -> QueryResult<Option<Client>> {
+pub fn by_number(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    number: &str,
+) -> QueryResult<Option<Client>> {
     clients::table
-        .filter(clients::company_id.eq(company).and(clients::number.eq(number)))
+        .filter(
+            clients::company_id
+                .eq(company)
+                .and(clients::number.eq(number)),
+        )
         .select(Client::as_select())
         .first(conn)
         .optional()
 }
 
 /// Clients by number, in no order: for imports.
-pub fn by_numbers(conn: &mut PgConnection, company: CompanyId, numbers: &[String]) -> QueryResult<Vec<Client>> {
+pub fn by_numbers(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    numbers: &[String],
+) -> QueryResult<Vec<Client>> {
     clients::table
-        .filter(clients::company_id.eq(company).and(clients::number.eq_any(numbers)))
+        .filter(
+            clients::company_id
+                .eq(company)
+                .and(clients::number.eq_any(numbers)),
+        )
         .select(Client::as_select())
         .load(conn)
 }
 
 /// A client by another system's reference.
-pub fn by_external_ref(conn: &mut PgConnection, company: CompanyId, external_ref: &str) -> QueryResult<Option<Client>> {
+pub fn by_external_ref(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    external_ref: &str,
+) -> QueryResult<Option<Client>> {
     clients::table
-        .filter(clients::company_id.eq(company).and(clients::external_ref.eq(external_ref)))
+        .filter(
+            clients::company_id
+                .eq(company)
+                .and(clients::external_ref.eq(external_ref)),
+        )
         .select(Client::as_select())
         .first(conn)
         .optional()
 }
 
 /// Locks a client until the transaction ends.
-pub fn for_update(conn: &mut PgConnection, company: CompanyId, id: ClientId) -> QueryResult<Option<Client>> {
-    clients::table.find((company, id)).select(Client::as_select()).for_update().first(conn).optional()
+pub fn for_update(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: ClientId,
+) -> QueryResult<Option<Client>> {
+    clients::table
+        .find((company, id))
+        .select(Client::as_select())
+        .for_update()
+        .first(conn)
+        .optional()
 }
 
 /// Adds clients.
 pub fn insert(conn: &mut PgConnection, rows: &[Client]) -> QueryResult<()> {
     for chunk in rows.chunks(500) {
-        diesel::insert_into(clients::table).values(chunk).execute(conn)?;
+        diesel::insert_into(clients::table)
+            .values(chunk)
+            .execute(conn)?;
     }
     Ok(())
 }
 
 /// Writes a changed client.
 pub fn update(conn: &mut PgConnection, client: &Client) -> QueryResult<()> {
-    diesel::update(clients::table.find((client.company_id, client.id))).set(client).execute(conn).map(drop)
+    diesel::update(clients::table.find((client.company_id, client.id)))
+        .set(client)
+        .execute(conn)
+        .map(drop)
 }
 
 /// A contact of a client: personal data.
@@ -168,9 +227,17 @@ pub struct Contact {
 }
 
 /// The contacts of these clients that were not removed, oldest first.
-pub fn contacts(conn: &mut PgConnection, company: CompanyId, ids: &[ClientId]) -> QueryResult<Vec<Contact>> {
+pub fn contacts(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[ClientId],
+) -> QueryResult<Vec<Contact>> {
     client_contacts::table
-        .filter(client_contacts::company_id.eq(company).and(client_contacts::client_id.eq_any(ids)))
+        .filter(
+            client_contacts::company_id
+                .eq(company)
+                .and(client_contacts::client_id.eq_any(ids)),
+        )
         .filter(client_contacts::removed_at.is_null())
         .order(client_contacts::id)
         .select(Contact::as_select())
@@ -179,11 +246,18 @@ pub fn contacts(conn: &mut PgConnection, company: CompanyId, ids: &[ClientId]) -
 
 /// Adds a contact.
 pub fn insert_contact(conn: &mut PgConnection, contact: &Contact) -> QueryResult<()> {
-    diesel::insert_into(client_contacts::table).values(contact).execute(conn).map(drop)
+    diesel::insert_into(client_contacts::table)
+        .values(contact)
+        .execute(conn)
+        .map(drop)
 }
 
 /// Erases the personal data of a contact and hides it; answers its client.
-pub fn remove_contact(conn: &mut PgConnection, company: CompanyId, id: ContactId) -> QueryResult<Option<ClientId>> {
+pub fn remove_contact(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: ContactId,
+) -> QueryResult<Option<ClientId>> {
     diesel::update(client_contacts::table.find((company, id)))
         .filter(client_contacts::removed_at.is_null())
         .set((

@@ -25,26 +25,49 @@ pub struct Company {
 
 /// The company of the connection's wall.
 pub fn load(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Option<Company>> {
-    companies::table.find(company).select(Company::as_select()).first(conn).optional()
+    companies::table
+        .find(company)
+        .select(Company::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// Every company: for the owner's connection only.
 pub fn all(conn: &mut PgConnection) -> QueryResult<Vec<Company>> {
-    companies::table.order(companies::company_id).select(Company::as_select()).load(conn)
+    companies::table
+        .order(companies::company_id)
+        .select(Company::as_select())
+        .load(conn)
 }
 
 /// Adds a company: for the owner's connection only.
 pub fn insert(conn: &mut PgConnection, company: &Company) -> QueryResult<()> {
-    diesel::insert_into(companies::table).values(company).execute(conn).map(drop)
+    diesel::insert_into(companies::table)
+        .values(company)
+        .execute(conn)
+        .map(drop)
 }
 
 /// Adds the journals that entries are written in.
-pub fn insert_journals(conn: &mut PgConnection, company: CompanyId, codes: &[(&str, &str)]) -> QueryResult<()> {
+pub fn insert_journals(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    codes: &[(&str, &str)],
+) -> QueryResult<()> {
     let rows: Vec<_> = codes
         .iter()
-        .map(|(code, label)| (journals::company_id.eq(company), journals::code.eq(*code), journals::label.eq(*label)))
+        .map(|(code, label)| {
+            (
+                journals::company_id.eq(company),
+                journals::code.eq(*code),
+                journals::label.eq(*label),
+            )
+        })
         .collect();
-    diesel::insert_into(journals::table).values(rows).execute(conn).map(drop)
+    diesel::insert_into(journals::table)
+        .values(rows)
+        .execute(conn)
+        .map(drop)
 }
 
 /// Changes what may change of a company.
@@ -63,10 +86,16 @@ pub fn update(conn: &mut PgConnection, company: &Company) -> QueryResult<()> {
 }
 
 /// The last closed day, if any.
-pub fn closed_through(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Option<NaiveDate>> {
+pub fn closed_through(
+    conn: &mut PgConnection,
+    company: CompanyId,
+) -> QueryResult<Option<NaiveDate>> {
     period_closings::table
         .filter(period_closings::company_id.eq(company))
-        .order((period_closings::recorded_at.desc(), period_closings::id.desc()))
+        .order((
+            period_closings::recorded_at.desc(),
+            period_closings::id.desc(),
+        ))
         .select(period_closings::closed_through)
         .first::<Option<NaiveDate>>(conn)
         .optional()
@@ -74,7 +103,13 @@ pub fn closed_through(conn: &mut PgConnection, company: CompanyId) -> QueryResul
 }
 
 /// Closes through a day, or reopens to one.
-pub fn insert_closing(conn: &mut PgConnection, company: CompanyId, through: Option<NaiveDate>, reason: &str, author: &str) -> QueryResult<()> {
+pub fn insert_closing(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    through: Option<NaiveDate>,
+    reason: &str,
+    author: &str,
+) -> QueryResult<()> {
     diesel::insert_into(period_closings::table)
         .values((
             period_closings::company_id.eq(company),
@@ -111,8 +146,16 @@ pub fn reasons(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<R
 }
 
 /// One reason.
-pub fn reason(conn: &mut PgConnection, company: CompanyId, code: &str) -> QueryResult<Option<Reason>> {
-    dispute_reasons::table.find((company, code)).select(Reason::as_select()).first(conn).optional()
+pub fn reason(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    code: &str,
+) -> QueryResult<Option<Reason>> {
+    dispute_reasons::table
+        .find((company, code))
+        .select(Reason::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// Adds reasons or changes those that exist.

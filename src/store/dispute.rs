@@ -106,7 +106,10 @@ pub fn from(company: CompanyId, filter: &Filter) -> Sql {
         sql.and("t.owner_id = ?", [Bind::Id(owner.0)]);
     }
     if let Some(today) = filter.overdue_on {
-        sql.and("t.closed_on IS NULL AND t.respond_by < ?", [Bind::Day(today)]);
+        sql.and(
+            "t.closed_on IS NULL AND t.respond_by < ?",
+            [Bind::Day(today)],
+        );
     }
     sql
 }
@@ -118,7 +121,10 @@ pub fn from_deductions(company: CompanyId, filter: &Filter) -> Sql {
 
 fn common(table: &str, day: &str, company: CompanyId, filter: &Filter) -> Sql {
     let mut sql = Sql::default();
-    sql.push(&format!("FROM {table} t WHERE t.company_id = ?"), [Bind::Id(company.0)]);
+    sql.push(
+        &format!("FROM {table} t WHERE t.company_id = ?"),
+        [Bind::Id(company.0)],
+    );
     if let Some(client) = filter.client {
         sql.and("t.client_id = ?", [Bind::Id(client.0)]);
     }
@@ -138,36 +144,78 @@ fn common(table: &str, day: &str, company: CompanyId, filter: &Filter) -> Sql {
 }
 
 /// Disputes by id, in no order.
-pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[DisputeId]) -> QueryResult<Vec<Dispute>> {
+pub fn by_ids(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[DisputeId],
+) -> QueryResult<Vec<Dispute>> {
     disputes::table
-        .filter(disputes::company_id.eq(company).and(disputes::id.eq_any(ids)))
+        .filter(
+            disputes::company_id
+                .eq(company)
+                .and(disputes::id.eq_any(ids)),
+        )
         .select(Dispute::as_select())
         .load(conn)
 }
 
 /// A dispute by id.
-pub fn by_id(conn: &mut PgConnection, company: CompanyId, id: DisputeId) -> QueryResult<Option<Dispute>> {
-    disputes::table.find((company, id)).select(Dispute::as_select()).first(conn).optional()
+pub fn by_id(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: DisputeId,
+) -> QueryResult<Option<Dispute>> {
+    disputes::table
+        .find((company, id))
+        .select(Dispute::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// A dispute by number.
-pub fn by_number(conn: &mut PgConnection, company: CompanyId, number: &str) -> QueryResult<Option<Dispute>> {
+pub fn by_number(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    number: &str,
+) -> QueryResult<Option<Dispute>> {
     disputes::table
-        .filter(disputes::company_id.eq(company).and(disputes::number.eq(number)))
+        .filter(
+            disputes::company_id
+                .eq(company)
+                .and(disputes::number.eq(number)),
+        )
         .select(Dispute::as_select())
         .first(conn)
         .optional()
 }
 
 /// Locks a dispute until the transaction ends.
-pub fn for_update(conn: &mut PgConnection, company: CompanyId, id: DisputeId) -> QueryResult<Option<Dispute>> {
-    disputes::table.find((company, id)).select(Dispute::as_select()).for_update().first(conn).optional()
+pub fn for_update(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: DisputeId,
+) -> QueryResult<Option<Dispute>> {
+    disputes::table
+        .find((company, id))
+        .select(Dispute::as_select())
+        .for_update()
+        .first(conn)
+        .optional()
 }
 
 /// Adds a dispute with the items it covers.
-pub fn insert(conn: &mut PgConnection, dispute: &Dispute, items: &[DisputedItem]) -> QueryResult<()> {
-    diesel::insert_into(disputes::table).values(dispute).execute(conn)?;
-    diesel::insert_into(dispute_items::table).values(items).execute(conn).map(drop)
+pub fn insert(
+    conn: &mut PgConnection,
+    dispute: &Dispute,
+    items: &[DisputedItem],
+) -> QueryResult<()> {
+    diesel::insert_into(disputes::table)
+        .values(dispute)
+        .execute(conn)?;
+    diesel::insert_into(dispute_items::table)
+        .values(items)
+        .execute(conn)
+        .map(drop)
 }
 
 /// Writes the state of a dispute.
@@ -193,7 +241,15 @@ pub fn update(conn: &mut PgConnection, dispute: &Dispute) -> QueryResult<()> {
 }
 
 /// A change of state, or a note when `status` is none.
-pub fn insert_event(conn: &mut PgConnection, company: CompanyId, dispute: DisputeId, status: Option<&str>, note: &str, on: NaiveDate, author: &str) -> QueryResult<()> {
+pub fn insert_event(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    dispute: DisputeId,
+    status: Option<&str>,
+    note: &str,
+    on: NaiveDate,
+    author: &str,
+) -> QueryResult<()> {
     diesel::insert_into(dispute_events::table)
         .values((
             dispute_events::company_id.eq(company),
@@ -210,16 +266,28 @@ pub fn insert_event(conn: &mut PgConnection, company: CompanyId, dispute: Disput
 }
 
 /// The history of these disputes, oldest first.
-pub fn events(conn: &mut PgConnection, company: CompanyId, ids: &[DisputeId]) -> QueryResult<Vec<Event>> {
+pub fn events(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[DisputeId],
+) -> QueryResult<Vec<Event>> {
     dispute_events::table
-        .filter(dispute_events::company_id.eq(company).and(dispute_events::dispute_id.eq_any(ids)))
+        .filter(
+            dispute_events::company_id
+                .eq(company)
+                .and(dispute_events::dispute_id.eq_any(ids)),
+        )
         .order(dispute_events::id)
         .select(Event::as_select())
         .load(conn)
 }
 
 /// What is in dispute on each of these items now, uncapped.
-pub fn open_on_items(conn: &mut PgConnection, company: CompanyId, items: &[ItemId]) -> QueryResult<Vec<(ItemId, i64)>> {
+pub fn open_on_items(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    items: &[ItemId],
+) -> QueryResult<Vec<(ItemId, i64)>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
@@ -235,21 +303,41 @@ pub fn open_on_items(conn: &mut PgConnection, company: CompanyId, items: &[ItemI
     .bind::<SqlUuid, _>(company)
     .bind::<Array<SqlUuid>, _>(items)
     .load(conn)?;
-    Ok(rows.into_iter().map(|row| (ItemId(row.item_id), row.amount)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (ItemId(row.item_id), row.amount))
+        .collect())
 }
 
 /// The unsettled disputes of an invoice.
-pub fn open_of_invoice(conn: &mut PgConnection, company: CompanyId, invoice: DocumentId) -> QueryResult<Vec<Dispute>> {
+pub fn open_of_invoice(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    invoice: DocumentId,
+) -> QueryResult<Vec<Dispute>> {
     disputes::table
-        .filter(disputes::company_id.eq(company).and(disputes::invoice_id.eq(invoice)).and(disputes::closed_on.is_null()))
+        .filter(
+            disputes::company_id
+                .eq(company)
+                .and(disputes::invoice_id.eq(invoice))
+                .and(disputes::closed_on.is_null()),
+        )
         .select(Dispute::as_select())
         .load(conn)
 }
 
 /// The disputes that deductions opened.
-pub fn of_deductions(conn: &mut PgConnection, company: CompanyId, ids: &[DeductionId]) -> QueryResult<Vec<Dispute>> {
+pub fn of_deductions(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[DeductionId],
+) -> QueryResult<Vec<Dispute>> {
     disputes::table
-        .filter(disputes::company_id.eq(company).and(disputes::deduction_id.eq_any(ids)))
+        .filter(
+            disputes::company_id
+                .eq(company)
+                .and(disputes::deduction_id.eq_any(ids)),
+        )
         .order(disputes::id)
         .select(Dispute::as_select())
         .load(conn)
@@ -257,26 +345,53 @@ pub fn of_deductions(conn: &mut PgConnection, company: CompanyId, ids: &[Deducti
 
 /// Adds a deduction.
 pub fn insert_deduction(conn: &mut PgConnection, deduction: &Deduction) -> QueryResult<()> {
-    diesel::insert_into(deductions::table).values(deduction).execute(conn).map(drop)
+    diesel::insert_into(deductions::table)
+        .values(deduction)
+        .execute(conn)
+        .map(drop)
 }
 
 /// Writes the state of a deduction.
-pub fn set_deduction_status(conn: &mut PgConnection, company: CompanyId, id: DeductionId, status: &str) -> QueryResult<()> {
-    diesel::update(deductions::table.find((company, id))).set(deductions::status.eq(status)).execute(conn).map(drop)
+pub fn set_deduction_status(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: DeductionId,
+    status: &str,
+) -> QueryResult<()> {
+    diesel::update(deductions::table.find((company, id)))
+        .set(deductions::status.eq(status))
+        .execute(conn)
+        .map(drop)
 }
 
 /// Deductions by id, in no order.
-pub fn deductions_by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[DeductionId]) -> QueryResult<Vec<Deduction>> {
+pub fn deductions_by_ids(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[DeductionId],
+) -> QueryResult<Vec<Deduction>> {
     deductions::table
-        .filter(deductions::company_id.eq(company).and(deductions::id.eq_any(ids)))
+        .filter(
+            deductions::company_id
+                .eq(company)
+                .and(deductions::id.eq_any(ids)),
+        )
         .select(Deduction::as_select())
         .load(conn)
 }
 
 /// A deduction by number.
-pub fn deduction_by_number(conn: &mut PgConnection, company: CompanyId, number: &str) -> QueryResult<Option<Deduction>> {
+pub fn deduction_by_number(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    number: &str,
+) -> QueryResult<Option<Deduction>> {
     deductions::table
-        .filter(deductions::company_id.eq(company).and(deductions::number.eq(number)))
+        .filter(
+            deductions::company_id
+                .eq(company)
+                .and(deductions::number.eq(number)),
+        )
         .select(Deduction::as_select())
         .first(conn)
         .optional()

@@ -93,7 +93,10 @@ pub struct Filter {
 /// `FROM documents t WHERE …` of a filter.
 pub fn from(company: CompanyId, kind: &str, filter: &Filter) -> Sql {
     let mut sql = Sql::default();
-    sql.push("FROM documents t WHERE t.company_id = ? AND t.kind = ?", [Bind::Id(company.0), Bind::Text(kind.to_owned())]);
+    sql.push(
+        "FROM documents t WHERE t.company_id = ? AND t.kind = ?",
+        [Bind::Id(company.0), Bind::Text(kind.to_owned())],
+    );
     if let Some(search) = &filter.search {
         let pattern = containing(search);
         sql.and(
@@ -117,17 +120,27 @@ pub fn from(company: CompanyId, kind: &str, filter: &Filter) -> Sql {
     if let Some(currency) = &filter.currency {
         sql.and("t.currency = ?::bpchar", [Bind::Text(currency.clone())]);
     }
-    for (condition, amount) in [("t.total >= ?", filter.min_total), ("t.total <= ?", filter.max_total)] {
+    for (condition, amount) in [
+        ("t.total >= ?", filter.min_total),
+        ("t.total <= ?", filter.max_total),
+    ] {
         if let Some(amount) = amount {
             sql.and(condition, [Bind::Number(amount)]);
         }
     }
-    let own_item = "EXISTS (SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.source_id = t.id";
+    let own_item =
+        "EXISTS (SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.source_id = t.id";
     if let Some(open) = filter.open {
-        sql.and(&format!("{own_item} AND i.open_amount > 0) = ?"), [Bind::Flag(open)]);
+        sql.and(
+            &format!("{own_item} AND i.open_amount > 0) = ?"),
+            [Bind::Flag(open)],
+        );
     }
     if let Some((overdue, today)) = filter.overdue {
-        sql.and(&format!("{own_item} AND i.open_amount > 0 AND i.due_on < ?) = ?"), [Bind::Day(today), Bind::Flag(overdue)]);
+        sql.and(
+            &format!("{own_item} AND i.open_amount > 0 AND i.due_on < ?) = ?"),
+            [Bind::Day(today), Bind::Flag(overdue)],
+        );
     }
     if let Some(partly) = filter.partly_settled {
         sql.and(
@@ -145,88 +158,174 @@ pub fn from(company: CompanyId, kind: &str, filter: &Filter) -> Sql {
 }
 
 /// Documents by id, in no order.
-pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[DocumentId]) -> QueryResult<Vec<Document>> {
+pub fn by_ids(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[DocumentId],
+) -> QueryResult<Vec<Document>> {
     documents::table
-        .filter(documents::company_id.eq(company).and(documents::id.eq_any(ids)))
+        .filter(
+            documents::company_id
+                .eq(company)
+                .and(documents::id.eq_any(ids)),
+        )
         .select(Document::as_select())
         .load(conn)
 }
 
 /// A document by id.
-pub fn by_id(conn: &mut PgConnection, company: CompanyId, id: DocumentId) -> QueryResult<Option<Document>> {
-    documents::table.find((company, id)).select(Document::as_select()).first(conn).optional()
+pub fn by_id(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: DocumentId,
+) -> QueryResult<Option<Document>> {
+    documents::table
+        .find((company, id))
+        .select(Document::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// A document by its number.
-pub fn by_number(conn: &mut PgConnection, company: CompanyId, kind: &str, number: &str) -> QueryResult<Option<Document>> {
+pub fn by_number(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    kind: &str,
+    number: &str,
+) -> QueryResult<Option<Document>> {
     documents::table
-        .filter(documents::company_id.eq(company).and(documents::kind.eq(kind)).and(documents::number.eq(number)))
+        .filter(
+            documents::company_id
+                .eq(company)
+                .and(documents::kind.eq(kind))
+                .and(documents::number.eq(number)),
+        )
         .select(Document::as_select())
         .first(conn)
         .optional()
 }
 
 /// A document by another system's reference.
-pub fn by_external_ref(conn: &mut PgConnection, company: CompanyId, kind: &str, external_ref: &str) -> QueryResult<Option<Document>> {
+pub fn by_external_ref(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    kind: &str,
+    external_ref: &str,
+) -> QueryResult<Option<Document>> {
     documents::table
-        .filter(documents::company_id.eq(company).and(documents::kind.eq(kind)).and(documents::external_ref.eq(external_ref)))
+        .filter(
+            documents::company_id
+                .eq(company)
+                .and(documents::kind.eq(kind))
+                .and(documents::external_ref.eq(external_ref)),
+        )
         .select(Document::as_select())
         .first(conn)
         .optional()
 }
 
 /// Those of these invoice numbers that are taken: for imports.
-pub fn taken_numbers(conn: &mut PgConnection, company: CompanyId, numbers: &[String]) -> QueryResult<Vec<String>> {
+pub fn taken_numbers(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    numbers: &[String],
+) -> QueryResult<Vec<String>> {
     documents::table
-        .filter(documents::company_id.eq(company).and(documents::kind.eq(INVOICE)).and(documents::number.eq_any(numbers)))
+        .filter(
+            documents::company_id
+                .eq(company)
+                .and(documents::kind.eq(INVOICE))
+                .and(documents::number.eq_any(numbers)),
+        )
         .select(documents::number)
         .load(conn)
 }
 
 /// Locks a document until the transaction ends: what is credited against it waits in line.
-pub fn for_update(conn: &mut PgConnection, company: CompanyId, id: DocumentId) -> QueryResult<Option<Document>> {
+pub fn for_update(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: DocumentId,
+) -> QueryResult<Option<Document>> {
     // The serving role may not update documents, so the row of the client stands in for the lock.
-    let Some(document) = by_id(conn, company, id)? else { return Ok(None) };
+    let Some(document) = by_id(conn, company, id)? else {
+        return Ok(None);
+    };
     super::client::for_update(conn, company, document.client_id)?;
     Ok(Some(document))
 }
 
 /// Adds documents with their lines and VAT.
-pub fn insert(conn: &mut PgConnection, rows: &[Document], lines: &[Line], taxes: &[Tax]) -> QueryResult<()> {
+pub fn insert(
+    conn: &mut PgConnection,
+    rows: &[Document],
+    lines: &[Line],
+    taxes: &[Tax],
+) -> QueryResult<()> {
     for chunk in rows.chunks(500) {
-        diesel::insert_into(documents::table).values(chunk).execute(conn)?;
+        diesel::insert_into(documents::table)
+            .values(chunk)
+            .execute(conn)?;
     }
     for chunk in lines.chunks(500) {
-        diesel::insert_into(document_lines::table).values(chunk).execute(conn)?;
+        diesel::insert_into(document_lines::table)
+            .values(chunk)
+            .execute(conn)?;
     }
     for chunk in taxes.chunks(500) {
-        diesel::insert_into(document_taxes::table).values(chunk).execute(conn)?;
+        diesel::insert_into(document_taxes::table)
+            .values(chunk)
+            .execute(conn)?;
     }
     Ok(())
 }
 
 /// The lines of these documents, in order.
-pub fn lines(conn: &mut PgConnection, company: CompanyId, ids: &[DocumentId]) -> QueryResult<Vec<Line>> {
+pub fn lines(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[DocumentId],
+) -> QueryResult<Vec<Line>> {
     document_lines::table
-        .filter(document_lines::company_id.eq(company).and(document_lines::document_id.eq_any(ids)))
+        .filter(
+            document_lines::company_id
+                .eq(company)
+                .and(document_lines::document_id.eq_any(ids)),
+        )
         .order((document_lines::document_id, document_lines::line))
         .select(Line::as_select())
         .load(conn)
 }
 
 /// The VAT of these documents, by rate.
-pub fn taxes(conn: &mut PgConnection, company: CompanyId, ids: &[DocumentId]) -> QueryResult<Vec<Tax>> {
+pub fn taxes(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[DocumentId],
+) -> QueryResult<Vec<Tax>> {
     document_taxes::table
-        .filter(document_taxes::company_id.eq(company).and(document_taxes::document_id.eq_any(ids)))
+        .filter(
+            document_taxes::company_id
+                .eq(company)
+                .and(document_taxes::document_id.eq_any(ids)),
+        )
         .order((document_taxes::document_id, document_taxes::vat_rate))
         .select(Tax::as_select())
         .load(conn)
 }
 
 /// What was credited on an invoice so far, per VAT rate (R2.5).
-pub fn credited(conn: &mut PgConnection, company: CompanyId, invoice: DocumentId) -> QueryResult<Vec<Tax>> {
+pub fn credited(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    invoice: DocumentId,
+) -> QueryResult<Vec<Tax>> {
     let notes: Vec<DocumentId> = documents::table
-        .filter(documents::company_id.eq(company).and(documents::invoice_id.eq(invoice)))
+        .filter(
+            documents::company_id
+                .eq(company)
+                .and(documents::invoice_id.eq(invoice)),
+        )
         .select(documents::id)
         .load(conn)?;
     taxes(conn, company, &notes)
@@ -245,14 +344,30 @@ pub struct Draft {
 }
 
 /// A draft by id.
-pub fn draft(conn: &mut PgConnection, company: CompanyId, id: DraftId) -> QueryResult<Option<Draft>> {
-    invoice_drafts::table.find((company, id)).select(Draft::as_select()).first(conn).optional()
+pub fn draft(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: DraftId,
+) -> QueryResult<Option<Draft>> {
+    invoice_drafts::table
+        .find((company, id))
+        .select(Draft::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// Drafts by id, in no order.
-pub fn drafts(conn: &mut PgConnection, company: CompanyId, ids: &[DraftId]) -> QueryResult<Vec<Draft>> {
+pub fn drafts(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[DraftId],
+) -> QueryResult<Vec<Draft>> {
     invoice_drafts::table
-        .filter(invoice_drafts::company_id.eq(company).and(invoice_drafts::id.eq_any(ids)))
+        .filter(
+            invoice_drafts::company_id
+                .eq(company)
+                .and(invoice_drafts::id.eq_any(ids)),
+        )
         .select(Draft::as_select())
         .load(conn)
 }
@@ -270,5 +385,7 @@ pub fn save_draft(conn: &mut PgConnection, draft: &Draft) -> QueryResult<()> {
 
 /// Throws a draft away; false when there was none.
 pub fn delete_draft(conn: &mut PgConnection, company: CompanyId, id: DraftId) -> QueryResult<bool> {
-    diesel::delete(invoice_drafts::table.find((company, id))).execute(conn).map(|rows| rows == 1)
+    diesel::delete(invoice_drafts::table.find((company, id)))
+        .execute(conn)
+        .map(|rows| rows == 1)
 }

@@ -22,7 +22,13 @@ pub struct First {
 /// Claims a key for this transaction, or answers what it was first used for.
 ///
 /// Another transaction that claims the same key at the same time is waited for.
-pub fn claim(conn: &mut PgConnection, company: CompanyId, key: &str, operation: &str, request_hash: &str) -> QueryResult<Option<First>> {
+pub fn claim(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    key: &str,
+    operation: &str,
+    request_hash: &str,
+) -> QueryResult<Option<First>> {
     let claimed = diesel::insert_into(idempotency::table)
         .values((
             idempotency::company_id.eq(company),
@@ -36,11 +42,20 @@ pub fn claim(conn: &mut PgConnection, company: CompanyId, key: &str, operation: 
     if claimed == 1 {
         return Ok(None);
     }
-    idempotency::table.find((company, key)).select(First::as_select()).first(conn).optional()
+    idempotency::table
+        .find((company, key))
+        .select(First::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// Keeps the outcome of the use that claimed the key.
-pub fn keep(conn: &mut PgConnection, company: CompanyId, key: &str, outcome: &serde_json::Value) -> QueryResult<()> {
+pub fn keep(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    key: &str,
+    outcome: &serde_json::Value,
+) -> QueryResult<()> {
     diesel::update(idempotency::table.find((company, key)))
         .set(idempotency::outcome.eq(outcome))
         .execute(conn)
@@ -48,7 +63,12 @@ pub fn keep(conn: &mut PgConnection, company: CompanyId, key: &str, outcome: &se
 }
 
 /// The answer that was first read for this selection of fields.
-pub fn answer(conn: &mut PgConnection, company: CompanyId, key: &str, selection: &str) -> QueryResult<Option<String>> {
+pub fn answer(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    key: &str,
+    selection: &str,
+) -> QueryResult<Option<String>> {
     idempotency_answers::table
         .find((company, key, selection))
         .select(idempotency_answers::answer)
@@ -57,7 +77,13 @@ pub fn answer(conn: &mut PgConnection, company: CompanyId, key: &str, selection:
 }
 
 /// Keeps the answer unless one is kept already; says which one counts.
-pub fn keep_answer(conn: &mut PgConnection, company: CompanyId, key: &str, selection: &str, text: &str) -> QueryResult<String> {
+pub fn keep_answer(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    key: &str,
+    selection: &str,
+    text: &str,
+) -> QueryResult<String> {
     diesel::insert_into(idempotency_answers::table)
         .values((
             idempotency_answers::company_id.eq(company),

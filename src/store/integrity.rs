@@ -113,7 +113,13 @@ struct Broken {
 }
 
 /// The first fact that breaks the check, if any.
-pub fn first_broken(conn: &mut PgConnection, company: CompanyId, statement: &str) -> QueryResult<Option<String>> {
-    let row: Broken = diesel::sql_query(statement).bind::<SqlUuid, _>(company).get_result(conn)?;
+pub fn first_broken(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    statement: &str,
+) -> QueryResult<Option<String>> {
+    let row: Broken = diesel::sql_query(statement)
+        .bind::<SqlUuid, _>(company)
+        .get_result(conn)?;
     Ok(row.broken)
 }

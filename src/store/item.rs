@@ -7,7 +7,9 @@ use diesel::sql_types::{Array, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::schema::{items, receivable_ledger};
-use crate::domain::ids::{AllocationId, ClientId, CompanyId, DocumentId, EntryId, ItemId, MatchingId};
+use crate::domain::ids::{
+    AllocationId, ClientId, CompanyId, DocumentId, EntryId, ItemId, MatchingId,
+};
 
 /// A line on a third-party account. `amount` and `open_amount` are positive; `is_debit` gives the side.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
@@ -39,7 +41,11 @@ pub struct Item {
 impl Item {
     /// The open amount with its sign in a balance: debits positive, credits negative.
     pub fn signed_open(&self) -> i64 {
-        if self.is_debit { self.open_amount } else { -self.open_amount }
+        if self.is_debit {
+            self.open_amount
+        } else {
+            -self.open_amount
+        }
     }
 }
 
@@ -61,7 +67,12 @@ pub struct Change {
 
 impl Change {
     /// A change of `item` by `delta`, in the sign of a balance.
-    pub fn of(item: &Item, allocation: Option<AllocationId>, effective_on: NaiveDate, delta: i64) -> Change {
+    pub fn of(
+        item: &Item,
+        allocation: Option<AllocationId>,
+        effective_on: NaiveDate,
+        delta: i64,
+    ) -> Change {
         Change {
             company_id: item.company_id,
             id: Uuid::now_v7(),
@@ -80,16 +91,23 @@ impl Change {
 /// Adds items, each with the ledger row that opens it.
 pub fn insert(conn: &mut PgConnection, rows: &[Item]) -> QueryResult<()> {
     for chunk in rows.chunks(500) {
-        diesel::insert_into(items::table).values(chunk).execute(conn)?;
+        diesel::insert_into(items::table)
+            .values(chunk)
+            .execute(conn)?;
     }
-    let opened: Vec<Change> = rows.iter().map(|item| Change::of(item, None, item.posted_on, item.signed_open())).collect();
+    let opened: Vec<Change> = rows
+        .iter()
+        .map(|item| Change::of(item, None, item.posted_on, item.signed_open()))
+        .collect();
     append(conn, &opened)
 }
 
 /// Appends to the ledger. Call [`refresh`] for the items concerned.
 pub fn append(conn: &mut PgConnection, changes: &[Change]) -> QueryResult<()> {
     for chunk in changes.chunks(500) {
-        diesel::insert_into(receivable_ledger::table).values(chunk).execute(conn)?;
+        diesel::insert_into(receivable_ledger::table)
+            .values(chunk)
+            .execute(conn)?;
     }
     Ok(())
 }
@@ -109,7 +127,11 @@ pub fn refresh(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId]) -> Q
 }
 
 /// Items by id, in no order.
-pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId]) -> QueryResult<Vec<Item>> {
+pub fn by_ids(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[ItemId],
+) -> QueryResult<Vec<Item>> {
     items::table
         .filter(items::company_id.eq(company).and(items::id.eq_any(ids)))
         .select(Item::as_select())
@@ -117,7 +139,11 @@ pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId]) -> Qu
 }
 
 /// Locks items in the order of their ids.
-pub fn for_update(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId]) -> QueryResult<Vec<Item>> {
+pub fn for_update(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[ItemId],
+) -> QueryResult<Vec<Item>> {
     items::table
         .filter(items::company_id.eq(company).and(items::id.eq_any(ids)))
         .order(items::id)
@@ -127,42 +153,82 @@ pub fn for_update(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId]) -
 }
 
 /// The items of these documents, receipts or deductions, oldest due first.
-pub fn by_sources(conn: &mut PgConnection, company: CompanyId, sources: &[Uuid]) -> QueryResult<Vec<Item>> {
+pub fn by_sources(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    sources: &[Uuid],
+) -> QueryResult<Vec<Item>> {
     items::table
-        .filter(items::company_id.eq(company).and(items::source_id.eq_any(sources)))
+        .filter(
+            items::company_id
+                .eq(company)
+                .and(items::source_id.eq_any(sources)),
+        )
         .order((items::due_on, items::id))
         .select(Item::as_select())
         .load(conn)
 }
 
 /// Items that carry a document's number on one side, oldest due first.
-pub fn by_reference(conn: &mut PgConnection, company: CompanyId, reference: &str, is_debit: bool) -> QueryResult<Vec<Item>> {
+pub fn by_reference(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    reference: &str,
+    is_debit: bool,
+) -> QueryResult<Vec<Item>> {
     items::table
-        .filter(items::company_id.eq(company).and(items::reference.eq(reference)).and(items::is_debit.eq(is_debit)))
+        .filter(
+            items::company_id
+                .eq(company)
+                .and(items::reference.eq(reference))
+                .and(items::is_debit.eq(is_debit)),
+        )
         .order((items::due_on, items::id))
         .select(Item::as_select())
         .load(conn)
 }
 
 /// What a client has open in one account family and currency, oldest due first.
-pub fn open_of_client(conn: &mut PgConnection, company: CompanyId, client: ClientId) -> QueryResult<Vec<Item>> {
+pub fn open_of_client(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    client: ClientId,
+) -> QueryResult<Vec<Item>> {
     items::table
-        .filter(items::company_id.eq(company).and(items::client_id.eq(client)).and(items::open_amount.gt(0)))
+        .filter(
+            items::company_id
+                .eq(company)
+                .and(items::client_id.eq(client))
+                .and(items::open_amount.gt(0)),
+        )
         .order((items::due_on, items::id))
         .select(Item::as_select())
         .load(conn)
 }
 
 /// Items of lettering groups.
-pub fn by_matchings(conn: &mut PgConnection, company: CompanyId, groups: &[MatchingId]) -> QueryResult<Vec<Item>> {
+pub fn by_matchings(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    groups: &[MatchingId],
+) -> QueryResult<Vec<Item>> {
     items::table
-        .filter(items::company_id.eq(company).and(items::matching_id.eq_any(groups)))
+        .filter(
+            items::company_id
+                .eq(company)
+                .and(items::matching_id.eq_any(groups)),
+        )
         .select(Item::as_select())
         .load(conn)
 }
 
 /// Moves items to a lettering group, or out of any.
-pub fn set_matching(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId], group: Option<MatchingId>) -> QueryResult<()> {
+pub fn set_matching(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[ItemId],
+    group: Option<MatchingId>,
+) -> QueryResult<()> {
     diesel::update(items::table.filter(items::company_id.eq(company).and(items::id.eq_any(ids))))
         .set(items::matching_id.eq(group))
         .execute(conn)
@@ -170,6 +236,13 @@ pub fn set_matching(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId],
 }
 
 /// When an item was recorded.
-pub fn recorded_at(conn: &mut PgConnection, company: CompanyId, id: ItemId) -> QueryResult<DateTime<Utc>> {
-    items::table.find((company, id)).select(items::recorded_at).first(conn)
+pub fn recorded_at(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: ItemId,
+) -> QueryResult<DateTime<Utc>> {
+    items::table
+        .find((company, id))
+        .select(items::recorded_at)
+        .first(conn)
 }

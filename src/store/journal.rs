@@ -66,7 +66,9 @@ pub struct Line {
 /// that each entry is whole and balances.
 pub fn insert(conn: &mut PgConnection, entries: &[NewEntry], lines: &[Line]) -> QueryResult<()> {
     for chunk in entries.chunks(500) {
-        diesel::insert_into(journal_entries::table).values(chunk).execute(conn)?;
+        diesel::insert_into(journal_entries::table)
+            .values(chunk)
+            .execute(conn)?;
     }
     let mut rest = lines;
     while !rest.is_empty() {
@@ -75,16 +77,26 @@ pub fn insert(conn: &mut PgConnection, entries: &[NewEntry], lines: &[Line]) -> 
             end += 1;
         }
         let (chunk, behind) = rest.split_at(end);
-        diesel::insert_into(journal_lines::table).values(chunk).execute(conn)?;
+        diesel::insert_into(journal_lines::table)
+            .values(chunk)
+            .execute(conn)?;
         rest = behind;
     }
     Ok(())
 }
 
 /// `FROM journal_entries t WHERE …`, narrowed to a period and a journal.
-pub fn from(company: CompanyId, journal: Option<&str>, from: Option<NaiveDate>, to: Option<NaiveDate>) -> Sql {
+pub fn from(
+    company: CompanyId,
+    journal: Option<&str>,
+    from: Option<NaiveDate>,
+    to: Option<NaiveDate>,
+) -> Sql {
     let mut sql = Sql::default();
-    sql.push("FROM journal_entries t WHERE t.company_id = ?", [Bind::Id(company.0)]);
+    sql.push(
+        "FROM journal_entries t WHERE t.company_id = ?",
+        [Bind::Id(company.0)],
+    );
     if let Some(journal) = journal {
         sql.and("t.journal = ?", [Bind::Text(journal.to_owned())]);
     }
@@ -98,26 +110,50 @@ pub fn from(company: CompanyId, journal: Option<&str>, from: Option<NaiveDate>, 
 }
 
 /// Entries by id, in no order.
-pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[EntryId]) -> QueryResult<Vec<Entry>> {
+pub fn by_ids(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[EntryId],
+) -> QueryResult<Vec<Entry>> {
     journal_entries::table
-        .filter(journal_entries::company_id.eq(company).and(journal_entries::id.eq_any(ids)))
+        .filter(
+            journal_entries::company_id
+                .eq(company)
+                .and(journal_entries::id.eq_any(ids)),
+        )
         .select(Entry::as_select())
         .load(conn)
 }
 
 /// The entries of these documents or receipts, oldest first.
-pub fn by_sources(conn: &mut PgConnection, company: CompanyId, sources: &[Uuid]) -> QueryResult<Vec<Entry>> {
+pub fn by_sources(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    sources: &[Uuid],
+) -> QueryResult<Vec<Entry>> {
     journal_entries::table
-        .filter(journal_entries::company_id.eq(company).and(journal_entries::source_id.eq_any(sources)))
+        .filter(
+            journal_entries::company_id
+                .eq(company)
+                .and(journal_entries::source_id.eq_any(sources)),
+        )
         .order(journal_entries::id)
         .select(Entry::as_select())
         .load(conn)
 }
 
 /// The lines of these entries, in order.
-pub fn lines(conn: &mut PgConnection, company: CompanyId, entries: &[EntryId]) -> QueryResult<Vec<Line>> {
+pub fn lines(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    entries: &[EntryId],
+) -> QueryResult<Vec<Line>> {
     journal_lines::table
-        .filter(journal_lines::company_id.eq(company).and(journal_lines::entry_id.eq_any(entries)))
+        .filter(
+            journal_lines::company_id
+                .eq(company)
+                .and(journal_lines::entry_id.eq_any(entries)),
+        )
         .order((journal_lines::entry_id, journal_lines::line))
         .select(Line::as_select())
         .load(conn)

@@ -4,7 +4,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::query_builder::BoxedSqlQuery;
-use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Date, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
 use uuid::Uuid;
 
 /// A value given to a statement.
@@ -40,7 +42,10 @@ pub struct Sql {
 impl Sql {
     /// Starts with `text`, without values.
     pub fn new(text: &str) -> Sql {
-        Sql { text: text.to_owned(), binds: Vec::new() }
+        Sql {
+            text: text.to_owned(),
+            binds: Vec::new(),
+        }
     }
 
     /// Adds text in which each `?` stands for the next value. Values never become text.
@@ -73,7 +78,8 @@ impl Sql {
         for part in parts {
             let digits = part.chars().take_while(char::is_ascii_digit).count();
             let number: usize = part[..digits].parse().unwrap_or_default();
-            self.text.push_str(&format!("${}{}", number + shift, &part[digits..]));
+            self.text
+                .push_str(&format!("${}{}", number + shift, &part[digits..]));
         }
         self.binds.extend(other.binds.iter().cloned());
         self
@@ -159,7 +165,9 @@ pub fn keys(conn: &mut PgConnection, from: &Sql, sort: Sort, page: &Keyset) -> Q
         Direction::Ascending => (">", "ASC"),
         Direction::Descending => ("<", "DESC"),
     };
-    let Sort { column, sql_type, .. } = sort;
+    let Sort {
+        column, sql_type, ..
+    } = sort;
     let mut sql = Sql::new(&format!("SELECT t.id, {column}::text AS sort "));
     sql.append(from);
     if let Some((value, id)) = &page.after {
@@ -211,10 +219,15 @@ mod tests {
     #[test]
     fn appended_statements_keep_their_values() {
         let mut inner = Sql::new("FROM x t WHERE true");
-        inner.and("a = ?", [Bind::Number(1)]).and("b = ?", [Bind::Number(2)]);
+        inner
+            .and("a = ?", [Bind::Number(1)])
+            .and("b = ?", [Bind::Number(2)]);
         let mut outer = Sql::default();
         outer.push("SELECT ? ", [Bind::Flag(true)]).append(&inner);
-        assert_eq!(outer.text, "SELECT $1 FROM x t WHERE true AND a = $2 AND b = $3");
+        assert_eq!(
+            outer.text,
+            "SELECT $1 FROM x t WHERE true AND a = $2 AND b = $3"
+        );
         assert_eq!(outer.binds.len(), 3);
     }
 

@@ -44,47 +44,125 @@ pub struct Matching {
 /// Adds allocations.
 pub fn insert(conn: &mut PgConnection, rows: &[Allocation]) -> QueryResult<()> {
     for chunk in rows.chunks(500) {
-        diesel::insert_into(allocations::table).values(chunk).execute(conn)?;
+        diesel::insert_into(allocations::table)
+            .values(chunk)
+            .execute(conn)?;
     }
     Ok(())
 }
 
 /// Allocations by id, in no order.
-pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[AllocationId]) -> QueryResult<Vec<Allocation>> {
+pub fn by_ids(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[AllocationId],
+) -> QueryResult<Vec<Allocation>> {
     allocations::table
-        .filter(allocations::company_id.eq(company).and(allocations::id.eq_any(ids)))
+        .filter(
+            allocations::company_id
+                .eq(company)
+                .and(allocations::id.eq_any(ids)),
+        )
         .select(Allocation::as_select())
         .load(conn)
 }
 
 /// An allocation by id.
-pub fn by_id(conn: &mut PgConnection, company: CompanyId, id: AllocationId) -> QueryResult<Option<Allocation>> {
-    allocations::table.find((company, id)).select(Allocation::as_select()).first(conn).optional()
+pub fn by_id(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: AllocationId,
+) -> QueryResult<Option<Allocation>> {
+    allocations::table
+        .find((company, id))
+        .select(Allocation::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// Running allocations that touch these items.
-pub fn active_of(conn: &mut PgConnection, company: CompanyId, items: &[ItemId]) -> QueryResult<Vec<Allocation>> {
+pub fn active_of(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    items: &[ItemId],
+) -> QueryResult<Vec<Allocation>> {
     allocations::table
-        .filter(allocations::company_id.eq(company).and(allocations::ended_on.is_null()))
-        .filter(allocations::debit_item_id.eq_any(items).or(allocations::credit_item_id.eq_any(items)))
+        .filter(
+            allocations::company_id
+                .eq(company)
+                .and(allocations::ended_on.is_null()),
+        )
+        .filter(
+            allocations::debit_item_id
+                .eq_any(items)
+                .or(allocations::credit_item_id.eq_any(items)),
+        )
         .order(allocations::id)
         .select(Allocation::as_select())
         .load(conn)
 }
 
+/// The last day on which an allocation of each of these items ended.
+pub fn last_ends(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    items: &[ItemId],
+) -> QueryResult<Vec<(ItemId, NaiveDate)>> {
+    let ended: Vec<(ItemId, ItemId, Option<NaiveDate>)> = allocations::table
+        .filter(
+            allocations::company_id
+                .eq(company)
+                .and(allocations::ended_on.is_not_null()),
+        )
+        .filter(
+            allocations::debit_item_id
+                .eq_any(items)
+                .or(allocations::credit_item_id.eq_any(items)),
+        )
+        .select((
+            allocations::debit_item_id,
+            allocations::credit_item_id,
+            allocations::ended_on,
+        ))
+        .load(conn)?;
+    Ok(ended
+        .into_iter()
+        .flat_map(|(debit, credit, on)| on.map(|on| [(debit, on), (credit, on)]))
+        .flatten()
+        .collect())
+}
+
 /// Ends a running allocation; false when somebody ended it first.
-pub fn end(conn: &mut PgConnection, company: CompanyId, id: AllocationId, on: NaiveDate, author: &str) -> QueryResult<bool> {
+pub fn end(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: AllocationId,
+    on: NaiveDate,
+    author: &str,
+) -> QueryResult<bool> {
     diesel::update(allocations::table.find((company, id)))
         .filter(allocations::ended_on.is_null())
-        .set((allocations::ended_on.eq(on), allocations::ended_at.eq(diesel::dsl::now), allocations::ended_by.eq(author)))
+        .set((
+            allocations::ended_on.eq(on),
+            allocations::ended_at.eq(diesel::dsl::now),
+            allocations::ended_by.eq(author),
+        ))
         .execute(conn)
         .map(|rows| rows == 1)
 }
 
 /// Groups by id, in no order.
-pub fn groups(conn: &mut PgConnection, company: CompanyId, ids: &[MatchingId]) -> QueryResult<Vec<Matching>> {
+pub fn groups(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[MatchingId],
+) -> QueryResult<Vec<Matching>> {
     matchings::table
-        .filter(matchings::company_id.eq(company).and(matchings::id.eq_any(ids)))
+        .filter(
+            matchings::company_id
+                .eq(company)
+                .and(matchings::id.eq_any(ids)),
+        )
         .select(Matching::as_select())
         .load(conn)
 }
@@ -92,29 +170,56 @@ pub fn groups(conn: &mut PgConnection, company: CompanyId, ids: &[MatchingId]) -
 /// Adds groups.
 pub fn insert_groups(conn: &mut PgConnection, rows: &[Matching]) -> QueryResult<()> {
     for chunk in rows.chunks(500) {
-        diesel::insert_into(matchings::table).values(chunk).execute(conn)?;
+        diesel::insert_into(matchings::table)
+            .values(chunk)
+            .execute(conn)?;
     }
     Ok(())
 }
 
 /// Writes what a group's items now add up to.
-pub fn update_group(conn: &mut PgConnection, company: CompanyId, id: MatchingId, residual: i64, complete: bool) -> QueryResult<()> {
+pub fn update_group(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: MatchingId,
+    residual: i64,
+    complete: bool,
+) -> QueryResult<()> {
     diesel::update(matchings::table.find((company, id)))
-        .set((matchings::residual.eq(residual), matchings::complete.eq(complete)))
+        .set((
+            matchings::residual.eq(residual),
+            matchings::complete.eq(complete),
+        ))
         .execute(conn)
         .map(drop)
 }
 
 /// Ends groups that lost their items; their letters are not used again (R3.3).
-pub fn end_groups(conn: &mut PgConnection, company: CompanyId, ids: &[MatchingId]) -> QueryResult<()> {
-    diesel::update(matchings::table.filter(matchings::company_id.eq(company).and(matchings::id.eq_any(ids))))
-        .set(matchings::ended_at.eq(diesel::dsl::now))
-        .execute(conn)
-        .map(drop)
+pub fn end_groups(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[MatchingId],
+) -> QueryResult<()> {
+    diesel::update(
+        matchings::table.filter(
+            matchings::company_id
+                .eq(company)
+                .and(matchings::id.eq_any(ids)),
+        ),
+    )
+    .set(matchings::ended_at.eq(diesel::dsl::now))
+    .execute(conn)
+    .map(drop)
 }
 
 /// Takes `count` letters of an auxiliary account; answers the number of the last one.
-pub fn take_letters(conn: &mut PgConnection, company: CompanyId, client: ClientId, family: &str, count: i32) -> QueryResult<i32> {
+pub fn take_letters(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    client: ClientId,
+    family: &str,
+    count: i32,
+) -> QueryResult<i32> {
     #[derive(QueryableByName)]
     struct Last {
         #[diesel(sql_type = Integer)]

@@ -23,12 +23,14 @@ pub mod provision;
 pub mod schema;
 mod sql_types;
 
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use diesel::connection::{AnsiTransactionManager, Connection as _, InstrumentationEvent, SimpleConnection, TransactionManager};
+use diesel::connection::{
+    AnsiTransactionManager, Connection as _, InstrumentationEvent, SimpleConnection,
+    TransactionManager,
+};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
@@ -67,7 +69,13 @@ pub struct Settings {
 impl Settings {
     /// The usual figures for a database at `url`.
     pub fn new(url: String, set_role: bool) -> Settings {
-        Settings { url, set_role, pool_size: 8, statement_timeout: Duration::from_secs(8), wait: Duration::from_secs(5) }
+        Settings {
+            url,
+            set_role,
+            pool_size: 8,
+            statement_timeout: Duration::from_secs(8),
+            wait: Duration::from_secs(5),
+        }
     }
 }
 
@@ -88,7 +96,11 @@ struct Prepare {
 
 impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Prepare {
     fn on_acquire(&self, conn: &mut PgConnection) -> std::result::Result<(), diesel::r2d2::Error> {
-        let role = if self.set_role { "SET ROLE encours_app;" } else { "" };
+        let role = if self.set_role {
+            "SET ROLE encours_app;"
+        } else {
+            ""
+        };
         let sql = format!(
             "{role} SET TIME ZONE 'UTC'; SET statement_timeout = {}; SET lock_timeout = '5s'; \
              SET idle_in_transaction_session_timeout = '60s'; SET lc_messages = 'C';",
@@ -104,7 +116,10 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Prepare {
 impl Db {
     /// A pool for the serving role; connections are made when first needed.
     pub fn open(settings: &Settings) -> Db {
-        let prepare = Prepare { set_role: settings.set_role, statement_timeout: settings.statement_timeout };
+        let prepare = Prepare {
+            set_role: settings.set_role,
+            statement_timeout: settings.statement_timeout,
+        };
         let pool = Pool::builder()
             .max_size(settings.pool_size)
             .min_idle(Some(0))
@@ -112,12 +127,21 @@ impl Db {
             .connection_timeout(settings.wait)
             .connection_customizer(Box::new(prepare))
             .build_unchecked(ConnectionManager::new(&settings.url));
-        Db { pool, permits: Arc::new(Semaphore::new(settings.pool_size as usize)), wait: settings.wait }
+        Db {
+            pool,
+            permits: Arc::new(Semaphore::new(settings.pool_size as usize)),
+            wait: settings.wait,
+        }
     }
 
     /// A session for one request of one caller.
     pub fn session(&self, caller: Caller) -> Session {
-        Session(Arc::new(Inner { db: self.clone(), caller, slot: Mutex::new(Slot::default()), statements: Arc::default() }))
+        Session(Arc::new(Inner {
+            db: self.clone(),
+            caller,
+            slot: Mutex::new(Slot::default()),
+            statements: Arc::default(),
+        }))
     }
 
     /// Runs `work` without a caller, outside any company: log-in and health only.
@@ -144,12 +168,20 @@ impl Db {
     }
 
     /// Runs `work` in one transaction of `caller`, on this thread: for the command line.
-    pub fn write_now<T>(&self, caller: &Caller, work: impl FnMut(&mut PgConnection, &Caller) -> Result<T>) -> Result<T> {
+    pub fn write_now<T>(
+        &self,
+        caller: &Caller,
+        work: impl FnMut(&mut PgConnection, &Caller) -> Result<T>,
+    ) -> Result<T> {
         write_on(&mut *checkout(&self.pool)?, caller, work)
     }
 
     /// Runs `work` on one read-only snapshot of `caller`, on this thread: for the command line.
-    pub fn read_now<T>(&self, caller: &Caller, work: impl FnOnce(&mut PgConnection, &Caller) -> Result<T>) -> Result<T> {
+    pub fn read_now<T>(
+        &self,
+        caller: &Caller,
+        work: impl FnOnce(&mut PgConnection, &Caller) -> Result<T>,
+    ) -> Result<T> {
         let mut conn = checkout(&self.pool)?;
         begin_read(&mut conn, caller)?;
         let result = work(&mut conn, caller);
@@ -159,10 +191,13 @@ impl Db {
 }
 
 fn checkout(pool: &Pool<ConnectionManager<PgConnection>>) -> Result<Connection> {
-    pool.get().map_err(|error| Error::Unavailable(error.to_string()))
+    pool.get()
+        .map_err(|error| Error::Unavailable(error.to_string()))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::Internal(format!("a database task ended: {error}")))?
@@ -302,12 +337,21 @@ async fn rolled_back(conn: Connection) -> Option<Connection> {
 /// The literal settings that row-level security reads: `SET LOCAL` also reaches the shards of a
 /// distributed Postgres, `set_config` does not.
 fn wall(caller: &Caller) -> String {
-    let portfolio = caller.portfolio().map(|user| user.0.to_string()).unwrap_or_default();
-    format!("SET LOCAL encours.company = '{}'; SET LOCAL encours.portfolio = '{portfolio}'", caller.company.0)
+    let portfolio = caller
+        .portfolio()
+        .map(|user| user.0.to_string())
+        .unwrap_or_default();
+    format!(
+        "SET LOCAL encours.company = '{}'; SET LOCAL encours.portfolio = '{portfolio}'",
+        caller.company.0
+    )
 }
 
 fn begin_read(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
-    AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+    AnsiTransactionManager::begin_transaction_sql(
+        conn,
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    )?;
     conn.batch_execute(&wall(caller))?;
     Ok(())
 }
@@ -359,7 +403,8 @@ pub fn is_migrated(conn: &mut PgConnection) -> Result<bool> {
         #[diesel(sql_type = diesel::sql_types::Bool)]
         known: bool,
     }
-    let known: Known = diesel::sql_query("SELECT to_regclass('companies') IS NOT NULL AS known").get_result(conn)?;
+    let known: Known = diesel::sql_query("SELECT to_regclass('companies') IS NOT NULL AS known")
+        .get_result(conn)?;
     Ok(known.known)
 }
 
@@ -370,6 +415,9 @@ pub fn owner(url: &str) -> Result<PgConnection> {
 
 /// Names the company on a connection of the owner, whose rows row-level security does not bound.
 pub fn enter(conn: &mut PgConnection, company: CompanyId) -> Result<()> {
-    conn.batch_execute(&format!("SET encours.company = '{}'; SET encours.portfolio = ''", company.0))?;
+    conn.batch_execute(&format!(
+        "SET encours.company = '{}'; SET encours.portfolio = ''",
+        company.0
+    ))?;
     Ok(())
 }

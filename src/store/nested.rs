@@ -28,26 +28,42 @@ impl Nested {
     /// The rows below parent `p.id`, under the alias `t`.
     fn from(self) -> &'static str {
         match self {
-            Nested::CreditNotesOfInvoice => "documents t WHERE t.company_id = ? AND t.invoice_id = p.id",
-            Nested::DeductionsOfInvoice => "deductions t WHERE t.company_id = ? AND t.invoice_id = p.id",
-            Nested::DisputesOfInvoice => "disputes t WHERE t.company_id = ? AND t.invoice_id = p.id",
+            Nested::CreditNotesOfInvoice => {
+                "documents t WHERE t.company_id = ? AND t.invoice_id = p.id"
+            }
+            Nested::DeductionsOfInvoice => {
+                "deductions t WHERE t.company_id = ? AND t.invoice_id = p.id"
+            }
+            Nested::DisputesOfInvoice => {
+                "disputes t WHERE t.company_id = ? AND t.invoice_id = p.id"
+            }
             Nested::AllocationsOfSource => {
                 "items i JOIN allocations t ON t.company_id = i.company_id AND i.id IN (t.debit_item_id, t.credit_item_id) \
                  AND CASE WHEN i.is_debit THEN t.debit_item_id ELSE t.credit_item_id END = i.id WHERE i.company_id = ? AND i.source_id = p.id"
             }
-            Nested::AllocationsOfItem => "allocations t WHERE t.company_id = ? AND (t.debit_item_id = p.id OR t.credit_item_id = p.id)",
-            Nested::InvoicesOfClient => "documents t WHERE t.company_id = ? AND t.client_id = p.id AND t.kind = 'INVOICE'",
-            Nested::CreditNotesOfClient => "documents t WHERE t.company_id = ? AND t.client_id = p.id AND t.kind = 'CREDIT_NOTE'",
+            Nested::AllocationsOfItem => {
+                "allocations t WHERE t.company_id = ? AND (t.debit_item_id = p.id OR t.credit_item_id = p.id)"
+            }
+            Nested::InvoicesOfClient => {
+                "documents t WHERE t.company_id = ? AND t.client_id = p.id AND t.kind = 'INVOICE'"
+            }
+            Nested::CreditNotesOfClient => {
+                "documents t WHERE t.company_id = ? AND t.client_id = p.id AND t.kind = 'CREDIT_NOTE'"
+            }
             Nested::PaymentsOfClient => "payments t WHERE t.company_id = ? AND t.client_id = p.id",
             Nested::DisputesOfClient => "disputes t WHERE t.company_id = ? AND t.client_id = p.id",
-            Nested::DeductionsOfClient => "deductions t WHERE t.company_id = ? AND t.client_id = p.id",
+            Nested::DeductionsOfClient => {
+                "deductions t WHERE t.company_id = ? AND t.client_id = p.id"
+            }
         }
     }
 
     /// The day the list is ordered by, latest first; ids break ties.
     fn day(self) -> &'static str {
         match self {
-            Nested::CreditNotesOfInvoice | Nested::InvoicesOfClient | Nested::CreditNotesOfClient => "t.issued_on",
+            Nested::CreditNotesOfInvoice
+            | Nested::InvoicesOfClient
+            | Nested::CreditNotesOfClient => "t.issued_on",
             Nested::DeductionsOfInvoice | Nested::DeductionsOfClient => "t.recorded_on",
             Nested::DisputesOfInvoice | Nested::DisputesOfClient => "t.opened_on",
             Nested::AllocationsOfSource | Nested::AllocationsOfItem => "t.effective_on",
@@ -84,9 +100,15 @@ pub fn children(
         [Bind::Ids(parents.to_vec()), Bind::Id(company.0)],
     );
     if let Some((value, id)) = after {
-        sql.and(&format!("({day}, t.id) < (?::date, ?)"), [Bind::Text(value.clone()), Bind::Id(*id)]);
+        sql.and(
+            &format!("({day}, t.id) < (?::date, ?)"),
+            [Bind::Text(value.clone()), Bind::Id(*id)],
+        );
     }
-    sql.push(&format!(" ORDER BY {day} DESC, t.id DESC LIMIT ?) s ORDER BY p.n, s.sort DESC, s.id DESC"), [Bind::Number(limit)]);
+    sql.push(
+        &format!(" ORDER BY {day} DESC, t.id DESC LIMIT ?) s ORDER BY p.n, s.sort DESC, s.id DESC"),
+        [Bind::Number(limit)],
+    );
     sql.query().load(conn)
 }
 
@@ -100,10 +122,18 @@ pub struct ChildCount {
 }
 
 /// How many children each parent has.
-pub fn counts(conn: &mut PgConnection, company: CompanyId, list: Nested, parents: &[Uuid]) -> QueryResult<Vec<ChildCount>> {
+pub fn counts(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    list: Nested,
+    parents: &[Uuid],
+) -> QueryResult<Vec<ChildCount>> {
     let mut sql = Sql::default();
     sql.push(
-        &format!("SELECT p.id AS parent, (SELECT count(*) FROM {}) AS count FROM unnest(?) p(id)", list.from()),
+        &format!(
+            "SELECT p.id AS parent, (SELECT count(*) FROM {}) AS count FROM unnest(?) p(id)",
+            list.from()
+        ),
         [Bind::Id(company.0), Bind::Ids(parents.to_vec())],
     );
     sql.query().load(conn)

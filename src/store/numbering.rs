@@ -21,7 +21,14 @@ pub struct Taken {
 }
 
 /// Takes `count` numbers; locks the series until the transaction ends.
-pub fn take(conn: &mut PgConnection, company: CompanyId, series: &str, fiscal_year: i32, on: Option<NaiveDate>, count: i64) -> QueryResult<Taken> {
+pub fn take(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    series: &str,
+    fiscal_year: i32,
+    on: Option<NaiveDate>,
+    count: i64,
+) -> QueryResult<Taken> {
     diesel::sql_query(
         "INSERT INTO counters AS c (company_id, series, fiscal_year, last_number, last_on) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (company_id, series, fiscal_year) DO UPDATE \

@@ -68,12 +68,19 @@ pub struct Filter {
 /// `FROM payments t WHERE …` of a filter.
 pub fn from(company: CompanyId, filter: &Filter) -> Sql {
     let mut sql = Sql::default();
-    sql.push("FROM payments t WHERE t.company_id = ?", [Bind::Id(company.0)]);
+    sql.push(
+        "FROM payments t WHERE t.company_id = ?",
+        [Bind::Id(company.0)],
+    );
     if let Some(search) = &filter.search {
         let pattern = Bind::Text(containing(search));
-        sql.and("(t.number ILIKE ? OR t.payer ILIKE ? OR t.remittance ILIKE ?)", [pattern.clone(), pattern.clone(), pattern]);
+        sql.and(
+            "(t.number ILIKE ? OR t.payer ILIKE ? OR t.remittance ILIKE ?)",
+            [pattern.clone(), pattern.clone(), pattern],
+        );
     }
-    let event = "SELECT 1 FROM payment_events e WHERE e.company_id = t.company_id AND e.payment_id = t.id";
+    let event =
+        "SELECT 1 FROM payment_events e WHERE e.company_id = t.company_id AND e.payment_id = t.id";
     if let Some(client) = filter.client {
         sql.and(
             &format!("(t.client_id = ? OR EXISTS ({event} AND e.client_id = ?))"),
@@ -96,40 +103,80 @@ pub fn from(company: CompanyId, filter: &Filter) -> Sql {
         );
     }
     if let Some(unknown) = filter.unknown_payer {
-        sql.and(&format!("(t.client_id IS NULL AND NOT EXISTS ({event} AND e.kind = 'IDENTIFIED')) = ?"), [Bind::Flag(unknown)]);
+        sql.and(
+            &format!(
+                "(t.client_id IS NULL AND NOT EXISTS ({event} AND e.kind = 'IDENTIFIED')) = ?"
+            ),
+            [Bind::Flag(unknown)],
+        );
     }
     if let Some(returned) = filter.returned {
-        sql.and(&format!("EXISTS ({event} AND e.kind = 'RETURNED') = ?"), [Bind::Flag(returned)]);
+        sql.and(
+            &format!("EXISTS ({event} AND e.kind = 'RETURNED') = ?"),
+            [Bind::Flag(returned)],
+        );
     }
     sql
 }
 
 /// Receipts by id, in no order.
-pub fn by_ids(conn: &mut PgConnection, company: CompanyId, ids: &[PaymentId]) -> QueryResult<Vec<Payment>> {
+pub fn by_ids(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[PaymentId],
+) -> QueryResult<Vec<Payment>> {
     payments::table
-        .filter(payments::company_id.eq(company).and(payments::id.eq_any(ids)))
+        .filter(
+            payments::company_id
+                .eq(company)
+                .and(payments::id.eq_any(ids)),
+        )
         .select(Payment::as_select())
         .load(conn)
 }
 
 /// A receipt by id.
-pub fn by_id(conn: &mut PgConnection, company: CompanyId, id: PaymentId) -> QueryResult<Option<Payment>> {
-    payments::table.find((company, id)).select(Payment::as_select()).first(conn).optional()
+pub fn by_id(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: PaymentId,
+) -> QueryResult<Option<Payment>> {
+    payments::table
+        .find((company, id))
+        .select(Payment::as_select())
+        .first(conn)
+        .optional()
 }
 
 /// A receipt by number.
-pub fn by_number(conn: &mut PgConnection, company: CompanyId, number: &str) -> QueryResult<Option<Payment>> {
+pub fn by_number(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    number: &str,
+) -> QueryResult<Option<Payment>> {
     payments::table
-        .filter(payments::company_id.eq(company).and(payments::number.eq(number)))
+        .filter(
+            payments::company_id
+                .eq(company)
+                .and(payments::number.eq(number)),
+        )
         .select(Payment::as_select())
         .first(conn)
         .optional()
 }
 
 /// A receipt by another system's reference.
-pub fn by_external_ref(conn: &mut PgConnection, company: CompanyId, external_ref: &str) -> QueryResult<Option<Payment>> {
+pub fn by_external_ref(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    external_ref: &str,
+) -> QueryResult<Option<Payment>> {
     payments::table
-        .filter(payments::company_id.eq(company).and(payments::external_ref.eq(external_ref)))
+        .filter(
+            payments::company_id
+                .eq(company)
+                .and(payments::external_ref.eq(external_ref)),
+        )
         .select(Payment::as_select())
         .first(conn)
         .optional()
@@ -138,20 +185,33 @@ pub fn by_external_ref(conn: &mut PgConnection, company: CompanyId, external_ref
 /// Adds receipts.
 pub fn insert(conn: &mut PgConnection, rows: &[Payment]) -> QueryResult<()> {
     for chunk in rows.chunks(500) {
-        diesel::insert_into(payments::table).values(chunk).execute(conn)?;
+        diesel::insert_into(payments::table)
+            .values(chunk)
+            .execute(conn)?;
     }
     Ok(())
 }
 
 /// What became known of these receipts.
-pub fn events(conn: &mut PgConnection, company: CompanyId, ids: &[PaymentId]) -> QueryResult<Vec<Event>> {
+pub fn events(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[PaymentId],
+) -> QueryResult<Vec<Event>> {
     payment_events::table
-        .filter(payment_events::company_id.eq(company).and(payment_events::payment_id.eq_any(ids)))
+        .filter(
+            payment_events::company_id
+                .eq(company)
+                .and(payment_events::payment_id.eq_any(ids)),
+        )
         .select(Event::as_select())
         .load(conn)
 }
 
 /// Adds an event; a second one of its kind violates the primary key.
 pub fn insert_event(conn: &mut PgConnection, event: &Event) -> QueryResult<()> {
-    diesel::insert_into(payment_events::table).values(event).execute(conn).map(drop)
+    diesel::insert_into(payment_events::table)
+        .values(event)
+        .execute(conn)
+        .map(drop)
 }

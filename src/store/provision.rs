@@ -34,9 +34,18 @@ pub fn policies(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<
 }
 
 /// The latest version of a policy that was recorded by an instant.
-pub fn policy(conn: &mut PgConnection, company: CompanyId, name: &str, known_at: Option<DateTime<Utc>>) -> QueryResult<Option<Policy>> {
+pub fn policy(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    name: &str,
+    known_at: Option<DateTime<Utc>>,
+) -> QueryResult<Option<Policy>> {
     let mut query = provision_policies::table
-        .filter(provision_policies::company_id.eq(company).and(provision_policies::name.eq(name.to_owned())))
+        .filter(
+            provision_policies::company_id
+                .eq(company)
+                .and(provision_policies::name.eq(name.to_owned())),
+        )
         .order(provision_policies::version.desc())
         .select(Policy::as_select())
         .into_boxed();
@@ -48,7 +57,10 @@ pub fn policy(conn: &mut PgConnection, company: CompanyId, name: &str, known_at:
 
 /// Adds a version.
 pub fn insert_policy(conn: &mut PgConnection, policy: &Policy) -> QueryResult<()> {
-    diesel::insert_into(provision_policies::table).values(policy).execute(conn).map(drop)
+    diesel::insert_into(provision_policies::table)
+        .values(policy)
+        .execute(conn)
+        .map(drop)
 }
 
 /// An individual estimate (R5.3).
@@ -69,10 +81,23 @@ pub struct Assessment {
 }
 
 /// The estimates in force on a day, as known at an instant, latest first.
-pub fn assessments(conn: &mut PgConnection, company: CompanyId, on: NaiveDate, known_at: Option<DateTime<Utc>>) -> QueryResult<Vec<Assessment>> {
+pub fn assessments(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    on: NaiveDate,
+    known_at: Option<DateTime<Utc>>,
+) -> QueryResult<Vec<Assessment>> {
     let mut query = provision_assessments::table
-        .filter(provision_assessments::company_id.eq(company).and(provision_assessments::valid_from.le(on)))
-        .filter(provision_assessments::valid_to.is_null().or(provision_assessments::valid_to.ge(on)))
+        .filter(
+            provision_assessments::company_id
+                .eq(company)
+                .and(provision_assessments::valid_from.le(on)),
+        )
+        .filter(
+            provision_assessments::valid_to
+                .is_null()
+                .or(provision_assessments::valid_to.ge(on)),
+        )
         .order(provision_assessments::id.desc())
         .select(Assessment::as_select())
         .into_boxed();
@@ -84,7 +109,10 @@ pub fn assessments(conn: &mut PgConnection, company: CompanyId, on: NaiveDate, k
 
 /// Adds an estimate.
 pub fn insert_assessment(conn: &mut PgConnection, assessment: &Assessment) -> QueryResult<()> {
-    diesel::insert_into(provision_assessments::table).values(assessment).execute(conn).map(drop)
+    diesel::insert_into(provision_assessments::table)
+        .values(assessment)
+        .execute(conn)
+        .map(drop)
 }
 
 /// What account 491 holds for a client, in the currency of its entries.
@@ -99,7 +127,12 @@ pub struct Provided {
 }
 
 /// The balance of 491 per client on a day: the provision in force before this run (R5.10).
-pub fn provided(conn: &mut PgConnection, company: CompanyId, as_of: NaiveDate, known_at: Option<DateTime<Utc>>) -> QueryResult<Vec<Provided>> {
+pub fn provided(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    as_of: NaiveDate,
+    known_at: Option<DateTime<Utc>>,
+) -> QueryResult<Vec<Provided>> {
     let mut sql = Sql::default();
     sql.push(
         "SELECT client_id, currency::text AS currency, sum(credit - debit)::bigint AS amount FROM journal_lines \
@@ -112,7 +145,12 @@ pub fn provided(conn: &mut PgConnection, company: CompanyId, as_of: NaiveDate, k
 }
 
 /// Clients of a population with something open or provided, by number, behind a number.
-pub fn clients(conn: &mut PgConnection, population: &super::aging::Population, after: Option<String>, limit: i64) -> QueryResult<Vec<Uuid>> {
+pub fn clients(
+    conn: &mut PgConnection,
+    population: &super::aging::Population,
+    after: Option<String>,
+    limit: i64,
+) -> QueryResult<Vec<Uuid>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
@@ -128,5 +166,10 @@ pub fn clients(conn: &mut PgConnection, population: &super::aging::Population, a
         sql.and("c.number > ?", [Bind::Text(after)]);
     }
     sql.push(" ORDER BY c.number LIMIT ?", [Bind::Number(limit)]);
-    Ok(sql.query().load::<Row>(conn)?.into_iter().map(|row| row.id).collect())
+    Ok(sql
+        .query()
+        .load::<Row>(conn)?
+        .into_iter()
+        .map(|row| row.id)
+        .collect())
 }

@@ -53,6 +53,19 @@ macro_rules! uuid_columns {
 }
 
 uuid_columns!(
-    CompanyId, UserId, ClientId, ContactId, DocumentId, DraftId, PaymentId, ItemId, AllocationId,
-    MatchingId, DisputeId, DeductionId, EntryId, PolicyId, AssessmentId,
+    CompanyId,
+    UserId,
+    ClientId,
+    ContactId,
+    DocumentId,
+    DraftId,
+    PaymentId,
+    ItemId,
+    AllocationId,
+    MatchingId,
+    DisputeId,
+    DeductionId,
+    EntryId,
+    PolicyId,
+    AssessmentId,
 );

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::harness::{Api, Company, codes, data, day};
 
-const SCREEN: &str = "query($first: Int!) { clients(first: $first) { nodes { number balance { total } invoices(first: 5) { nodes {
+const SCREEN: &str =
+    "query($first: Int!) { clients(first: $first) { nodes { number invoices(first: 5) { nodes {
     number open status
     creditNotes(first: 2) { nodes { number total unallocated } }
     deductions(first: 2) { nodes { amount reason { code } dispute { status } } }
@@ -70,6 +71,21 @@ fn a_screen_of_ten_clients_takes_as_many_statements_as_one() {
     let (one, ten) = (ask(1), ask(10));
     assert_eq!(one, ten);
     assert!(one <= 40, "{one} statements");
+}
+
+#[test]
+fn balances_of_ten_clients_take_as_many_statements_as_one() {
+    let api = Company::new().admin();
+    (1..=10).for_each(|number| drop(api.client(&format!("C{number:03}"))));
+    let ask = |first: u32| {
+        let document =
+            "query($first: Int!) { clients(first: $first) { nodes { number balance { total } } } }";
+        let answer = api.post(&json!({ "query": document, "variables": { "first": first } }));
+        let clients = data(answer.json())["clients"]["nodes"].take();
+        assert_eq!(clients.as_array().map(Vec::len), Some(first as usize));
+        answer.statements.expect("Server-Timing: sql;desc=\"N\"")
+    };
+    assert_eq!(ask(1), ask(10));
 }
 
 #[test]

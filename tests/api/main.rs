@@ -2,6 +2,7 @@
 
 mod contract;
 mod harness;
+mod import;
 mod ledger;
 mod limits;
 mod refusals;

@@ -18,15 +18,34 @@ const JSON: &str = "application/json; charset=utf-8";
 
 /// The example queries, in the order of their tabs.
 const EXAMPLES: &[(&str, &str)] = &[
-    ("aged-balance", include_str!("../../../examples/queries/aged-balance.graphql")),
-    ("client-account", include_str!("../../../examples/queries/client-account.graphql")),
-    ("invoices", include_str!("../../../examples/queries/invoices.graphql")),
-    ("disputes", include_str!("../../../examples/queries/disputes.graphql")),
-    ("provision", include_str!("../../../examples/queries/provision.graphql")),
-    ("viewer", include_str!("../../../examples/queries/viewer.graphql")),
+    (
+        "aged-balance",
+        include_str!("../../../examples/queries/aged-balance.graphql"),
+    ),
+    (
+        "client-account",
+        include_str!("../../../examples/queries/client-account.graphql"),
+    ),
+    (
+        "invoices",
+        include_str!("../../../examples/queries/invoices.graphql"),
+    ),
+    (
+        "disputes",
+        include_str!("../../../examples/queries/disputes.graphql"),
+    ),
+    (
+        "provision",
+        include_str!("../../../examples/queries/provision.graphql"),
+    ),
+    (
+        "viewer",
+        include_str!("../../../examples/queries/viewer.graphql"),
+    ),
 ];
 
-static INDEX: LazyLock<Asset> = LazyLock::new(|| Asset::ours("index.html", HTML, include_str!("assets/index.html")));
+static INDEX: LazyLock<Asset> =
+    LazyLock::new(|| Asset::ours("index.html", HTML, include_str!("assets/index.html")));
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     vec![
@@ -40,17 +59,41 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         Asset::ours("format.js", SCRIPT, include_str!("assets/format.js")),
         Asset::ours("session.js", SCRIPT, include_str!("assets/session.js")),
         Asset::ours("examples.json", JSON, examples()),
-        Asset::theirs("graphiql.min.css", CSS, include_bytes!("assets/graphiql.min.css")),
-        Asset::theirs("graphiql.min.js", SCRIPT, include_bytes!("assets/graphiql.min.js")),
-        Asset::theirs("react.production.min.js", SCRIPT, include_bytes!("assets/react.production.min.js")),
-        Asset::theirs("react-dom.production.min.js", SCRIPT, include_bytes!("assets/react-dom.production.min.js")),
+        Asset::theirs(
+            "graphiql.min.css",
+            CSS,
+            include_bytes!("assets/graphiql.min.css"),
+        ),
+        Asset::theirs(
+            "graphiql.min.js",
+            SCRIPT,
+            include_bytes!("assets/graphiql.min.js"),
+        ),
+        Asset::theirs(
+            "react.production.min.js",
+            SCRIPT,
+            include_bytes!("assets/react.production.min.js"),
+        ),
+        Asset::theirs(
+            "react-dom.production.min.js",
+            SCRIPT,
+            include_bytes!("assets/react-dom.production.min.js"),
+        ),
     ]
 });
 
 /// Routes `/` and `/assets/{file}`. A host that turns the explorer off does not call it.
 pub fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::resource("/").route(web::get().to(index)).route(web::head().to(index)))
-        .service(web::resource("/assets/{file}").route(web::get().to(asset)).route(web::head().to(asset)));
+    cfg.service(
+        web::resource("/")
+            .route(web::get().to(index))
+            .route(web::head().to(index)),
+    )
+    .service(
+        web::resource("/assets/{file}")
+            .route(web::get().to(asset))
+            .route(web::head().to(asset)),
+    );
 }
 
 async fn index(request: HttpRequest) -> HttpResponse {
@@ -76,7 +119,12 @@ struct Asset {
 impl Asset {
     /// A file of ours: asked for again each time, so that an upgrade never mixes two versions.
     fn ours(name: &'static str, content_type: &'static str, bytes: impl Into<web::Bytes>) -> Self {
-        Self::new(name, content_type, bytes.into(), vec![CacheDirective::NoCache])
+        Self::new(
+            name,
+            content_type,
+            bytes.into(),
+            vec![CacheDirective::NoCache],
+        )
     }
 
     /// A large file that others publish: kept for an hour before it is asked for again.
@@ -85,15 +133,30 @@ impl Asset {
         Self::new(name, content_type, web::Bytes::from_static(bytes), hour)
     }
 
-    fn new(name: &'static str, content_type: &'static str, bytes: web::Bytes, cache: Vec<CacheDirective>) -> Self {
+    fn new(
+        name: &'static str,
+        content_type: &'static str,
+        bytes: web::Bytes,
+        cache: Vec<CacheDirective>,
+    ) -> Self {
         // Weak: the body may go out compressed or not.
         let tag = EntityTag::new_weak(format!("{:x}", Sha256::digest(&bytes))[..32].to_owned());
-        Self { name, content_type, bytes, tag, cache: CacheControl(cache) }
+        Self {
+            name,
+            content_type,
+            bytes,
+            tag,
+            cache: CacheControl(cache),
+        }
     }
 
     fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let known = self.known_to(request);
-        let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+        let mut response = if known {
+            HttpResponse::NotModified()
+        } else {
+            HttpResponse::Ok()
+        };
         response
             .insert_header(ETag(self.tag.clone()))
             .insert_header(self.cache.clone())
@@ -104,7 +167,9 @@ impl Asset {
         if known {
             return response.finish();
         }
-        response.content_type(self.content_type).body(self.bytes.clone())
+        response
+            .content_type(self.content_type)
+            .body(self.bytes.clone())
     }
 
     fn known_to(&self, request: &HttpRequest) -> bool {
@@ -117,8 +182,10 @@ impl Asset {
 }
 
 fn examples() -> Vec<u8> {
-    let list: Vec<_> =
-        EXAMPLES.iter().map(|(name, query)| serde_json::json!({ "name": name, "query": query })).collect();
+    let list: Vec<_> = EXAMPLES
+        .iter()
+        .map(|(name, query)| serde_json::json!({ "name": name, "query": query }))
+        .collect();
     serde_json::Value::Array(list).to_string().into_bytes()
 }
 
@@ -135,10 +202,20 @@ mod tests {
         let app = init_service(App::new().configure(configure)).await;
         let answer = call_service(&app, TestRequest::get().uri("/").to_request()).await;
         assert_eq!(answer.status(), StatusCode::OK);
-        let expected =
-            [("content-security-policy", POLICY), ("x-frame-options", "DENY"), ("cache-control", "no-cache")];
+        let expected = [
+            ("content-security-policy", POLICY),
+            ("x-frame-options", "DENY"),
+            ("cache-control", "no-cache"),
+        ];
         for (name, value) in expected {
-            assert_eq!(answer.headers().get(name).and_then(|found| found.to_str().ok()), Some(value), "{name}");
+            assert_eq!(
+                answer
+                    .headers()
+                    .get(name)
+                    .and_then(|found| found.to_str().ok()),
+                Some(value),
+                "{name}"
+            );
         }
     }
 
@@ -146,21 +223,44 @@ mod tests {
     async fn a_known_asset_is_not_sent_again() {
         let app = init_service(App::new().configure(configure)).await;
         let first = call_service(&app, TestRequest::get().uri("/assets/app.js").to_request()).await;
-        let tag = first.headers().get("etag").expect("an asset has a tag").clone();
-        let again = TestRequest::get().uri("/assets/app.js").insert_header(("if-none-match", tag));
-        assert_eq!(call_service(&app, again.to_request()).await.status(), StatusCode::NOT_MODIFIED);
+        let tag = first
+            .headers()
+            .get("etag")
+            .expect("an asset has a tag")
+            .clone();
+        let again = TestRequest::get()
+            .uri("/assets/app.js")
+            .insert_header(("if-none-match", tag));
+        assert_eq!(
+            call_service(&app, again.to_request()).await.status(),
+            StatusCode::NOT_MODIFIED
+        );
         let unknown = TestRequest::get().uri("/assets/mod.rs").to_request();
-        assert_eq!(call_service(&app, unknown).await.status(), StatusCode::NOT_FOUND);
+        assert_eq!(
+            call_service(&app, unknown).await.status(),
+            StatusCode::NOT_FOUND
+        );
     }
 
     #[test]
     fn every_file_that_the_page_names_is_served() {
-        for asset in ASSETS.iter().chain([&*INDEX]).filter(|asset| !asset.name.contains(".min.")) {
+        for asset in ASSETS
+            .iter()
+            .chain([&*INDEX])
+            .filter(|asset| !asset.name.contains(".min."))
+        {
             let text = std::str::from_utf8(&asset.bytes).expect("our files are UTF-8");
             for start in ["'./", "\"/assets/", "'/assets/"] {
-                for (_, rest) in text.match_indices(start).map(|(at, _)| text[at..].split_at(start.len())) {
+                for (_, rest) in text
+                    .match_indices(start)
+                    .map(|(at, _)| text[at..].split_at(start.len()))
+                {
                     let name = rest.split(['"', '\'']).next().unwrap_or_default();
-                    assert!(ASSETS.iter().any(|served| served.name == name), "{} names {name}", asset.name);
+                    assert!(
+                        ASSETS.iter().any(|served| served.name == name),
+                        "{} names {name}",
+                        asset.name
+                    );
                 }
             }
         }
@@ -169,7 +269,9 @@ mod tests {
     #[test]
     fn every_example_carries_its_variables() {
         for (name, query) in EXAMPLES.iter().filter(|(name, _)| *name != "viewer") {
-            let line = query.lines().find_map(|line| line.strip_prefix("# Variables: "));
+            let line = query
+                .lines()
+                .find_map(|line| line.strip_prefix("# Variables: "));
             let variables = line.map(serde_json::from_str::<serde_json::Value>);
             assert!(matches!(variables, Some(Ok(_))), "{name}");
         }

@@ -27,7 +27,9 @@ use super::reference::{ItemRef, Ref};
 use super::{client, company, credit_note, dispute, invoice, matching, payment, provision};
 use crate::domain::access::{Caller, Role};
 use crate::domain::identity;
-use crate::domain::ids::{AllocationId, CompanyId, DeductionId, DisputeId, DocumentId, Id, PaymentId, UserId};
+use crate::domain::ids::{
+    AllocationId, CompanyId, DeductionId, DisputeId, DocumentId, Id, PaymentId, UserId,
+};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::terms::PaymentTerms;
 use crate::error::{Error, Result};
@@ -47,22 +49,37 @@ pub struct Demo {
 
 /// Loads the demo company unless the database holds a company already (then `None`).
 pub fn load(owner_url: &str, db: &store::Db, today: NaiveDate) -> Result<Option<Demo>> {
-    let Some(demo) = found(owner_url)? else { return Ok(None) };
+    let Some(demo) = found(owner_url)? else {
+        return Ok(None);
+    };
     let callers = demo
         .members
         .iter()
-        .map(|(role, user, email)| Caller { company: demo.company, user: Some(*user), author: email.clone(), role: *role, today })
+        .map(|(role, user, email)| Caller {
+            company: demo.company,
+            user: Some(*user),
+            author: email.clone(),
+            role: *role,
+            today,
+        })
         .collect();
-    let mut writer = Writer { callers, done: Done::default() };
+    let mut writer = Writer {
+        callers,
+        done: Done::default(),
+    };
     let positions: Vec<usize> = (0..CLIENTS.len()).collect();
     for batch in positions.chunks(BATCH) {
         db.write_now(&writer.callers[names::ADMIN], |conn, caller| {
-            batch.iter().try_for_each(|position| open_client(conn, caller, &writer.callers, *position))
+            batch
+                .iter()
+                .try_for_each(|position| open_client(conn, caller, &writer.callers, *position))
         })?;
     }
     let accountant = writer.callers[names::ACCOUNTANT].clone();
     for batch in story::plan(today).chunks(BATCH) {
-        db.write_now(&accountant, |conn, _| batch.iter().try_for_each(|step| writer.write(conn, step)))?;
+        db.write_now(&accountant, |conn, _| {
+            batch.iter().try_for_each(|step| writer.write(conn, step))
+        })?;
     }
     Ok(Some(demo))
 }
@@ -74,7 +91,13 @@ fn found(owner_url: &str) -> Result<Option<Demo>> {
         if !store::company::all(conn)?.is_empty() {
             return Ok(None);
         }
-        let company = company::create(conn, "Atelier Lumière (démo)", Some(&siren(1)), "EUR", false)?;
+        let company = company::create(
+            conn,
+            "Atelier Lumière (démo)",
+            Some(&siren(1)),
+            "EUR",
+            false,
+        )?;
         store::enter(conn, company)?;
         let mut members = Vec::with_capacity(PEOPLE.len());
         for (role, email, name) in PEOPLE {
@@ -128,7 +151,12 @@ fn cents(cents: i64) -> Decimal {
     Decimal::new(cents, 2)
 }
 
-fn open_client(conn: &mut PgConnection, caller: &Caller, callers: &[Caller], position: usize) -> Result<()> {
+fn open_client(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    callers: &[Caller],
+    position: usize,
+) -> Result<()> {
     let row = &CLIENTS[position];
     let business = row.kind == "CUSTOMER" && row.segment != "CONSUMER" && row.currency == "EUR";
     let siren = business.then(|| siren(position + 2));
@@ -142,7 +170,9 @@ fn open_client(conn: &mut PgConnection, caller: &Caller, callers: &[Caller], pos
         name: Some(row.name.to_owned()),
         kind: Some(row.kind),
         segment: Some(row.segment),
-        siret: siren.as_ref().map(|siren| with_check_digit(&format!("{siren}0001"))),
+        siret: siren
+            .as_ref()
+            .map(|siren| with_check_digit(&format!("{siren}0001"))),
         siren,
         vat_number,
         address: Some(row.address.to_owned()),
@@ -151,18 +181,33 @@ fn open_client(conn: &mut PgConnection, caller: &Caller, callers: &[Caller], pos
         collector: callers[names::COLLECTORS[(position / 2) % 2]].user,
         ..Identity::default()
     };
-    client::create(conn, caller, &identity, &credit_terms(row, position, caller.today))?;
+    client::create(
+        conn,
+        caller,
+        &identity,
+        &credit_terms(row, position, caller.today),
+    )?;
     if row.segment != "CONSUMER" {
         let contact = names::CONTACTS[position % names::CONTACTS.len()];
         let email = format!("compta@{}.example", number(position).to_lowercase());
-        client::add_contact(conn, caller, &named(position), "ACCOUNTING", contact, Some(&email), Some(&format!("01 99 00 {:02} {:02}", position, 10 + position)))?;
+        client::add_contact(
+            conn,
+            caller,
+            &named(position),
+            "ACCOUNTING",
+            contact,
+            Some(&email),
+            Some(&format!("01 99 00 {:02} {:02}", position, 10 + position)),
+        )?;
     }
     Ok(())
 }
 
 fn credit_terms(row: &Row, position: usize, today: NaiveDate) -> CreditTerms {
     let (rule, days, then_day) = row.terms;
-    let cover = names::INSURED.iter().find(|(insured, _, _)| *insured == position);
+    let cover = names::INSURED
+        .iter()
+        .find(|(insured, _, _)| *insured == position);
     let limit = match row.segment {
         "LARGE_GROUP" => Some(120_000),
         "SME" => Some(30_000),
@@ -170,7 +215,11 @@ fn credit_terms(row: &Row, position: usize, today: NaiveDate) -> CreditTerms {
         _ => None,
     };
     CreditTerms {
-        terms: Some(PaymentTerms { rule, days, then_day }),
+        terms: Some(PaymentTerms {
+            rule,
+            days,
+            then_day,
+        }),
         credit_limit: limit.map(Decimal::from),
         insured_percent: cover.map(|(_, percent, _)| Decimal::from(*percent)),
         insured_limit: cover.map(|(_, _, limit)| Decimal::from(*limit)),
@@ -203,7 +252,9 @@ struct Done {
 }
 
 fn known<T: Copy>(made: &HashMap<usize, T>, key: usize) -> Result<T> {
-    made.get(&key).copied().ok_or_else(|| Error::Internal(format!("the demo's story comes to {key} before it is made")))
+    made.get(&key).copied().ok_or_else(|| {
+        Error::Internal(format!("the demo's story comes to {key} before it is made"))
+    })
 }
 
 /// Writes the story, step by step.
@@ -215,44 +266,111 @@ struct Writer {
 impl Writer {
     /// A member on a day of the story.
     fn caller(&self, position: usize, on: NaiveDate) -> Caller {
-        Caller { today: on, ..self.callers[position].clone() }
+        Caller {
+            today: on,
+            ..self.callers[position].clone()
+        }
     }
 
     fn write(&mut self, conn: &mut PgConnection, step: &Step) -> Result<()> {
         let on = step.on;
         let caller = &self.caller(names::ACCOUNTANT, on);
         match &step.act {
-            Act::Invoice { invoice, client, sales, parts } => self.invoice(conn, caller, *invoice, *client, sales, parts),
-            Act::Draft { client, sales } => invoice::save_draft(conn, caller, None, &named(*client), &invoice_input(*client, sales, on)).map(drop),
-            Act::Pay { key, client, method, pays } => self.pay(conn, caller, *key, *client, method, pays),
-            Act::OnAccount { client, method, cents } => {
-                let input = PaymentInput { client: Some(named(*client)), ..receipt(on, method, self::cents(*cents)) };
+            Act::Invoice {
+                invoice,
+                client,
+                sales,
+                parts,
+            } => self.invoice(conn, caller, *invoice, *client, sales, parts),
+            Act::Draft { client, sales } => invoice::save_draft(
+                conn,
+                caller,
+                None,
+                &named(*client),
+                &invoice_input(*client, sales, on),
+            )
+            .map(drop),
+            Act::Pay {
+                key,
+                client,
+                method,
+                pays,
+            } => self.pay(conn, caller, *key, *client, method, pays),
+            Act::OnAccount {
+                client,
+                method,
+                cents,
+            } => {
+                let input = PaymentInput {
+                    client: Some(named(*client)),
+                    ..receipt(on, method, self::cents(*cents))
+                };
                 payment::record(conn, caller, &input).map(drop)
             }
             Act::Unknown { key, payer, cents } => {
-                let input = PaymentInput { payer: Some((*payer).to_owned()), ..receipt(on, "TRANSFER", self::cents(*cents)) };
+                let input = PaymentInput {
+                    payer: Some((*payer).to_owned()),
+                    ..receipt(on, "TRANSFER", self::cents(*cents))
+                };
                 let made = payment::record(conn, caller, &input)?;
                 self.done.payments.insert(*key, made.payment);
                 Ok(())
             }
-            Act::Identify { key, client } => {
-                payment::identify(conn, caller, &self.payment(*key)?, &named(*client), Some(on)).map(drop)
-            }
-            Act::Return { key, reason } => {
-                payment::record_return(conn, caller, &self.payment(*key)?, Some(on), Some(reason), Some(cents(1_800))).map(drop)
-            }
+            Act::Identify { key, client } => payment::identify(
+                conn,
+                caller,
+                &self.payment(*key)?,
+                &named(*client),
+                Some(on),
+            )
+            .map(drop),
+            Act::Return { key, reason } => payment::record_return(
+                conn,
+                caller,
+                &self.payment(*key)?,
+                Some(on),
+                Some(reason),
+                Some(cents(1_800)),
+            )
+            .map(drop),
             Act::Unmatch { key } => self.unmatch(conn, caller, *key),
-            Act::AutoMatch { client } => matching::auto_allocate(conn, caller, &named(*client), Some(on)).map(drop),
-            Act::Credit { invoice, percent, matched } => self.credit(conn, caller, *invoice, *percent, *matched),
-            Act::Rebate { client, cents } => rebate(conn, caller, *client, *cents),
-            Act::Deduct { invoice, reason, note } => self.deduct(conn, caller, *invoice, reason, note),
-            Act::Dispute { invoice, reason, percent, note } => self.dispute(conn, caller, *invoice, reason, *percent, note),
-            Act::Move { invoice, status } => self.step(conn, caller, *invoice, status),
-            Act::Resolve { invoice, outcome, by_sales } => self.resolve(conn, on, *invoice, outcome, *by_sales),
-            Act::Assess { client, percent } => assess(conn, &self.caller(names::CREDIT, on), *client, *percent),
-            Act::Opening { client, euros } => {
-                provision::record_opening(conn, caller, &named(*client), Decimal::from(*euros), Some(on)).map(drop)
+            Act::AutoMatch { client } => {
+                matching::auto_allocate(conn, caller, &named(*client), Some(on)).map(drop)
             }
+            Act::Credit {
+                invoice,
+                percent,
+                matched,
+            } => self.credit(conn, caller, *invoice, *percent, *matched),
+            Act::Rebate { client, cents } => rebate(conn, caller, *client, *cents),
+            Act::Deduct {
+                invoice,
+                reason,
+                note,
+            } => self.deduct(conn, caller, *invoice, reason, note),
+            Act::Dispute {
+                invoice,
+                reason,
+                percent,
+                note,
+            } => self.dispute(conn, caller, *invoice, reason, *percent, note),
+            Act::Move { invoice, status } => self.step(conn, caller, *invoice, status),
+            Act::Resolve {
+                invoice,
+                outcome,
+                by_sales,
+            } => self.resolve(conn, on, *invoice, outcome, *by_sales),
+            Act::Assess { client, percent } => {
+                assess(conn, &self.caller(names::CREDIT, on), *client, *percent)
+            }
+            Act::Opening { client, euros } => provision::record_opening(
+                conn,
+                caller,
+                &named(*client),
+                Decimal::from(*euros),
+                Some(on),
+            )
+            .map(drop),
         }
     }
 
@@ -265,20 +383,37 @@ impl Writer {
     }
 
     /// What an invoice has open, with its currency.
-    fn open(&self, conn: &mut PgConnection, caller: &Caller, invoice: usize) -> Result<(Minor, Currency)> {
+    fn open(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        invoice: usize,
+    ) -> Result<(Minor, Currency)> {
         let id = known(&self.done.invoices, invoice)?;
         let items = store::item::by_sources(conn, caller.company, &[id.0])?;
         let code = items.first().map_or("EUR", |item| item.currency.as_str());
-        Ok((items.iter().map(|item| item.open_amount).sum(), super::books::currency(code)?))
+        Ok((
+            items.iter().map(|item| item.open_amount).sum(),
+            super::books::currency(code)?,
+        ))
     }
 
-    fn invoice(&mut self, conn: &mut PgConnection, caller: &Caller, invoice: usize, client: usize, sales: &[Sale], parts: &[i64]) -> Result<()> {
+    fn invoice(
+        &mut self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        invoice: usize,
+        client: usize,
+        sales: &[Sale],
+        parts: &[i64],
+    ) -> Result<()> {
         let mut input = invoice_input(client, sales, caller.today);
         if CLIENTS[client].segment == "PUBLIC" {
             input.purchase_order = Some(format!("BC-{:05}", 20_000 + invoice * 7));
         }
         let currency: Currency = super::books::currency(CLIENTS[client].currency)?;
-        let total = invoice::work_out(caller, DocumentId::new(), &input.lines, currency, "706000")?.total();
+        let total =
+            invoice::work_out(caller, DocumentId::new(), &input.lines, currency, "706000")?.total();
         input.installments = installments(total, currency, caller.today, parts);
         let id = invoice::issue(conn, caller, &named(client), &input)?;
         self.done.invoices.insert(invoice, id);
@@ -286,7 +421,15 @@ impl Writer {
     }
 
     /// A receipt over shares of what is open; nothing happens when nothing is.
-    fn pay(&mut self, conn: &mut PgConnection, caller: &Caller, key: usize, client: usize, method: &'static str, pays: &[(usize, i64)]) -> Result<()> {
+    fn pay(
+        &mut self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        key: usize,
+        client: usize,
+        method: &'static str,
+        pays: &[(usize, i64)],
+    ) -> Result<()> {
         let (mut total, mut allocations, mut numbers) = (Decimal::ZERO, Vec::new(), Vec::new());
         for (invoice, percent) in pays {
             let (open, currency) = self.open(conn, caller, *invoice)?;
@@ -295,8 +438,16 @@ impl Writer {
                 continue;
             }
             let id = known(&self.done.invoices, *invoice)?;
-            numbers.extend(store::document::by_id(conn, caller.company, id)?.map(|document| document.number));
-            allocations.push((ItemRef { id: Some(id.show()), ..ItemRef::default() }, Some(amount)));
+            numbers.extend(
+                store::document::by_id(conn, caller.company, id)?.map(|document| document.number),
+            );
+            allocations.push((
+                ItemRef {
+                    id: Some(id.show()),
+                    ..ItemRef::default()
+                },
+                Some(amount),
+            ));
             total += amount;
         }
         if total.is_zero() {
@@ -323,7 +474,14 @@ impl Writer {
         Ok(())
     }
 
-    fn credit(&self, conn: &mut PgConnection, caller: &Caller, invoice: usize, percent: i64, matched: bool) -> Result<()> {
+    fn credit(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        invoice: usize,
+        percent: i64,
+        matched: bool,
+    ) -> Result<()> {
         let (open, currency) = self.open(conn, caller, invoice)?;
         let amount = open * percent / 100;
         if amount == 0 {
@@ -339,7 +497,14 @@ impl Writer {
         credit_note::issue(conn, caller, &input).map(drop)
     }
 
-    fn deduct(&mut self, conn: &mut PgConnection, caller: &Caller, invoice: usize, reason: &str, note: &str) -> Result<()> {
+    fn deduct(
+        &mut self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        invoice: usize,
+        reason: &str,
+        note: &str,
+    ) -> Result<()> {
         let input = DeductionInput {
             invoice: self.document(invoice)?,
             amount: None,
@@ -351,11 +516,21 @@ impl Writer {
         let deduction = dispute::deduct(conn, caller, &input)?;
         let opened = store::dispute::of_deductions(conn, caller.company, &[deduction])?;
         self.done.deductions.insert(invoice, deduction);
-        self.done.disputes.extend(opened.first().map(|dispute| (invoice, dispute.id)));
+        self.done
+            .disputes
+            .extend(opened.first().map(|dispute| (invoice, dispute.id)));
         Ok(())
     }
 
-    fn dispute(&mut self, conn: &mut PgConnection, caller: &Caller, invoice: usize, reason: &str, percent: i64, note: &str) -> Result<()> {
+    fn dispute(
+        &mut self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        invoice: usize,
+        reason: &str,
+        percent: i64,
+        note: &str,
+    ) -> Result<()> {
         let (open, currency) = self.open(conn, caller, invoice)?;
         let input = DisputeInput {
             invoice: self.document(invoice)?,
@@ -372,16 +547,48 @@ impl Writer {
         Ok(())
     }
 
-    fn step(&self, conn: &mut PgConnection, caller: &Caller, invoice: usize, status: &'static str) -> Result<()> {
+    fn step(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        invoice: usize,
+        status: &'static str,
+    ) -> Result<()> {
         let target = Ref::Id(known(&self.done.disputes, invoice)?.show());
-        dispute::update(conn, caller, &target, None, None, Some(status), Some("Dossier transmis au service concerné")).map(drop)
+        dispute::update(
+            conn,
+            caller,
+            &target,
+            None,
+            None,
+            Some(status),
+            Some("Dossier transmis au service concerné"),
+        )
+        .map(drop)
     }
 
-    fn resolve(&self, conn: &mut PgConnection, on: NaiveDate, invoice: usize, outcome: &'static str, by_sales: bool) -> Result<()> {
+    fn resolve(
+        &self,
+        conn: &mut PgConnection,
+        on: NaiveDate,
+        invoice: usize,
+        outcome: &'static str,
+        by_sales: bool,
+    ) -> Result<()> {
         // The wall is the accountant's; only the right to decide is the sales person's.
-        let caller = &self.caller(if by_sales { names::SALES[invoice % 2] } else { names::ACCOUNTANT }, on);
+        let caller = &self.caller(
+            if by_sales {
+                names::SALES[invoice % 2]
+            } else {
+                names::ACCOUNTANT
+            },
+            on,
+        );
         let target = known(&self.done.disputes, invoice)?;
-        let accepted = match (outcome, store::dispute::by_id(conn, caller.company, target)?) {
+        let accepted = match (
+            outcome,
+            store::dispute::by_id(conn, caller.company, target)?,
+        ) {
             ("PARTLY_ACCEPTED", Some(dispute)) => {
                 Some(super::books::currency(&dispute.currency)?.decimal(dispute.amount / 2))
             }
@@ -396,7 +603,10 @@ impl Writer {
             note: Some("Décision communiquée au client".to_owned()),
         };
         match self.done.deductions.get(&invoice) {
-            Some(deduction) => dispute::resolve_deduction(conn, caller, &Ref::Id(deduction.show()), &input).map(drop),
+            Some(deduction) => {
+                dispute::resolve_deduction(conn, caller, &Ref::Id(deduction.show()), &input)
+                    .map(drop)
+            }
             None => dispute::resolve(conn, caller, &Ref::Id(target.show()), &input).map(drop),
         }
     }
@@ -425,15 +635,27 @@ fn invoice_input(client: usize, sales: &[Sale], on: NaiveDate) -> InvoiceInput {
 }
 
 /// Equal parts; the last one takes what division leaves.
-fn installments(total: Minor, currency: Currency, issued_on: NaiveDate, parts: &[i64]) -> Vec<InstallmentInput> {
+fn installments(
+    total: Minor,
+    currency: Currency,
+    issued_on: NaiveDate,
+    parts: &[i64],
+) -> Vec<InstallmentInput> {
     let count = Minor::try_from(parts.len()).unwrap_or(1).max(1);
     let part = total / count;
     parts
         .iter()
         .zip(1..)
         .map(|(after, position)| {
-            let amount = if position == count { total - part * (count - 1) } else { part };
-            InstallmentInput { due_on: issued_on + Duration::days(*after), amount: currency.decimal(amount) }
+            let amount = if position == count {
+                total - part * (count - 1)
+            } else {
+                part
+            };
+            InstallmentInput {
+                due_on: issued_on + Duration::days(*after),
+                amount: currency.decimal(amount),
+            }
         })
         .collect()
 }
@@ -482,8 +704,12 @@ fn assess(conn: &mut PgConnection, caller: &Caller, client: usize, percent: i64)
         client: named(client),
         invoice: None,
         rate_percent: Decimal::from(percent),
-        reason: "Redressement judiciaire : dividende attendu de 40 % selon le projet de plan".to_owned(),
-        evidence: vec!["Déclaration de créance, accusé du mandataire".to_owned(), "Mise en demeure restée sans réponse".to_owned()],
+        reason: "Redressement judiciaire : dividende attendu de 40 % selon le projet de plan"
+            .to_owned(),
+        evidence: vec![
+            "Déclaration de créance, accusé du mandataire".to_owned(),
+            "Mise en demeure restée sans réponse".to_owned(),
+        ],
         deductible: true,
         valid_from: Some(caller.today),
         valid_to: None,

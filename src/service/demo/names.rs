@@ -1,7 +1,7 @@
 //! The tables of the demo: people, clients, what is sold. All of it is made up.
 
 use crate::domain::access::Role;
-use crate::domain::terms::TermsRule::{self, Decade, DaysThenEom, EomThenDays, LegalDefault, Net};
+use crate::domain::terms::TermsRule::{self, DaysThenEom, Decade, EomThenDays, LegalDefault, Net};
 
 /// Members: role, e-mail, name. The order is relied on by [`SALES`] and [`COLLECTORS`].
 pub const PEOPLE: &[(Role, &str, &str)] = &[
@@ -51,8 +51,23 @@ pub struct Row {
     pub currency: &'static str,
 }
 
-const fn row(name: &'static str, kind: &'static str, segment: &'static str, address: &'static str, terms: (TermsRule, u16, Option<u8>), habit: Habit) -> Row {
-    Row { name, kind, segment, address, terms, habit, currency: "EUR" }
+const fn row(
+    name: &'static str,
+    kind: &'static str,
+    segment: &'static str,
+    address: &'static str,
+    terms: (TermsRule, u16, Option<u8>),
+    habit: Habit,
+) -> Row {
+    Row {
+        name,
+        kind,
+        segment,
+        address,
+        terms,
+        habit,
+        currency: "EUR",
+    }
 }
 
 const N30: (TermsRule, u16, Option<u8>) = (Net, 30, None);
@@ -128,9 +143,20 @@ pub const LIQUIDATED: usize = 6;
 /// Position of the client in receivership.
 pub const IN_RECEIVERSHIP: usize = 12;
 /// Positions of insured clients, with the share and the limit of the cover.
-pub const INSURED: &[(usize, i64, i64)] = &[(0, 90, 60_000), (4, 90, 25_000), (10, 85, 40_000), (15, 80, 10_000), (29, 90, 15_000)];
+pub const INSURED: &[(usize, i64, i64)] = &[
+    (0, 90, 60_000),
+    (4, 90, 25_000),
+    (10, 85, 40_000),
+    (15, 80, 10_000),
+    (29, 90, 15_000),
+];
 /// Positions of clients with a provision from before, in euros.
-pub const OPENINGS: &[(usize, i64)] = &[(LIQUIDATED, 1_800), (IN_RECEIVERSHIP, 2_400), (15, 650), (22, 300)];
+pub const OPENINGS: &[(usize, i64)] = &[
+    (LIQUIDATED, 1_800),
+    (IN_RECEIVERSHIP, 2_400),
+    (15, 650),
+    (22, 300),
+];
 
 /// What is sold: description, price in cents, VAT in tenths of a percent, account.
 pub type Article = (&'static str, i64, i64, &'static str);
@@ -148,13 +174,32 @@ pub const TRADE: &[Article] = &[
     ("Port et emballage", 3_900, 200, "708500"),
 ];
 /// Sold to students: exempt.
-pub const COURSES: &[Article] = &[("Stage de vitrail, module 1", 48_000, 0, "706000"), ("Formation éclairagiste, trimestre", 96_000, 0, "706000")];
+pub const COURSES: &[Article] = &[
+    ("Stage de vitrail, module 1", 48_000, 0, "706000"),
+    ("Formation éclairagiste, trimestre", 96_000, 0, "706000"),
+];
 /// Sold to members.
-pub const DUES: &[Article] = &[("Cotisation annuelle", 12_000, 0, "706000"), ("Revue trimestrielle, abonnement", 5_600, 21, "707000")];
+pub const DUES: &[Article] = &[
+    ("Cotisation annuelle", 12_000, 0, "706000"),
+    ("Revue trimestrielle, abonnement", 5_600, 21, "707000"),
+];
 /// Charged to others.
-pub const RENTS: &[Article] = &[("Loyer de l'atelier annexe", 62_000, 200, "708300"), ("Charges locatives", 8_400, 200, "708300")];
+pub const RENTS: &[Article] = &[
+    ("Loyer de l'atelier annexe", 62_000, 200, "708300"),
+    ("Charges locatives", 8_400, 200, "708300"),
+];
 /// Sold abroad.
-pub const EXPORTS: &[Article] = &[("Lampadaire Élégie (export)", 71_000, 0, "701000"), ("Suspension en verre soufflé (export)", 31_000, 0, "701000")];
+pub const EXPORTS: &[Article] = &[
+    ("Lampadaire Élégie (export)", 71_000, 0, "701000"),
+    ("Suspension en verre soufflé (export)", 31_000, 0, "701000"),
+];
 
 /// The contacts' names, taken in turn.
-pub const CONTACTS: &[&str] = &["Agnès Pélissier", "Jérôme Câlin", "Maïté Etchegaray", "Cédric Noël", "Valérie Hélias", "Désiré Bonnefoÿ"];
+pub const CONTACTS: &[&str] = &[
+    "Agnès Pélissier",
+    "Jérôme Câlin",
+    "Maïté Etchegaray",
+    "Cédric Noël",
+    "Valérie Hélias",
+    "Désiré Bonnefoÿ",
+];

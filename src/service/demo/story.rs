@@ -55,15 +55,33 @@ pub type Sale = (&'static Article, i64, i64);
 /// Something that happens. Invoices go by their position, clients by theirs in [`CLIENTS`].
 pub enum Act {
     /// Issues an invoice, due by the client's terms or in parts after so many days.
-    Invoice { invoice: usize, client: usize, sales: Vec<Sale>, parts: &'static [i64] },
+    Invoice {
+        invoice: usize,
+        client: usize,
+        sales: Vec<Sale>,
+        parts: &'static [i64],
+    },
     /// Saves a draft.
     Draft { client: usize, sales: Vec<Sale> },
     /// A receipt that pays shares, in percent, of what invoices have open.
-    Pay { key: usize, client: usize, method: &'static str, pays: Vec<(usize, i64)> },
+    Pay {
+        key: usize,
+        client: usize,
+        method: &'static str,
+        pays: Vec<(usize, i64)>,
+    },
     /// Money on account, in cents.
-    OnAccount { client: usize, method: &'static str, cents: i64 },
+    OnAccount {
+        client: usize,
+        method: &'static str,
+        cents: i64,
+    },
     /// Money of somebody unknown.
-    Unknown { key: usize, payer: &'static str, cents: i64 },
+    Unknown {
+        key: usize,
+        payer: &'static str,
+        cents: i64,
+    },
     /// The payer is known now.
     Identify { key: usize, client: usize },
     /// A cheque or direct debit comes back.
@@ -73,17 +91,37 @@ pub enum Act {
     /// Matches what the rules propose.
     AutoMatch { client: usize },
     /// Credits a share of an invoice; matched with it or left open.
-    Credit { invoice: usize, percent: i64, matched: bool },
+    Credit {
+        invoice: usize,
+        percent: i64,
+        matched: bool,
+    },
     /// A rebate for a period, in cents before VAT.
     Rebate { client: usize, cents: i64 },
     /// The client deducts what is still open.
-    Deduct { invoice: usize, reason: &'static str, note: &'static str },
+    Deduct {
+        invoice: usize,
+        reason: &'static str,
+        note: &'static str,
+    },
     /// A dispute of a share of what is open.
-    Dispute { invoice: usize, reason: &'static str, percent: i64, note: &'static str },
+    Dispute {
+        invoice: usize,
+        reason: &'static str,
+        percent: i64,
+        note: &'static str,
+    },
     /// The dispute, or the deduction's, takes a step: `UNDER_REVIEW` or `ESCALATED`.
-    Move { invoice: usize, status: &'static str },
+    Move {
+        invoice: usize,
+        status: &'static str,
+    },
     /// The dispute or deduction ends; by sales only the decision is taken.
-    Resolve { invoice: usize, outcome: &'static str, by_sales: bool },
+    Resolve {
+        invoice: usize,
+        outcome: &'static str,
+        by_sales: bool,
+    },
     /// An individual estimate, in percent.
     Assess { client: usize, percent: i64 },
     /// A provision from before, in euros.
@@ -139,7 +177,12 @@ const RECENT: &[Theme] = &[
 /// The plan, in order of days.
 pub fn plan(today: NaiveDate) -> Vec<Step> {
     let start = today.checked_sub_months(Months::new(18)).unwrap_or(today);
-    let mut plan = Plan { today, dice: Dice::new(0x1e55_ab0d_e20c), steps: Vec::new(), held: BTreeMap::new() };
+    let mut plan = Plan {
+        today,
+        dice: Dice::new(0x1e55_ab0d_e20c),
+        steps: Vec::new(),
+        held: BTreeMap::new(),
+    };
     for &(client, euros) in names::OPENINGS {
         plan.push(start, Act::Opening { client, euros });
     }
@@ -172,7 +215,12 @@ fn days(count: i64) -> Duration {
 
 fn due_on(client: usize, issued: NaiveDate) -> NaiveDate {
     let (rule, days, then_day) = CLIENTS[client].terms;
-    PaymentTerms { rule, days, then_day }.due_on(issued, None)
+    PaymentTerms {
+        rule,
+        days,
+        then_day,
+    }
+    .due_on(issued, None)
 }
 
 impl Plan {
@@ -205,7 +253,9 @@ impl Plan {
             let fit: Vec<usize> = (0..invoices.len())
                 .filter(|n| {
                     let (client, issued) = invoices[*n];
-                    let ordinary = CLIENTS[client].kind == "CUSTOMER" && CLIENTS[client].currency == "EUR" && CLIENTS[client].habit != Habit::Broke;
+                    let ordinary = CLIENTS[client].kind == "CUSTOMER"
+                        && CLIENTS[client].currency == "EUR"
+                        && CLIENTS[client].habit != Habit::Broke;
                     ordinary && (youngest..=oldest).contains(&(self.today - issued).num_days())
                 })
                 .collect();
@@ -226,7 +276,15 @@ impl Plan {
             _ => &[],
         };
         let sales = self.sales(client);
-        self.push(issued, Act::Invoice { invoice, client, sales, parts });
+        self.push(
+            issued,
+            Act::Invoice {
+                invoice,
+                client,
+                sales,
+                parts,
+            },
+        );
     }
 
     fn sales(&mut self, client: usize) -> Vec<Sale> {
@@ -246,7 +304,11 @@ impl Plan {
         (0..=self.dice.roll(lines))
             .map(|_| {
                 let discount = *self.dice.pick(&[0, 0, 0, 5, 10]);
-                (self.dice.pick(articles), self.dice.between(1, most), discount)
+                (
+                    self.dice.pick(articles),
+                    self.dice.between(1, most),
+                    discount,
+                )
             })
             .collect()
     }
@@ -270,13 +332,20 @@ impl Plan {
 
     fn method(&mut self, client: usize, on: NaiveDate) -> &'static str {
         // Bills only where they have not matured yet: nothing collects them.
-        if CLIENTS[client].segment == "LARGE_GROUP" && self.today - on < days(40) && self.dice.roll(2) == 0 {
+        if CLIENTS[client].segment == "LARGE_GROUP"
+            && self.today - on < days(40)
+            && self.dice.roll(2) == 0
+        {
             return "BILL";
         }
         match CLIENTS[client].segment {
-            "CONSUMER" => *self.dice.pick(&["CARD", "CARD", "CHEQUE", "DIRECT_DEBIT", "CASH"]),
+            "CONSUMER" => *self
+                .dice
+                .pick(&["CARD", "CARD", "CHEQUE", "DIRECT_DEBIT", "CASH"]),
             "PUBLIC" => "TRANSFER",
-            _ => *self.dice.pick(&["TRANSFER", "TRANSFER", "TRANSFER", "CHEQUE", "DIRECT_DEBIT"]),
+            _ => *self
+                .dice
+                .pick(&["TRANSFER", "TRANSFER", "TRANSFER", "CHEQUE", "DIRECT_DEBIT"]),
         }
     }
 
@@ -284,17 +353,38 @@ impl Plan {
         let key = pays.last().map_or(0, |(invoice, _)| *invoice);
         let method = self.method(client, on);
         // A bill of exchange is no use for an invoice in another currency here.
-        let method = if CLIENTS[client].currency == "EUR" { method } else { "TRANSFER" };
-        self.push(on, Act::Pay { key, client, method, pays });
+        let method = if CLIENTS[client].currency == "EUR" {
+            method
+        } else {
+            "TRANSFER"
+        };
+        self.push(
+            on,
+            Act::Pay {
+                key,
+                client,
+                method,
+                pays,
+            },
+        );
     }
 
     /// An invoice like most: sometimes credited in part, paid in one go, in parts, or with others.
     fn plain(&mut self, invoice: usize, client: usize, issued: NaiveDate) {
         if invoice % 13 == 5 {
             let percent = self.dice.between(5, 20);
-            self.push(issued + days(6), Act::Credit { invoice, percent, matched: invoice % 3 != 0 });
+            self.push(
+                issued + days(6),
+                Act::Credit {
+                    invoice,
+                    percent,
+                    matched: invoice % 3 != 0,
+                },
+            );
         }
-        let Some(delay) = self.delay(CLIENTS[client].habit) else { return };
+        let Some(delay) = self.delay(CLIENTS[client].habit) else {
+            return;
+        };
         let on = (due_on(client, issued) + days(delay)).max(issued + days(7));
         match self.dice.roll(20) {
             0..=1 => {
@@ -302,10 +392,18 @@ impl Plan {
                 self.pay(client, on + days(21), vec![(invoice, 100)]);
             }
             2 => self.pay(client, on, vec![(invoice, 60)]),
-            3..=5 if CLIENTS[client].kind == "CUSTOMER" && on <= self.today => self.held.entry(client).or_default().push(invoice),
+            3..=5 if CLIENTS[client].kind == "CUSTOMER" && on <= self.today => {
+                self.held.entry(client).or_default().push(invoice)
+            }
             _ => {
-                let mut pays: Vec<(usize, i64)> =
-                    if on <= self.today { self.held.remove(&client).unwrap_or_default() } else { Vec::new() }.into_iter().map(|held| (held, 100)).collect();
+                let mut pays: Vec<(usize, i64)> = if on <= self.today {
+                    self.held.remove(&client).unwrap_or_default()
+                } else {
+                    Vec::new()
+                }
+                .into_iter()
+                .map(|held| (held, 100))
+                .collect();
                 pays.push((invoice, 100));
                 self.pay(client, on, pays);
             }
@@ -316,47 +414,163 @@ impl Plan {
         let due = due_on(client, issued);
         match theme {
             Theme::Deducted(outcome) => self.deducted(invoice, client, issued, outcome),
-            Theme::Disputed(reason, percent, last, closed) => self.disputed(invoice, client, issued, (reason, percent, last, closed)),
+            Theme::Disputed(reason, percent, last, closed) => {
+                self.disputed(invoice, client, issued, (reason, percent, last, closed))
+            }
             Theme::Returned(method) => {
-                self.push(due, Act::Pay { key: invoice, client, method, pays: vec![(invoice, 100)] });
-                let reason = if method == "CHEQUE" { "Provision insuffisante" } else { "Opposition du débiteur" };
-                self.push(due + days(6), Act::Return { key: invoice, reason });
+                self.push(
+                    due,
+                    Act::Pay {
+                        key: invoice,
+                        client,
+                        method,
+                        pays: vec![(invoice, 100)],
+                    },
+                );
+                let reason = if method == "CHEQUE" {
+                    "Provision insuffisante"
+                } else {
+                    "Opposition du débiteur"
+                };
+                self.push(
+                    due + days(6),
+                    Act::Return {
+                        key: invoice,
+                        reason,
+                    },
+                );
                 if method == "DIRECT_DEBIT" {
-                    self.push(due + days(30), Act::Pay { key: invoice, client, method: "TRANSFER", pays: vec![(invoice, 100)] });
+                    self.push(
+                        due + days(30),
+                        Act::Pay {
+                            key: invoice,
+                            client,
+                            method: "TRANSFER",
+                            pays: vec![(invoice, 100)],
+                        },
+                    );
                 }
             }
             Theme::Unmatched => {
-                self.push(due, Act::Pay { key: invoice, client, method: "TRANSFER", pays: vec![(invoice, 100)] });
+                self.push(
+                    due,
+                    Act::Pay {
+                        key: invoice,
+                        client,
+                        method: "TRANSFER",
+                        pays: vec![(invoice, 100)],
+                    },
+                );
                 self.push(due + days(12), Act::Unmatch { key: invoice });
             }
-            Theme::Cancelled => self.push(issued + days(4), Act::Credit { invoice, percent: 100, matched: true }),
+            Theme::Cancelled => self.push(
+                issued + days(4),
+                Act::Credit {
+                    invoice,
+                    percent: 100,
+                    matched: true,
+                },
+            ),
         }
     }
 
-    fn deducted(&mut self, invoice: usize, client: usize, issued: NaiveDate, outcome: Option<&'static str>) {
+    fn deducted(
+        &mut self,
+        invoice: usize,
+        client: usize,
+        issued: NaiveDate,
+        outcome: Option<&'static str>,
+    ) {
         let on = issued + days(20);
-        self.push(on, Act::Pay { key: invoice, client, method: "TRANSFER", pays: vec![(invoice, 80)] });
-        self.push(on + days(1), Act::Deduct { invoice, reason: "BMAN", note: "Articles manquants déduits du règlement" });
+        self.push(
+            on,
+            Act::Pay {
+                key: invoice,
+                client,
+                method: "TRANSFER",
+                pays: vec![(invoice, 80)],
+            },
+        );
+        self.push(
+            on + days(1),
+            Act::Deduct {
+                invoice,
+                reason: "BMAN",
+                note: "Articles manquants déduits du règlement",
+            },
+        );
         if let Some(outcome) = outcome {
-            self.push(on + days(8), Act::Move { invoice, status: "UNDER_REVIEW" });
-            self.push(on + days(19), Act::Resolve { invoice, outcome, by_sales: false });
+            self.push(
+                on + days(8),
+                Act::Move {
+                    invoice,
+                    status: "UNDER_REVIEW",
+                },
+            );
+            self.push(
+                on + days(19),
+                Act::Resolve {
+                    invoice,
+                    outcome,
+                    by_sales: false,
+                },
+            );
         }
     }
 
-    fn disputed(&mut self, invoice: usize, client: usize, issued: NaiveDate, story: (&'static str, i64, &'static str, bool)) {
+    fn disputed(
+        &mut self,
+        invoice: usize,
+        client: usize,
+        issued: NaiveDate,
+        story: (&'static str, i64, &'static str, bool),
+    ) {
         let (reason, percent, last, closed) = story;
         let on = issued + days(9);
-        self.push(on, Act::Dispute { invoice, reason, percent, note: "Le client conteste la facture par courrier" });
+        self.push(
+            on,
+            Act::Dispute {
+                invoice,
+                reason,
+                percent,
+                note: "Le client conteste la facture par courrier",
+            },
+        );
         if !matches!(last, "OPEN" | "WITHDRAWN") {
-            self.push(on + days(5), Act::Move { invoice, status: "UNDER_REVIEW" });
+            self.push(
+                on + days(5),
+                Act::Move {
+                    invoice,
+                    status: "UNDER_REVIEW",
+                },
+            );
         }
         match last {
             "OPEN" | "UNDER_REVIEW" => return,
-            "ESCALATED" => return self.push(on + days(40), Act::Move { invoice, status: last }),
-            _ => self.push(on + days(14), Act::Resolve { invoice, outcome: last, by_sales: !closed }),
+            "ESCALATED" => {
+                return self.push(
+                    on + days(40),
+                    Act::Move {
+                        invoice,
+                        status: last,
+                    },
+                );
+            }
+            _ => self.push(
+                on + days(14),
+                Act::Resolve {
+                    invoice,
+                    outcome: last,
+                    by_sales: !closed,
+                },
+            ),
         }
         if closed && last != "REJECTED" {
-            self.pay(client, due_on(client, issued).max(on + days(20)), vec![(invoice, 100)]);
+            self.pay(
+                client,
+                due_on(client, issued).max(on + days(20)),
+                vec![(invoice, 100)],
+            );
         }
     }
 
@@ -365,20 +579,87 @@ impl Plan {
         let ago = |count| self.today - days(count);
         let (old, late) = (FIRST_UNKNOWN, FIRST_UNKNOWN + 1);
         let mut extras = vec![
-            (ago(96), Act::Unknown { key: old, payer: "VIR SEPA D. MERIDIEN", cents: 84_120 }),
-            (ago(84), Act::Identify { key: old, client: 4 }),
-            (ago(9), Act::Unknown { key: late, payer: "REMISE CHQ ILLISIBLE", cents: 31_250 }),
-            (ago(70), Act::OnAccount { client: 1, method: "TRANSFER", cents: 150_000 }),
+            (
+                ago(96),
+                Act::Unknown {
+                    key: old,
+                    payer: "VIR SEPA D. MERIDIEN",
+                    cents: 84_120,
+                },
+            ),
+            (
+                ago(84),
+                Act::Identify {
+                    key: old,
+                    client: 4,
+                },
+            ),
+            (
+                ago(9),
+                Act::Unknown {
+                    key: late,
+                    payer: "REMISE CHQ ILLISIBLE",
+                    cents: 31_250,
+                },
+            ),
+            (
+                ago(70),
+                Act::OnAccount {
+                    client: 1,
+                    method: "TRANSFER",
+                    cents: 150_000,
+                },
+            ),
             (ago(69), Act::AutoMatch { client: 1 }),
-            (ago(33), Act::OnAccount { client: 9, method: "CHEQUE", cents: 60_000 }),
-            (ago(21), Act::OnAccount { client: 33, method: "CARD", cents: 5_000 }),
-            (ago(14), Act::OnAccount { client: 18, method: "TRANSFER", cents: 240_000 }),
-            (ago(5), Act::OnAccount { client: 46, method: "CASH", cents: 20_000 }),
-            (ago(25), Act::Assess { client: names::IN_RECEIVERSHIP, percent: 60 }),
+            (
+                ago(33),
+                Act::OnAccount {
+                    client: 9,
+                    method: "CHEQUE",
+                    cents: 60_000,
+                },
+            ),
+            (
+                ago(21),
+                Act::OnAccount {
+                    client: 33,
+                    method: "CARD",
+                    cents: 5_000,
+                },
+            ),
+            (
+                ago(14),
+                Act::OnAccount {
+                    client: 18,
+                    method: "TRANSFER",
+                    cents: 240_000,
+                },
+            ),
+            (
+                ago(5),
+                Act::OnAccount {
+                    client: 46,
+                    method: "CASH",
+                    cents: 20_000,
+                },
+            ),
+            (
+                ago(25),
+                Act::Assess {
+                    client: names::IN_RECEIVERSHIP,
+                    percent: 60,
+                },
+            ),
         ];
         for (position, client) in [0, 1, 10, 18, 4, 14, 16, 24].into_iter().enumerate() {
             let count = i64::try_from(position).unwrap_or_default();
-            extras.push((start + days(200 + 45 * count), Act::Rebate { client, cents: 9_000 + 4_500 * count }));
+            extras.push((
+                start + days(200 + 45 * count),
+                Act::Rebate {
+                    client,
+                    cents: 9_000 + 4_500 * count,
+                },
+            ));
         }
         for client in [2, 7, 19, 44] {
             let sales = self.sales(client);
@@ -402,7 +683,15 @@ mod tests {
             assert!(steps.windows(2).all(|pair| pair[0].on <= pair[1].on));
             assert!(steps.iter().all(|step| step.on <= today));
             let documents = steps.iter().filter(|step| {
-                matches!(step.act, Act::Invoice { .. } | Act::Pay { .. } | Act::Credit { .. } | Act::Rebate { .. } | Act::OnAccount { .. } | Act::Deduct { .. })
+                matches!(
+                    step.act,
+                    Act::Invoice { .. }
+                        | Act::Pay { .. }
+                        | Act::Credit { .. }
+                        | Act::Rebate { .. }
+                        | Act::OnAccount { .. }
+                        | Act::Deduct { .. }
+                )
             });
             assert!(documents.count() >= 600);
         }

@@ -1,0 +1,91 @@
+//! Receivables from a file: good rows go in, bad ones are told, the same file again does nothing.
+
+use std::panic::catch_unwind;
+
+use serde_json::json;
+
+use crate::harness::{Company, command};
+
+const FILE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/receivables.csv"
+);
+const MAPPING: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/receivables.toml"
+);
+
+fn arguments(company: &Company) -> [&str; 7] {
+    [
+        "import",
+        "receivables",
+        FILE,
+        "--company",
+        &company.id,
+        "--mapping",
+        MAPPING,
+    ]
+}
+
+/// What a command that ends in status 1 says on standard error.
+fn failing(arguments: &[&str]) -> String {
+    let panic = catch_unwind(|| command(arguments)).expect_err("a command that fails");
+    panic
+        .downcast_ref::<String>()
+        .expect("what it says")
+        .to_owned()
+}
+
+#[test]
+fn bad_rows_are_told_and_the_others_go_in_once() {
+    let company = Company::new();
+    let said = failing(&arguments(&company));
+    for line in [
+        "receivables.csv:5: Facture: an invoice A-1 exists already",
+        "receivables.csv:6: Date: `31/02/2025` is not a day written as %d/%m/%Y",
+        "receivables.csv:7: Réglée le: the settlement is before the invoice's date",
+        "receivables.csv:8: TTC: the amount must be positive",
+        "4 rows were refused; the others are kept",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+
+    let api = company.admin();
+    let books = api.data(
+        "{ agedBalance(asOf: \"2025-01-20\") { totals { currency total } ledgerCheck { difference } } \
+           before: agedBalance(asOf: \"2025-01-19\") { totals { total } } \
+           integrityCheck { ok } }",
+        json!({}),
+    );
+    assert_eq!(
+        books["agedBalance"],
+        json!({ "totals": [{ "currency": "EUR", "total": "1120.00" }], "ledgerCheck": [{ "difference": "0.00" }] })
+    );
+    // A-2 is open until the day of its receipt.
+    assert_eq!(
+        books["before"]["totals"],
+        json!([{ "total": "1180.50" }]),
+        "{books:#}"
+    );
+    assert_eq!(books["integrityCheck"]["ok"], true);
+
+    let again = command(&arguments(&company));
+    assert!(again.contains("imported before: 7 rows"), "{again}");
+}
+
+#[test]
+fn settlements_can_be_left_aside() {
+    let company = Company::new();
+    let mut arguments = arguments(&company).to_vec();
+    arguments.push("--ignore-settlements");
+    // The row whose settlement was wrong is good now.
+    assert!(failing(&arguments).contains("3 rows were refused"));
+    let books = company.admin().data(
+        "{ agedBalance(asOf: \"2025-12-31\") { totals { total } } }",
+        json!({}),
+    );
+    assert_eq!(
+        books["agedBalance"]["totals"],
+        json!([{ "total": "1190.50" }])
+    );
+}
