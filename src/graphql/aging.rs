@@ -125,11 +125,11 @@ impl OpenItem {
     }
     /// Accounting date.
     async fn posted_on(&self) -> Date {
-        (self.posted_on).into()
+        self.posted_on
     }
     /// Due date, the original one whatever happened since (R4.13); null for credits.
     async fn due_on(&self) -> Option<Date> {
-        (self.due_on).map(Into::into)
+        self.due_on
     }
     /// The amount it began with: debts positive, credits negative.
     async fn amount(&self) -> Decimal {
@@ -473,7 +473,7 @@ impl AgedBalance {
 impl AgedBalance {
     /// The effective day, inclusive.
     async fn as_of(&self) -> Date {
-        (self.population.as_of).into()
+        self.population.as_of.into()
     }
     /// As recorded by this instant; null means now.
     async fn known_at(&self) -> Option<DateTime<Utc>> {

@@ -312,7 +312,7 @@ impl Client {
     }
     /// Day of the opening judgment; null without proceedings.
     async fn insolvency_on(&self) -> Option<Date> {
-        (self.0.insolvency_on).map(Into::into)
+        self.0.insolvency_on.map(Into::into)
     }
     /// Credit-insurance cover; null when there is none.
     async fn credit_insurance(&self) -> Option<CreditInsurance> {
@@ -347,7 +347,7 @@ impl Client {
     }
     /// The day the account was closed; null while it is open.
     async fn closed_on(&self) -> Option<Date> {
-        (self.0.closed_on).map(Into::into)
+        self.0.closed_on.map(Into::into)
     }
     /// Counts the changes: give it back with a change so that nobody's is overwritten.
     async fn version(&self) -> i32 {

@@ -183,7 +183,7 @@ impl Company {
     }
     /// The last closed day: nothing is posted on or before it; null when nothing is closed.
     async fn closed_through(&self) -> Option<Date> {
-        (self.1).map(Into::into)
+        self.1
     }
     /// House rules: tolerance in minor units, mandatory mentions, account map, series.
     async fn settings(&self) -> Result<JsonObject> {

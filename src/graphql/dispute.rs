@@ -218,15 +218,15 @@ impl Dispute {
     }
     /// The day it was opened.
     async fn opened_on(&self) -> Date {
-        (self.0.opened_on).into()
+        self.0.opened_on.into()
     }
     /// The deadline to answer (R8.4).
     async fn respond_by(&self) -> Date {
-        (self.0.respond_by).into()
+        self.0.respond_by.into()
     }
     /// The day it was closed; null while open.
     async fn closed_on(&self) -> Option<Date> {
-        (self.0.closed_on).map(Into::into)
+        self.0.closed_on.map(Into::into)
     }
     /// Its states and notes, oldest first.
     async fn events(&self, ctx: &Context<'_>) -> Result<Vec<DisputeEvent>> {
@@ -322,7 +322,7 @@ impl Deduction {
     }
     /// The day it was recorded.
     async fn recorded_on(&self) -> Date {
-        (self.0.recorded_on).into()
+        self.0.recorded_on.into()
     }
     /// The journal entries behind it; null when the role may not read the journal.
     #[graphql(guard = "Permitted(\"Deduction.entries\")")]

@@ -296,7 +296,7 @@ impl Invoice {
     }
     /// The invoice's date, which is its accounting date.
     async fn issued_on(&self) -> Date {
-        (self.0.issued_on).into()
+        self.0.issued_on.into()
     }
     /// The due date (échéance); with instalments, the last one's.
     async fn due_on(&self) -> Date {
@@ -484,15 +484,15 @@ impl CreditNote {
     }
     /// The credit note's date, which is its accounting date.
     async fn issued_on(&self) -> Date {
-        (self.0.issued_on).into()
+        self.0.issued_on.into()
     }
     /// First day of the period it refers to; null when it refers to an invoice or to none.
     async fn period_from(&self) -> Option<Date> {
-        (self.0.period_from).map(Into::into)
+        self.0.period_from.map(Into::into)
     }
     /// Last day of that period.
     async fn period_to(&self) -> Option<Date> {
-        (self.0.period_to).map(Into::into)
+        self.0.period_to.map(Into::into)
     }
     /// Net amount (HT), positive.
     async fn net(&self) -> Decimal {

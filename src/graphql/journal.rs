@@ -65,7 +65,7 @@ impl Entry {
     }
     /// Accounting date.
     async fn posted_on(&self) -> Date {
-        (self.0.posted_on).into()
+        self.0.posted_on.into()
     }
     /// Number of the supporting document.
     async fn reference(&self) -> &str {

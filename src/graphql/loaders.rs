@@ -162,6 +162,9 @@ impl Loader<ReasonCode> for Loads {
     }
 }
 
+/// Which page of a list: parents that ask for the same share a statement.
+type Question = (Nested, i64, Option<(String, Uuid)>);
+
 /// A page of a list below a parent.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Page {
@@ -181,8 +184,7 @@ impl Loader<Page> for Loads {
             .0
             .read(move |conn, caller| {
                 // Parents that ask for the same page of the same list share a statement.
-                let mut questions: HashMap<(Nested, i64, Option<(String, Uuid)>), Vec<Uuid>> =
-                    HashMap::new();
+                let mut questions: HashMap<Question, Vec<Uuid>> = HashMap::new();
                 for key in &keys {
                     questions
                         .entry((key.list, key.first, key.after.clone()))

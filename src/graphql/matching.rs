@@ -47,15 +47,15 @@ impl Allocation {
     }
     /// The day it was matched as of (date de lettrage).
     async fn allocated_on(&self) -> Date {
-        (self.0.allocated_on).into()
+        self.0.allocated_on.into()
     }
     /// The day it takes effect: the latest of `allocatedOn` and both documents' days.
     async fn effective_on(&self) -> Date {
-        (self.0.effective_on).into()
+        self.0.effective_on.into()
     }
     /// The day it ended (délettrage); null while it runs.
     async fn unallocated_on(&self) -> Option<Date> {
-        (self.0.ended_on).map(Into::into)
+        self.0.ended_on.map(Into::into)
     }
     /// What is paid.
     async fn debit(&self, ctx: &Context<'_>) -> Result<OpenItem> {

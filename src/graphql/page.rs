@@ -117,7 +117,7 @@ fn read(cursor: &str, digest: &str) -> Result<(String, Uuid)> {
         message: "this is not a cursor of this list with this filter and order: take endCursor of its last page".into(),
     }
     };
-    if cursor.len() > 2000 || cursor.len() % 2 != 0 || !cursor.is_ascii() {
+    if cursor.len() > 2000 || !cursor.len().is_multiple_of(2) || !cursor.is_ascii() {
         return Err(wrong());
     }
     let bytes: Option<Vec<u8>> = (0..cursor.len())

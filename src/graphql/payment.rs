@@ -101,7 +101,7 @@ impl Payment {
     }
     /// The day it was received, its accounting date.
     async fn received_on(&self) -> Date {
-        (self.0.received_on).into()
+        self.0.received_on.into()
     }
     /// Means of payment.
     async fn method(&self) -> Result<PaymentMethod> {
@@ -109,7 +109,7 @@ impl Payment {
     }
     /// A bill's maturity; null for other means.
     async fn matures_on(&self) -> Option<Date> {
-        (self.0.matures_on).map(Into::into)
+        self.0.matures_on.map(Into::into)
     }
     /// The amount received, positive.
     async fn amount(&self) -> Decimal {

@@ -327,7 +327,7 @@ struct DoubtfulDebtProvision(Run);
 impl DoubtfulDebtProvision {
     /// The effective day, inclusive.
     async fn as_of(&self) -> Date {
-        (self.0.as_of).into()
+        self.0.as_of.into()
     }
     /// As recorded by this instant; null means now.
     async fn known_at(&self) -> Option<DateTime<Utc>> {

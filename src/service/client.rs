@@ -329,10 +329,10 @@ pub fn payment_terms(rule: TermsRule, days: i32, then_day: Option<i32>) -> Resul
     let then_day = then_day
         .map(|day| {
             u8::try_from(day).map_err(|_| {
-                Refusal::invalid(
+                Error::from(Refusal::invalid(
                     "paymentTerms.thenDay",
                     "the day of the month goes from 1 to 28",
-                )
+                ))
             })
         })
         .transpose()?;
@@ -355,7 +355,10 @@ pub fn add_contact(
 ) -> Result<ClientId> {
     let client = reference::client(conn, caller, "client", target)?;
     let email = books::optional_text("email", email, 200)?
-        .map(|email| identity::email(&email).map_err(|message| Refusal::invalid("email", message)))
+        .map(|email| {
+            identity::email(&email)
+                .map_err(|message| Error::from(Refusal::invalid("email", message)))
+        })
         .transpose()?;
     store::client::insert_contact(
         conn,

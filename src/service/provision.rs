@@ -291,7 +291,7 @@ impl Run {
         let by_key: HashMap<ItemId, _> = provision
             .claims
             .iter()
-            .map(|claim| (claim.key, claim.clone()))
+            .map(|claim| (claim.key, *claim))
             .collect();
         let claims = debits
             .into_iter()

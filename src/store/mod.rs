@@ -45,7 +45,7 @@ use crate::error::{Error, Result};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// Any constant: every instance that starts takes the same lock before it migrates.
-const MIGRATION_LOCK: i64 = 0x656e_636f_7572_73;
+const MIGRATION_LOCK: i64 = 0x0065_6e63_6f75_7273;
 /// Tries of a transaction that lost a deadlock.
 const TRIES: u32 = 3;
 

@@ -339,13 +339,18 @@ impl Plan {
             return "BILL";
         }
         match CLIENTS[client].segment {
-            "CONSUMER" => *self
-                .dice
-                .pick(&["CARD", "CARD", "CHEQUE", "DIRECT_DEBIT", "CASH"]),
+            "CONSUMER" => {
+                self.dice
+                    .pick::<&str>(&["CARD", "CARD", "CHEQUE", "DIRECT_DEBIT", "CASH"])
+            }
             "PUBLIC" => "TRANSFER",
-            _ => *self
-                .dice
-                .pick(&["TRANSFER", "TRANSFER", "TRANSFER", "CHEQUE", "DIRECT_DEBIT"]),
+            _ => self.dice.pick::<&str>(&[
+                "TRANSFER",
+                "TRANSFER",
+                "TRANSFER",
+                "CHEQUE",
+                "DIRECT_DEBIT",
+            ]),
         }
     }
 
@@ -378,7 +383,7 @@ impl Plan {
                 Act::Credit {
                     invoice,
                     percent,
-                    matched: invoice % 3 != 0,
+                    matched: !invoice.is_multiple_of(3),
                 },
             );
         }
