@@ -69,7 +69,9 @@ fn a_screen_of_ten_clients_takes_as_many_statements_as_one() {
         answer.statements.expect("Server-Timing: sql;desc=\"N\"")
     };
     let (one, ten) = (ask(1), ask(10));
-    assert_eq!(one, ten);
+    // Loads of one kind from two levels share a statement or not, as they happen to meet: a row that
+    // cost a statement of its own would add nine or more.
+    assert!(one.abs_diff(ten) <= 3, "{one} and {ten} statements");
     assert!(one <= 40, "{one} statements");
 }
 
