@@ -5,6 +5,7 @@ pub mod explorer;
 pub mod graphql;
 pub mod guard;
 pub mod health;
+pub mod import;
 
 use std::io;
 use std::net::TcpListener;
@@ -50,6 +51,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
                 .app_data(auth::login_body())
                 .route(web::post().to(auth::login)),
         )
+        .service(web::resource("/import/receivables").route(web::post().to(import::receivables)))
         .service(
             web::resource("/health")
                 .route(web::get().to(health::health))

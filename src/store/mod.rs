@@ -160,6 +160,11 @@ impl Db {
         result
     }
 
+    /// A place in the pool for work that runs beside the requests, such as an import.
+    pub async fn reserve(&self) -> Result<OwnedSemaphorePermit> {
+        self.permit().await
+    }
+
     async fn permit(&self) -> Result<OwnedSemaphorePermit> {
         tokio::time::timeout(self.wait, Arc::clone(&self.permits).acquire_owned())
             .await

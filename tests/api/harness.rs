@@ -271,6 +271,17 @@ impl Api {
         Answer::read(request.send_json(body).expect("an answer of the server"))
     }
 
+    /// Posts a file to a path of the server.
+    pub fn upload(&self, path: &str, kind: &str, text: &str) -> Answer {
+        let server = server();
+        let request = server
+            .agent
+            .post(format!("{}{path}", server.url))
+            .header("content-type", kind)
+            .header("authorization", format!("Bearer {}", self.token));
+        Answer::read(request.send(text).expect("an answer of the server"))
+    }
+
     /// Asks by `GET`.
     pub fn get(&self, document: &str) -> Answer {
         let server = server();

@@ -89,3 +89,32 @@ fn settlements_can_be_left_aside() {
         json!([{ "total": "1190.50" }])
     );
 }
+
+#[test]
+fn a_script_imports_over_http_what_its_role_allows() {
+    let company = Company::new();
+    let file = "client,number,issuedOn,dueOn,amount\n\
+                C1,A-1,2025-01-20,2025-02-19,100.00\n\
+                C1,A-2,2025-01-20,2025-02-19,-1.00\n";
+    let path = "/import/receivables";
+    let refused = company.as_role("AUDITOR").upload(path, "text/csv", file);
+    assert_eq!(refused.status, 403);
+    let api = company.admin();
+    assert_eq!(api.upload(path, "text/plain", file).status, 415);
+    assert_eq!(api.upload(path, "text/csv", "a,b\n1,2\n").status, 400);
+    let answer = api.upload(path, "text/csv", file).json();
+    assert_eq!(
+        (&answer["invoices"], &answer["refused"]),
+        (&json!(1), &json!(1)),
+        "{answer}"
+    );
+    assert_eq!(answer["badRows"].as_array().map(Vec::len), Some(1));
+    let again = api.upload(path, "text/csv", file).json();
+    assert_eq!(again["finishedBefore"], true, "{again}");
+    let books = api.data(
+        "{ agedBalance(asOf: \"2025-02-19\") { totals { buckets total } ledgerCheck { difference } } }",
+        json!({}),
+    );
+    assert_eq!(books["agedBalance"]["totals"][0]["total"], "100.00");
+    assert_eq!(books["agedBalance"]["ledgerCheck"][0]["difference"], "0.00");
+}

@@ -3,6 +3,7 @@
 mod contract;
 mod harness;
 mod import;
+mod layering;
 mod ledger;
 mod limits;
 mod refusals;
