@@ -11,7 +11,7 @@ use actix_web::{HttpResponse, web};
 use anyhow::Context;
 use argon2::Argon2;
 use argon2::password_hash::rand_core::{OsRng, RngCore};
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::password_hash::{PasswordHash, PasswordVerifier};
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ use super::graphql::GraphqlEndpoint;
 use crate::domain::access::{Caller, Role};
 use crate::domain::ids::{CompanyId, Id, UserId};
 use crate::error::{Error, Result};
+use crate::service;
 use crate::store;
 
 /// Shortest secret: the length of the signature.
@@ -47,7 +48,8 @@ const LOGIN_WAIT: Duration = Duration::from_secs(5);
 static TURNS: Semaphore = Semaphore::const_new(4);
 
 /// Verified when there is nothing to verify, so that an unknown user takes as long as a known one.
-static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| hash_password("nobody").ok());
+static NOBODY: LazyLock<Option<String>> =
+    LazyLock::new(|| service::member::hash_password("nobody").ok());
 
 #[derive(Serialize, Deserialize)]
 struct Claims {
@@ -210,15 +212,6 @@ fn make_key(data_dir: &Path, path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
-}
-
-/// The argon2id hash of a password, with its salt and parameters.
-pub fn hash_password(password: &str) -> Result<String> {
-    let salt = SaltString::generate(&mut OsRng);
-    Argon2::default()
-        .hash_password(password.as_bytes(), &salt)
-        .map(|hash| hash.to_string())
-        .map_err(|error| Error::Internal(format!("password hash: {error}")))
 }
 
 /// Whether the password is right. Takes as long when there is no hash.
@@ -463,7 +456,7 @@ mod tests {
 
     #[test]
     fn passwords_are_verified_and_nobody_has_none() {
-        let hash = hash_password("correct horse").expect("hashed");
+        let hash = service::member::hash_password("correct horse").expect("hashed");
         assert!(hash.starts_with("$argon2id$"));
         assert!(verify("correct horse", Some(&hash)));
         assert!(!verify("wrong horse", Some(&hash)));

@@ -7,9 +7,6 @@ mod story;
 
 use std::collections::HashMap;
 
-use argon2::Argon2;
-use argon2::password_hash::rand_core::OsRng;
-use argon2::password_hash::{PasswordHasher, SaltString};
 use chrono::{Datelike, Duration, NaiveDate};
 use diesel::Connection;
 use diesel::pg::PgConnection;
@@ -101,20 +98,17 @@ fn found(owner_url: &str) -> Result<Option<Demo>> {
         store::enter(conn, company)?;
         let mut members = Vec::with_capacity(PEOPLE.len());
         for (role, email, name) in PEOPLE {
-            let user = store::member::save_user(conn, email, name, Some(&hash(PASSWORD)?))?;
+            let user = store::member::save_user(
+                conn,
+                email,
+                name,
+                Some(&crate::service::member::hash_password(PASSWORD)?),
+            )?;
             store::member::save_membership(conn, company, user, role.code())?;
             members.push((*role, user, (*email).to_owned()));
         }
         Ok(Some(Demo { company, members }))
     })
-}
-
-fn hash(password: &str) -> Result<String> {
-    let salt = SaltString::generate(&mut OsRng);
-    Argon2::default()
-        .hash_password(password.as_bytes(), &salt)
-        .map(|hash| hash.to_string())
-        .map_err(|error| Error::Internal(format!("password hash: {error}")))
 }
 
 /// Digits with the check digit of Luhn's formula behind them.
