@@ -2,6 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::access::codes;
+
+codes! {
+    /// When the VAT of a sale falls due (exigibilité, R2.4).
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+    VatDue {
+        /// With the invoice (option pour les débits): goods, and services by option.
+        Debits = "DEBITS",
+        /// As it is paid (encaissements): services.
+        Receipts = "RECEIPTS",
+    }
+}
+
 /// Settings of a company. Missing ones take their default; unknown ones are refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -16,6 +30,14 @@ pub struct Settings {
     pub discount_mention: String,
     /// Days to answer a dispute (R8.4).
     pub dispute_days: u16,
+    /// When VAT of invoices falls due that do not say: `DEBITS` or `RECEIPTS` (R2.4).
+    pub vat_due: VatDue,
+    /// Bills handed to the bank pass through 5113 or 5114 (R1.1); off, 413 is credited by the bank directly.
+    pub bills_through_bank: bool,
+    /// VAT rate of bank fees, in percent.
+    pub bank_fee_vat_rate: rust_decimal::Decimal,
+    /// Whether lower-case (partial) letters stand in the FEC (R10.7: they are left out).
+    pub fec_partial_letters: bool,
     /// The accounts that events are posted to.
     pub accounts: Accounts,
     /// The prefixes of the company's own number series.
@@ -30,6 +52,10 @@ impl Default for Settings {
             indemnity_mention: "Indemnité forfaitaire pour frais de recouvrement : 40 € (C. com. D441-5)".into(),
             discount_mention: "Escompte pour paiement anticipé : néant".into(),
             dispute_days: 15,
+            vat_due: VatDue::Debits,
+            bills_through_bank: true,
+            bank_fee_vat_rate: rust_decimal::Decimal::from(20),
+            fec_partial_letters: false,
             accounts: Accounts::default(),
             series: Series::default(),
         }
@@ -58,26 +84,82 @@ texts! {
         receivable = "411000",
         /// Clients, effets à recevoir.
         bills = "413000",
+        /// Clients douteux ou litigieux.
+        doubtful = "416000",
+        /// Clients, produits à recevoir: invoices to be issued at a closing.
+        accrued_income = "418100",
+        /// Avances et acomptes reçus sur commandes.
+        deposits = "419100",
+        /// Avoirs à établir: credit notes to be issued at a closing.
+        accrued_credit_notes = "419800",
         /// Revenue of invoice lines that name no account.
         revenue = "706000",
         /// Rebates granted after the invoice (R2.9).
         rebate = "709700",
         /// TVA collectée.
         vat = "445710",
+        /// TVA en attente: due when the invoice is paid (R2.4).
+        pending_vat = "445800",
+        /// TVA sur factures à établir.
+        accrued_vat = "445870",
         /// Banques.
         bank = "512000",
         /// Caisse.
         cash = "530000",
         /// Chèques à encaisser.
         cheques = "511200",
+        /// Effets à l'encaissement.
+        bills_for_collection = "511300",
+        /// Effets à l'escompte.
+        bills_for_discount = "511400",
+        /// Créances escomptées non échues, off the balance sheet.
+        discounted_bills = "802400",
+        /// Effets circulant sous l'endos de l'entité, its counterpart.
+        endorsed_bills = "801400",
         /// Comptes d'attente: receipts whose payer is unknown.
         suspense = "471000",
-        /// Services bancaires: fees of returned payments.
+        /// The factor (affactureur).
+        factor = "467100",
+        /// The factor's guarantee fund (retenue de garantie).
+        factor_retention = "467200",
+        /// Services bancaires: fees of returned payments and bills.
         bank_fees = "627000",
         /// TVA déductible on bank fees.
         deductible_vat = "445660",
+        /// Rémunérations d'affacturage.
+        factoring_fees = "622500",
+        /// Intérêts bancaires: discounted bills, factor's financing.
+        discount_interest = "661600",
+        /// Escomptes accordés.
+        granted_discount = "665000",
+        /// Pertes de change sur créances.
+        exchange_loss = "656000",
+        /// Gains de change sur créances.
+        exchange_gain = "756000",
+        /// Small differences at our expense.
+        small_loss = "658000",
+        /// Small differences in our favour.
+        small_gain = "758000",
+        /// Late-payment interest (R2.18).
+        penalties = "763100",
+        /// Flat recovery indemnity (R2.18).
+        indemnities = "758100",
+        /// Pertes sur créances irrécouvrables of the year's claims.
+        loss_current = "654100",
+        /// Pertes sur créances irrécouvrables of earlier years' claims.
+        loss_prior = "654400",
+        /// Rentrées sur créances amorties.
+        recovery = "758300",
         /// Dépréciations des comptes de clients.
         provision = "491000",
+        /// Dotations pour dépréciations des créances.
+        provision_charge = "681740",
+        /// Reprises sur dépréciations des créances.
+        provision_release = "781740",
+        /// Profit of a closed year, carried forward.
+        profit = "120000",
+        /// Loss of a closed year, carried forward.
+        loss = "129000",
         /// Bilan d'ouverture: the counterpart of what was there before.
         opening = "890000",
     }
@@ -96,6 +178,18 @@ texts! {
         deductions = "DED",
         /// Disputes.
         disputes = "LIT",
+        /// Operations of the miscellaneous journal: discounts, differences, transfers, losses.
+        operations = "OD",
+        /// Late-payment claims (R2.19).
+        penalties = "PEN",
+        /// Remittance slips.
+        remittances = "BR",
+        /// Files of doubtful debts and losses.
+        doubtful_files = "DOU",
+        /// Rectified invoices that recover the VAT of a loss.
+        rectified_invoices = "FR",
+        /// Provision runs.
+        provision_runs = "DEP",
     }
 }
 

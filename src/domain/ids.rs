@@ -83,6 +83,24 @@ ids! {
     PolicyId = "pol",
     /// An individual estimate of a doubtful claim.
     AssessmentId = "asm",
+    /// An accounting operation beyond documents and receipts.
+    OperationId = "opr",
+    /// A bank remittance slip.
+    RemittanceId = "rem",
+    /// A file of a doubtful debt or a loss.
+    DoubtfulFileId = "dou",
+    /// A rectified invoice that recovers VAT.
+    RectifiedInvoiceId = "rct",
+    /// A provision run.
+    ProvisionRunId = "prn",
+    /// A bank account of the company.
+    BankAccountId = "bnk",
+    /// A bank statement or notification.
+    BankStatementId = "stm",
+    /// A movement on a bank account.
+    BankLineId = "bln",
+    /// Something that a person has to look at.
+    TaskId = "tsk",
 }
 
 #[cfg(test)]

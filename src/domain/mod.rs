@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod aging;
+pub mod bill;
+pub mod chart;
 pub mod company;
 pub mod dispute;
 pub mod identity;
@@ -9,8 +11,10 @@ pub mod ids;
 pub mod lettering;
 pub mod money;
 pub mod numbering;
+pub mod penalty;
 pub mod proposal;
 pub mod provision;
 pub mod refusal;
 pub mod terms;
 pub mod vat;
+pub mod wording;

@@ -41,6 +41,12 @@ codes! {
         SecondPersonRequired = "SECOND_PERSON_REQUIRED",
         /// A document that proves it is missing (R5.3).
         EvidenceRequired = "EVIDENCE_REQUIRED",
+        /// The account is not in the chart of the financial year (R1.2), or was closed.
+        AccountNotInChart = "ACCOUNT_NOT_IN_CHART",
+        /// The file is not what it says, or breaks off: `details` says where.
+        FileInvalid = "FILE_INVALID",
+        /// A bank statement is missing before this one.
+        StatementGap = "STATEMENT_GAP",
         /// The caller's role does not allow this part of the request.
         Forbidden = "FORBIDDEN",
     }

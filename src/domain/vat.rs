@@ -144,6 +144,13 @@ pub fn line_net(
     )
 }
 
+/// A percentage of an amount, rounded half away from zero (R0.1).
+pub fn percent_of(amount: Minor, percent: Decimal) -> Minor {
+    let percent = percent.round_dp(6).normalize();
+    let hundred = 100 * 10_i128.pow(percent.scale());
+    proportion(amount, percent.mantissa(), hundred).unwrap_or(amount)
+}
+
 /// `amount × part / whole` rounded half away from zero; `None` when `whole` is zero or on overflow.
 pub(crate) fn proportion(amount: Minor, part: i128, whole: i128) -> Option<Minor> {
     let product = i128::from(amount).checked_mul(part)?;

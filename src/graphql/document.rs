@@ -8,7 +8,7 @@ use async_graphql::{
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::client::{Client, client_filter_id};
+use super::client::{Client, client_filter_id, code_enum};
 use super::dispute::{Deduction, Dispute};
 use super::error::UserError;
 use super::journal::{Entry, entries};
@@ -639,6 +639,7 @@ impl InvoiceDraft {
             &input.lines,
             currency,
             "706000",
+            input.deducted_discount_percent,
         )?;
         Ok(DraftTotals {
             net: money(worked.net, &code),
@@ -1012,6 +1013,34 @@ struct InvoiceInstallmentInput {
     amount: Decimal,
 }
 
+code_enum! {
+    /// When the VAT of a sale falls due (exigibilité).
+    VatDue {
+        /// With the invoice: goods, and services by option (débits).
+        Debits = "DEBITS",
+        /// As it is paid: services (encaissements, R2.4).
+        Receipts = "RECEIPTS",
+    }
+}
+
+impl VatDue {
+    fn into_domain(self) -> crate::domain::company::VatDue {
+        match self {
+            VatDue::Debits => crate::domain::company::VatDue::Debits,
+            VatDue::Receipts => crate::domain::company::VatDue::Receipts,
+        }
+    }
+}
+
+/// A discount for early payment (escompte de règlement).
+#[derive(InputObject, Clone, Debug)]
+struct EarlyPaymentDiscountInput {
+    /// Percent of the total, above 0 and below 100.
+    percent: Decimal,
+    /// Days from the issue within which the payment must come, 0 to 365.
+    days: i32,
+}
+
 /// An invoice to issue, or a draft to issue as it stands.
 #[derive(InputObject, Clone, Debug)]
 struct IssueInvoiceInput {
@@ -1038,6 +1067,16 @@ struct IssueInvoiceInput {
     exchange_rate: Option<Decimal>,
     /// The client's purchase order.
     purchase_order: Option<String>,
+    /// When its VAT falls due; the company's setting `vatDue` when absent (R2.4).
+    vat_due: Option<VatDue>,
+    /// The discount offered for early payment (escompte, R2.16); none when absent.
+    early_payment_discount: Option<EarlyPaymentDiscountInput>,
+    /// A discount for early payment taken off at once, in percent: on 665, never netted in revenue (R2.17).
+    deducted_discount_percent: Option<Decimal>,
+    /// When `issuedOn` lies in a closed period: post on the first open day and keep the real date (R2.2),
+    /// instead of refusing with `PERIOD_CLOSED`.
+    #[graphql(default)]
+    late_entry: bool,
     /// The lines; not with `draft`.
     #[graphql(default)]
     lines: Vec<InvoiceLineInput>,
@@ -1072,6 +1111,12 @@ impl IssueInvoiceInput {
                     amount: part.amount.0,
                 })
                 .collect(),
+            vat_due: self.vat_due.map(VatDue::into_domain),
+            discount: self
+                .early_payment_discount
+                .map(|offer| (offer.percent.0, u16::try_from(offer.days).unwrap_or(u16::MAX))),
+            deducted_discount_percent: self.deducted_discount_percent.map(|percent| percent.0),
+            late_entry: self.late_entry,
         }
     }
 }
@@ -1149,6 +1194,10 @@ struct IssueCreditNoteInput {
     /// Match it with its invoice at once (R3.9).
     #[graphql(default = true)]
     allocate: bool,
+    /// When `issuedOn` lies in a closed period: post on the first open day and keep the real date (R2.2),
+    /// instead of refusing with `PERIOD_CLOSED`.
+    #[graphql(default)]
+    late_entry: bool,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
     /// Check everything, write nothing.
@@ -1318,6 +1367,7 @@ impl DocumentMutation {
                     lines: input.lines.into_iter().map(LineInput::from).collect(),
                     amount: input.amount.map(|amount| amount.0),
                     allocate: input.allocate,
+                    late_entry: input.late_entry,
                 },
             )
         })

@@ -88,6 +88,12 @@ pub enum UserErrorCode {
     SecondPersonRequired,
     /// A document that proves it is missing (R5.3).
     EvidenceRequired,
+    /// The account is not in the chart of the financial year (R1.2), or was closed.
+    AccountNotInChart,
+    /// The file is not what it says, or breaks off: `details` says where.
+    FileInvalid,
+    /// A bank statement is missing before this one.
+    StatementGap,
     /// The caller's role does not allow this part of the request.
     Forbidden,
 }

@@ -281,6 +281,13 @@ struct PaymentAllocationInput {
     amount: Option<Decimal>,
 }
 
+/// What makes a payment a deposit (acompte).
+#[derive(InputObject, Clone, Debug)]
+struct DepositInput {
+    /// The VAT rate in percent when VAT is due on the deposit; none is posted when absent.
+    vat_rate: Option<Decimal>,
+}
+
 /// A payment to record.
 #[derive(InputObject, Clone, Debug)]
 struct RecordPaymentInput {
@@ -306,6 +313,14 @@ struct RecordPaymentInput {
     remittance: Option<String>,
     /// A bill's maturity.
     matures_on: Option<Date>,
+    /// A deposit on an order that is not invoiced yet (acompte, 4191): used on an invoice later by `useDeposit`.
+    deposit: Option<DepositInput>,
+    /// The bank's general account, 512 and below; the account map's when absent.
+    bank_account: Option<String>,
+    /// When `receivedOn` lies in a closed period: post on the first open day and keep the real date (R2.2),
+    /// instead of refusing with `PERIOD_CLOSED`.
+    #[graphql(default)]
+    late_entry: bool,
     /// What it pays, at most 100; the rest stays on account.
     #[graphql(default)]
     allocations: Vec<PaymentAllocationInput>,
@@ -349,8 +364,12 @@ struct ReturnPaymentInput {
     returned_on: Option<Date>,
     /// Why, such as "provision insuffisante".
     reason: Option<String>,
-    /// The bank's fee with VAT.
+    /// The bank's fee with VAT; split at the company's setting `bankFeeVatRate`.
     fee: Option<Decimal>,
+    /// When `returnedOn` lies in a closed period: post on the first open day and keep the real date (R2.2),
+    /// instead of refusing with `PERIOD_CLOSED`.
+    #[graphql(default)]
+    late_entry: bool,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
 }
@@ -409,6 +428,9 @@ impl PaymentMutation {
                     exchange_rate: input.exchange_rate.map(|rate| rate.0),
                     remittance: input.remittance,
                     matures_on: super::scalars::on(input.matures_on),
+                    deposit: input.deposit.map(|deposit| deposit.vat_rate.map(|rate| rate.0)),
+                    bank_account: input.bank_account,
+                    late_entry: input.late_entry,
                     allocations: input
                         .allocations
                         .into_iter()
@@ -472,14 +494,16 @@ impl PaymentMutation {
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
-            let fee = input.fee.map(|fee| fee.0);
             payment::record_return(
                 conn,
                 caller,
                 &input.payment.into(),
-                super::scalars::on(input.returned_on),
-                input.reason.as_deref(),
-                fee,
+                &payment::ReturnInput {
+                    on: super::scalars::on(input.returned_on),
+                    reason: input.reason,
+                    fee: input.fee.map(|fee| fee.0),
+                    late_entry: input.late_entry,
+                },
             )
         })
         .await?;

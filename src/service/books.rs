@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use crate::domain::access::Caller;
+use crate::domain::chart;
 use crate::domain::company::Settings;
 use crate::domain::ids::{ClientId, DocumentId, EntryId, Id, ItemId};
 use crate::domain::money::{Currency, Minor, convert};
@@ -67,9 +68,10 @@ impl Books {
             return Err(Refusal::new(
                 RefusalCode::PeriodClosed,
                 field,
-                format!("the books are closed through {closed}: take a later day, or ask for the period to be reopened"),
+                format!("the books are closed through {closed}: take a later day, or have a late fact posted on the first open day where the input offers it"),
             )
             .detail("closedThrough", closed.to_string())
+            .detail("firstOpenDay", self.first_open_day(on).to_string())
             .into());
         }
         if on > self.open_until {
@@ -87,9 +89,37 @@ impl Books {
         Ok(())
     }
 
+    /// The accounting day of something that happened on `on`. In a closed period it is refused, or with
+    /// `late` posted on the first open day, while the entry keeps the real one (R2.2).
+    pub fn accounting_day(&self, field: &str, on: NaiveDate, late: bool) -> Result<NaiveDate> {
+        match self.closed_through.filter(|closed| on <= *closed) {
+            Some(_) if late => Ok(self.first_open_day(on)),
+            _ => self.check_day(field, on).map(|()| on),
+        }
+    }
+
+    /// The day itself, or the first open one after a closed period (R2.2): for what the server posts by itself.
+    pub fn first_open_day(&self, on: NaiveDate) -> NaiveDate {
+        match self.closed_through {
+            Some(closed) if on <= closed => closed.succ_opt().unwrap_or(on),
+            _ => on,
+        }
+    }
+
     /// The last closed day.
     pub fn closed_through(&self) -> Option<NaiveDate> {
         self.closed_through
+    }
+
+    /// The general account of an account family of clients: 411, 413, 416 or 419.
+    pub fn client_account(&self, family: &str) -> &str {
+        let accounts = &self.settings.accounts;
+        match family {
+            "413" => &accounts.bills,
+            "416" => &accounts.doubtful,
+            "419" => &accounts.deposits,
+            _ => &accounts.receivable,
+        }
     }
 
     /// The financial year of a day.
@@ -162,6 +192,8 @@ pub struct NewLine {
     pub client: Option<ClientId>,
     pub debit: Minor,
     pub credit: Minor,
+    /// The amount in the company's currency, debit positive, when it is not the entry's rate that gives it.
+    pub base: Option<Minor>,
     /// Set when the line is an open item.
     pub item: Option<NewItem>,
 }
@@ -186,6 +218,7 @@ impl NewLine {
             client: None,
             debit: amount,
             credit: 0,
+            base: None,
             item: None,
         }
     }
@@ -197,7 +230,25 @@ impl NewLine {
             client: None,
             debit: 0,
             credit: amount,
+            base: None,
             item: None,
+        }
+    }
+
+    /// An amount on the side of its sign: debit when positive.
+    pub fn signed(account: &str, amount: Minor) -> NewLine {
+        if amount >= 0 {
+            NewLine::debit(account, amount)
+        } else {
+            NewLine::credit(account, -amount)
+        }
+    }
+
+    /// A difference in the company's currency alone, debit positive (section 2.14).
+    pub fn exchange(account: &str, base: Minor) -> NewLine {
+        NewLine {
+            base: Some(base),
+            ..NewLine::debit(account, 0)
         }
     }
 
@@ -217,10 +268,15 @@ impl NewLine {
     }
 }
 
+/// The source of an opening entry, which sums over years leave out.
+pub const CARRY_FORWARD: &str = "CARRY_FORWARD";
+
 /// An entry to post.
 pub struct Posting {
-    pub journal: &'static str,
+    pub journal: String,
     pub posted_on: NaiveDate,
+    /// The day of the operation itself, when it is posted later (R2.2).
+    pub occurred_on: NaiveDate,
     pub reference: String,
     pub label: String,
     pub source_kind: &'static str,
@@ -239,6 +295,7 @@ pub fn post(
     postings: Vec<Posting>,
 ) -> Result<Vec<Item>> {
     let company = caller.company;
+    check_accounts(conn, books, &postings)?;
     let mut per_year = std::collections::BTreeMap::<i32, i64>::new();
     for posting in &postings {
         *per_year
@@ -247,9 +304,11 @@ pub fn post(
     }
     // The first free number of each year, counted up below.
     let mut next = std::collections::BTreeMap::new();
+    let mut taken = Vec::new();
     for (year, count) in per_year {
-        let taken = store::numbering::take(conn, company, "ENTRY", year, None, count)?;
-        next.insert(year, taken.last_number - count + 1);
+        let last = store::numbering::take(conn, company, "ENTRY", year, None, count)?.last_number;
+        next.insert(year, last - count + 1);
+        taken.push((year, last - count + 1, last));
     }
     let (mut entries, mut lines, mut items) = (Vec::new(), Vec::new(), Vec::new());
     for posting in postings {
@@ -260,11 +319,11 @@ pub fn post(
         entries.push(journal::NewEntry {
             company_id: company,
             id,
-            journal: posting.journal.to_owned(),
+            journal: posting.journal,
             fiscal_year: year,
             number: *number,
             posted_on: posting.posted_on,
-            occurred_on: posting.posted_on,
+            occurred_on: posting.occurred_on,
             reference: posting.reference,
             label: posting.label,
             source_kind: posting.source_kind.to_owned(),
@@ -302,12 +361,56 @@ pub fn post(
                 base_debit,
                 base_credit,
                 posted_on: posting.posted_on,
+                carried: posting.source_kind == CARRY_FORWARD,
             });
         }
     }
     journal::insert(conn, &entries, &lines)?;
+    for (year, first, last) in taken {
+        journal::seal(conn, company, year, first, last)?;
+    }
     store::item::insert(conn, &items)?;
     Ok(items)
+}
+
+/// Every account is in the chart of its financial year (R1.2), and the company has not closed it.
+fn check_accounts(conn: &mut PgConnection, books: &Books, postings: &[Posting]) -> Result<()> {
+    let mut asked = std::collections::BTreeMap::<&str, NaiveDate>::new();
+    for posting in postings {
+        let year_opens_on = books.year(posting.posted_on).starts_on;
+        for line in &posting.lines {
+            let latest = asked.entry(&line.account).or_insert(posting.posted_on);
+            *latest = posting.posted_on.max(*latest);
+            chart::account_of(&line.account, year_opens_on).map_err(not_in_chart)?;
+        }
+    }
+    let numbers: Vec<&str> = asked.keys().copied().collect();
+    for (number, closed_on) in
+        store::chart::closed(conn, books.company.company_id, &numbers)?
+    {
+        if asked.get(number.as_str()).is_some_and(|on| *on >= closed_on) {
+            return Err(Refusal::new(
+                RefusalCode::AccountNotInChart,
+                "",
+                format!("the company closed account {number} on {closed_on}"),
+            )
+            .detail("account", number)
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// An account that the year's chart does not have, as a refusal.
+pub fn not_in_chart(error: chart::NotInChart) -> Error {
+    let account = match &error {
+        chart::NotInChart::Unknown(account) | chart::NotInChart::OtherYears { account, .. } => {
+            account.clone()
+        }
+    };
+    Refusal::new(RefusalCode::AccountNotInChart, "", error.to_string())
+        .detail("account", account)
+        .into()
 }
 
 #[expect(
@@ -359,12 +462,15 @@ fn base_amounts(posting: &Posting, base: Currency) -> Result<Vec<(Minor, Minor)>
     for line in &posting.lines {
         let converted =
             |amount| convert(amount, posting.currency, base, posting.rate).ok_or_else(too_large);
-        amounts.push((converted(line.debit)?, converted(line.credit)?));
+        amounts.push(match line.base {
+            Some(given) => (given.max(0), (-given).max(0)),
+            None => (converted(line.debit)?, converted(line.credit)?),
+        });
     }
     let difference: Minor = amounts.iter().map(|(debit, credit)| debit - credit).sum();
     if difference != 0
         && let Some(largest) = (0..amounts.len())
-            .filter(|n| posting.lines[*n].item.is_none())
+            .filter(|n| posting.lines[*n].item.is_none() && posting.lines[*n].base.is_none())
             .max_by_key(|n| amounts[*n].0.max(amounts[*n].1))
     {
         let (debit, credit) = &mut amounts[largest];

@@ -68,33 +68,7 @@ pub fn create(
         )
         .into());
     }
-    let mut client = Client {
-        company_id: caller.company,
-        id: ClientId::new(),
-        number: String::new(),
-        external_ref: None,
-        name: String::new(),
-        kind: "CUSTOMER".into(),
-        segment: "SME".into(),
-        siren: None,
-        siret: None,
-        vat_number: None,
-        address: None,
-        currency: books.currency.code().to_owned(),
-        terms_rule: "NET".into(),
-        terms_days: 30,
-        terms_then_day: None,
-        sales_owner_id: None,
-        collector_id: None,
-        insolvency: "NONE".into(),
-        insolvency_on: None,
-        insured_percent: Decimal::ZERO,
-        insured_limit: None,
-        credit_limit: None,
-        created_by: caller.author.clone(),
-        closed_on: None,
-        version: 1,
-    };
+    let mut client = blank(caller, &books);
     if identity.name.is_none() {
         return Err(Refusal::invalid("name", "a client needs a name").into());
     }
@@ -263,6 +237,38 @@ fn apply_identity(conn: &mut PgConnection, client: &mut Client, identity: &Ident
         }
     }
     Ok(())
+}
+
+/// A client of whom nothing is known yet: 30 days net, in the company's currency.
+pub fn blank(caller: &Caller, books: &books::Books) -> Client {
+    Client {
+        company_id: caller.company,
+        id: ClientId::new(),
+        number: String::new(),
+        external_ref: None,
+        name: String::new(),
+        kind: "CUSTOMER".into(),
+        segment: "SME".into(),
+        siren: None,
+        siret: None,
+        vat_number: None,
+        address: None,
+        currency: books.currency.code().to_owned(),
+        terms_rule: "NET".into(),
+        terms_days: 30,
+        terms_then_day: None,
+        sales_owner_id: None,
+        collector_id: None,
+        insolvency: "NONE".into(),
+        insolvency_on: None,
+        insured_percent: Decimal::ZERO,
+        insured_limit: None,
+        credit_limit: None,
+        created_by: caller.author.clone(),
+        closed_on: None,
+        version: 1,
+        penalty_rate: None,
+    }
 }
 
 fn apply_credit(client: &mut Client, credit: &CreditTerms) -> Result<()> {

@@ -9,7 +9,9 @@ use super::books::{self, Books, NewItem, NewLine, Posting};
 use super::invoice::{self, LineInput, Worked};
 use super::matching::{self, Pair};
 use super::reference::{self, Ref};
+use super::vat_receipts;
 use crate::domain::access::Caller;
+use crate::domain::company::VatDue;
 use crate::domain::ids::{DocumentId, Id, ItemId};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
@@ -35,6 +37,8 @@ pub struct CreditNoteInput {
     pub amount: Option<Decimal>,
     /// Whether to match it with its invoice at once (R3.9).
     pub allocate: bool,
+    /// Whether a day in a closed period is posted on the first open day (R2.2).
+    pub late_entry: bool,
 }
 
 /// Issues a credit note: number, entry D 70x or 709x and 44571 / C 411, open item, first matching.
@@ -125,6 +129,7 @@ fn worked(
             &input.lines,
             currency,
             &books.settings.accounts.rebate,
+            None,
         ),
         (Some(_), _) if !input.lines.is_empty() => {
             Err(Refusal::invalid("amount", "give lines or an amount, not both").into())
@@ -183,6 +188,7 @@ pub fn split_over(
         taxes,
         net,
         vat,
+        deducted: 0,
     })
 }
 
@@ -210,7 +216,7 @@ fn issue_worked(
     input: &CreditNoteInput,
 ) -> Result<DocumentId> {
     let issued_on = input.issued_on.unwrap_or(caller.today);
-    books.check_day("issuedOn", issued_on)?;
+    books.accounting_day("issuedOn", issued_on, input.late_entry)?;
     if let Some(invoice) = invoice {
         if issued_on < invoice.issued_on {
             return Err(Refusal::invalid(
@@ -266,6 +272,12 @@ fn issue_worked(
         purchase_order: None,
         snapshot: invoice::snapshot(books, client, &json!({})),
         recorded_by: caller.author.clone(),
+        vat_due: invoice
+            .map_or(VatDue::Debits.code(), |invoice| &invoice.vat_due)
+            .to_owned(),
+        discount_percent: None,
+        discount_days: None,
+        deducted_discount: 0,
     };
     document::insert(
         conn,
@@ -280,14 +292,16 @@ fn issue_worked(
             "a credit note with this number or reference exists already",
         )
     })?;
+    let vat = vat_receipts::take_off(conn, caller, books, invoice, "CREDIT", worked.vat, issued_on)?;
     let posting = entry(
-        books, client, invoice, id, &number, issued_on, currency, rate, &worked,
+        books, client, invoice, id, &number, issued_on, currency, rate, &worked, vat,
     );
     let items = books::post(conn, caller, books, vec![posting])?;
     if let (Some(invoice), true, Some(credit)) = (invoice, input.allocate, items.first()) {
         settle(
             conn,
             caller,
+            books,
             invoice.id.0,
             credit.id,
             credit.amount,
@@ -351,6 +365,7 @@ fn entry(
     currency: Currency,
     rate: Decimal,
     worked: &Worked,
+    vat: Vec<NewLine>,
 ) -> Posting {
     let accounts = &books.settings.accounts;
     let cancels = invoice.is_some_and(|invoice| invoice.total == worked.total());
@@ -362,16 +377,10 @@ fn entry(
             } else {
                 &account
             };
-            if net >= 0 {
-                NewLine::debit(account, net)
-            } else {
-                NewLine::credit(account, -net)
-            }
+            NewLine::signed(account, net)
         })
         .collect();
-    if worked.vat > 0 {
-        lines.push(NewLine::debit(&accounts.vat, worked.vat));
-    }
+    lines.extend(vat);
     lines.push(NewLine::credit(&accounts.receivable, worked.total()).open(
         client.id,
         NewItem {
@@ -386,8 +395,9 @@ fn entry(
         },
     ));
     Posting {
-        journal: "VE",
-        posted_on: issued_on,
+        journal: "VE".into(),
+        posted_on: books.first_open_day(issued_on),
+        occurred_on: issued_on,
         reference: number.to_owned(),
         label: format!("Avoir {number}"),
         source_kind: "CREDIT_NOTE",
@@ -403,6 +413,7 @@ fn entry(
 pub fn settle(
     conn: &mut PgConnection,
     caller: &Caller,
+    books: &Books,
     source: uuid::Uuid,
     credit: ItemId,
     amount: Minor,
@@ -423,7 +434,7 @@ pub fn settle(
         }
     }
     if !pairs.is_empty() {
-        matching::match_pairs(conn, caller, &pairs, on, "CREDIT_NOTE_REFERENCE")?;
+        matching::match_pairs(conn, caller, books, &pairs, on, "CREDIT_NOTE_REFERENCE")?;
     }
     Ok(())
 }

@@ -556,7 +556,8 @@ fn credit_note(
         },
     )?;
     if let Some(credit) = store::item::by_sources(conn, caller.company, &[note.0])?.first() {
-        credit_note::settle(conn, caller, source, credit.id, credit.amount, on)?;
+        let books = books::open(conn, caller)?;
+        credit_note::settle(conn, caller, &books, source, credit.id, credit.amount, on)?;
     }
     Ok(note)
 }
@@ -670,7 +671,7 @@ pub fn deduct(
             line: 0,
         })
         .collect();
-    matching::match_pairs(conn, caller, &pairs, recorded_on, "DEDUCTION")?;
+    matching::match_pairs(conn, caller, &books, &pairs, recorded_on, "DEDUCTION")?;
     let dispute = DisputeInput {
         invoice: input.invoice.clone(),
         kind: None,
@@ -739,8 +740,9 @@ fn deduction_entry(
         );
     }
     Posting {
-        journal: "OD",
+        journal: "OD".into(),
         posted_on: deduction.recorded_on,
+        occurred_on: deduction.recorded_on,
         reference: deduction.number.clone(),
         label: format!("Déduction sur {}", invoice.number),
         source_kind: "DEDUCTION",

@@ -42,14 +42,15 @@ use super::books::{self, Books, NewItem, NewLine, Posting};
 use super::invoice;
 use super::matching::{self, Pair};
 use crate::domain::access::Caller;
-use crate::domain::ids::{ClientId, DocumentId, Id, ItemId, PaymentId};
+use crate::domain::company::VatDue;
+use crate::domain::ids::{DocumentId, Id, ItemId, PaymentId};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::{terms, vat};
 use crate::error::{Error, Result};
 use crate::store::client::Client;
 use crate::store::document::{self, Document};
-use crate::store::payment::Payment;
+use crate::store::payment::{Payment, RECEIVABLE};
 use crate::store::schema::{imports, payments};
 use crate::store::{self, Db};
 
@@ -729,34 +730,12 @@ impl Known {
 
 fn new_client(books: &Books, caller: &Caller, row: &Row) -> Client {
     Client {
-        company_id: caller.company,
-        id: ClientId::new(),
         number: row.client.clone(),
-        external_ref: None,
         name: row
             .client_name
             .clone()
             .unwrap_or_else(|| row.client.clone()),
-        kind: "CUSTOMER".into(),
-        segment: "SME".into(),
-        siren: None,
-        siret: None,
-        vat_number: None,
-        address: None,
-        currency: books.currency.code().to_owned(),
-        terms_rule: "NET".into(),
-        terms_days: 30,
-        terms_then_day: None,
-        sales_owner_id: None,
-        collector_id: None,
-        insolvency: "NONE".into(),
-        insolvency_on: None,
-        insured_percent: Decimal::ZERO,
-        insured_limit: None,
-        credit_limit: None,
-        created_by: caller.author.clone(),
-        closed_on: None,
-        version: 1,
+        ..super::client::blank(caller, books)
     }
 }
 
@@ -796,8 +775,9 @@ impl Plan {
             document_total: row.amount,
         };
         self.postings.push(Posting {
-            journal: "AN",
+            journal: "AN".into(),
             posted_on: row.issued_on,
+        occurred_on: row.issued_on,
             reference: row.number.clone(),
             label: format!("Reprise facture {}", row.number),
             source_kind: "INVOICE",
@@ -849,6 +829,10 @@ impl Plan {
             // The other system printed it: its mentions are not known here.
             snapshot: invoice::snapshot(books, client, &json!({})),
             recorded_by: caller.author.clone(),
+            vat_due: VatDue::Debits.code().to_owned(),
+            discount_percent: None,
+            discount_days: None,
+            deducted_discount: 0,
         });
         self.lines.push(document::Line {
             company_id: caller.company,
@@ -895,8 +879,9 @@ impl Plan {
             document_total: row.amount,
         };
         self.postings.push(Posting {
-            journal: "BQ",
+            journal: "BQ".into(),
             posted_on: settled_on,
+        occurred_on: settled_on,
             reference: number.clone(),
             label: format!("Règlement {number}"),
             source_kind: "PAYMENT",
@@ -925,6 +910,9 @@ impl Plan {
             remittance: None,
             matures_on: None,
             recorded_by: caller.author.clone(),
+            purpose: RECEIVABLE.into(),
+            deposit_vat_rate: None,
+            bank_account: None,
         });
         self.settlements.push((invoice, id, settled_on, row.amount));
     }
@@ -949,7 +937,7 @@ impl Plan {
             });
         }
         for (on, pairs) in per_day {
-            matching::match_pairs(conn, caller, &pairs, on, RULE)?;
+            matching::match_pairs(conn, caller, books, &pairs, on, RULE)?;
         }
         Ok(())
     }

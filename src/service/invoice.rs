@@ -9,6 +9,7 @@ use serde_json::json;
 use super::books::{self, Books, NewItem, NewLine, Posting};
 use super::reference::{self, Ref};
 use crate::domain::access::Caller;
+use crate::domain::company::VatDue;
 use crate::domain::ids::{ClientId, DocumentId, DraftId, Id};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
@@ -51,6 +52,18 @@ pub struct InvoiceInput {
     pub purchase_order: Option<String>,
     pub lines: Vec<LineInput>,
     pub installments: Vec<InstallmentInput>,
+    /// When its VAT falls due; the company's setting when absent (R2.4).
+    #[serde(default)]
+    pub vat_due: Option<VatDue>,
+    /// The discount offered for early payment: percent, and days from the issue (R2.16).
+    #[serde(default)]
+    pub discount: Option<(Decimal, u16)>,
+    /// A discount for early payment taken off at once, in percent (R2.17).
+    #[serde(default)]
+    pub deducted_discount_percent: Option<Decimal>,
+    /// Whether a day in a closed period is posted on the first open day (R2.2).
+    #[serde(default)]
+    pub late_entry: bool,
 }
 
 /// Lines worked out: rows to store, VAT per rate, totals.
@@ -59,6 +72,8 @@ pub struct Worked {
     pub taxes: Vec<RateShare>,
     pub net: Minor,
     pub vat: Minor,
+    /// HT taken off at once for early payment: lines add up to `net` and this (R2.17).
+    pub deducted: Minor,
 }
 
 impl Worked {
@@ -87,6 +102,7 @@ pub fn work_out(
     lines: &[LineInput],
     currency: Currency,
     account: &str,
+    deducted_percent: Option<Decimal>,
 ) -> Result<Worked> {
     if lines.is_empty() || lines.len() > 500 {
         return Err(Refusal::invalid("lines", "1 to 500 lines are needed").into());
@@ -158,9 +174,20 @@ pub fn work_out(
             account: account.to_owned(),
         });
     }
-    let shares: Vec<(Decimal, Minor)> = rows.iter().map(|row| (row.vat_rate, row.net)).collect();
-    let taxes = vat::totals(&shares)
-        .ok_or_else(|| Refusal::invalid("lines", "the amounts are too large"))?;
+    let mut shares: Vec<(Decimal, Minor)> =
+        rows.iter().map(|row| (row.vat_rate, row.net)).collect();
+    let too_large = || Error::from(Refusal::invalid("lines", "the amounts are too large"));
+    let mut deducted = 0;
+    if let Some(percent) = deducted_percent {
+        check_discount("deductedDiscountPercent", percent)?;
+        // Per VAT rate, so that each rate's base is the price really due.
+        for share in vat::totals(&shares).ok_or_else(too_large)? {
+            let part = vat::percent_of(share.net, percent);
+            shares.push((share.rate, -part));
+            deducted += part;
+        }
+    }
+    let taxes = vat::totals(&shares).ok_or_else(too_large)?;
     if taxes.iter().any(|share| share.net < 0) {
         return Err(Refusal::invalid(
             "lines",
@@ -183,7 +210,20 @@ pub fn work_out(
         taxes,
         net,
         vat,
+        deducted,
     })
+}
+
+/// A discount is a percentage above 0 and below 100.
+fn check_discount(field: &str, percent: Decimal) -> Result<()> {
+    if percent <= Decimal::ZERO || percent >= Decimal::ONE_HUNDRED || percent.scale() > 3 {
+        return Err(Refusal::invalid(
+            field,
+            "a percentage above 0 and below 100 is needed, with at most 3 decimals",
+        )
+        .into());
+    }
+    Ok(())
 }
 
 /// Issues an invoice (R9.2, R9.3): checks, number, entry D 411 / C 70 and 44571, open items.
@@ -216,7 +256,13 @@ pub fn issue_for(
     }
     let id = DocumentId::new();
     let issued_on = input.issued_on.unwrap_or(caller.today);
-    books.check_day("issuedOn", issued_on)?;
+    books.accounting_day("issuedOn", issued_on, input.late_entry)?;
+    if let Some((percent, days)) = input.discount {
+        check_discount("discount.percent", percent)?;
+        if days > 365 {
+            return Err(Refusal::invalid("discount.days", "days go from 0 to 365").into());
+        }
+    }
     let currency = currency_of(client, input)?;
     let rate = books.rate(currency, input.exchange_rate)?;
     let worked = work_out(
@@ -225,9 +271,10 @@ pub fn issue_for(
         &input.lines,
         currency,
         &books.settings.accounts.revenue,
+        input.deducted_discount_percent,
     )?;
     let installments = installments(client, input, issued_on, currency, worked.total())?;
-    let mentions = mentions(books, client)?;
+    let mentions = mentions(books, client, input)?;
     let number = match &input.number {
         Some(number) => books::text("number", number, 60)?,
         None => books.next_number(
@@ -264,7 +311,18 @@ pub fn issue_for(
         )?,
         snapshot: snapshot(books, client, &mentions),
         recorded_by: caller.author.clone(),
+        vat_due: input
+            .vat_due
+            .unwrap_or(books.settings.vat_due)
+            .code()
+            .to_owned(),
+        discount_percent: input.discount.map(|(percent, _)| percent),
+        discount_days: input
+            .discount
+            .and_then(|(_, days)| i16::try_from(days).ok()),
+        deducted_discount: worked.deducted,
     };
+    let vat_due = input.vat_due.unwrap_or(books.settings.vat_due);
     document::insert(
         conn,
         &[document],
@@ -292,6 +350,7 @@ pub fn issue_for(
             rate,
             &worked,
             &installments,
+            vat_due,
         )],
     )?;
     Ok(id)
@@ -320,6 +379,7 @@ fn entry(
     rate: Decimal,
     worked: &Worked,
     installments: &[(NaiveDate, Minor)],
+    vat_due: VatDue,
 ) -> Posting {
     let accounts = &books.settings.accounts;
     let open = |(due_on, amount): &(NaiveDate, Minor)| {
@@ -338,19 +398,26 @@ fn entry(
         )
     };
     let mut lines: Vec<NewLine> = installments.iter().map(open).collect();
-    lines.extend(by_account(worked).into_iter().map(|(account, net)| {
-        if net >= 0 {
-            NewLine::credit(&account, net)
-        } else {
-            NewLine::debit(&account, -net)
-        }
-    }));
+    lines.extend(
+        by_account(worked)
+            .into_iter()
+            .map(|(account, net)| NewLine::signed(&account, -net)),
+    );
+    if worked.deducted > 0 {
+        // Never netted in class 70 (R2.17).
+        lines.push(NewLine::debit(&accounts.granted_discount, worked.deducted));
+    }
     if worked.vat > 0 {
-        lines.push(NewLine::credit(&accounts.vat, worked.vat));
+        let account = match vat_due {
+            VatDue::Debits => &accounts.vat,
+            VatDue::Receipts => &accounts.pending_vat,
+        };
+        lines.push(NewLine::credit(account, worked.vat));
     }
     Posting {
-        journal: "VE",
-        posted_on: issued_on,
+        journal: "VE".into(),
+        posted_on: books.first_open_day(issued_on),
+        occurred_on: issued_on,
         reference: number.to_owned(),
         label: format!("Facture {number}"),
         source_kind: "INVOICE",
@@ -481,7 +548,7 @@ pub fn terms_of(client: &Client) -> Result<PaymentTerms> {
 }
 
 /// The mandatory mentions (R6.14): a missing one is refused between professionals.
-fn mentions(books: &Books, client: &Client) -> Result<serde_json::Value> {
+fn mentions(books: &Books, client: &Client, input: &InvoiceInput) -> Result<serde_json::Value> {
     let settings = &books.settings;
     if is_professional(client) {
         for (what, mention) in [
@@ -499,8 +566,15 @@ fn mentions(books: &Books, client: &Client) -> Result<serde_json::Value> {
             }
         }
     }
+    let discount = match input.discount {
+        Some((percent, days)) => format!(
+            "Escompte pour paiement anticipé : {} % sous {days} jours",
+            percent.normalize().to_string().replace('.', ",")
+        ),
+        None => settings.discount_mention.clone(),
+    };
     Ok(
-        json!({ "penalty": settings.penalty_mention, "indemnity": settings.indemnity_mention, "discount": settings.discount_mention }),
+        json!({ "penalty": settings.penalty_mention, "indemnity": settings.indemnity_mention, "discount": discount }),
     )
 }
 
@@ -531,6 +605,7 @@ pub fn save_draft(
         &input.lines,
         currency_of(&client, input)?,
         &books.settings.accounts.revenue,
+        input.deducted_discount_percent,
     )?;
     if let Some(id) = draft
         && store::document::draft(conn, caller.company, id)?.is_none()

@@ -8,8 +8,9 @@ use rust_decimal::Decimal;
 
 use super::books::{self, Books};
 use super::reference::{self, ItemRef, Ref};
+use super::{exchange, vat_receipts};
 use crate::domain::access::Caller;
-use crate::domain::ids::{AllocationId, ClientId, Id, ItemId, MatchingId};
+use crate::domain::ids::{AllocationId, ClientId, DocumentId, Id, ItemId, MatchingId};
 use crate::domain::lettering;
 use crate::domain::money::Minor;
 use crate::domain::proposal::{self, CreditKind, OpenCredit, OpenDebit};
@@ -91,7 +92,7 @@ pub fn allocate(
         }
         pairs.extend(spread(wanted, &debits, &credits, &mut open, position));
     }
-    match_pairs(conn, caller, &pairs, on, "MANUAL")
+    match_pairs(conn, caller, &books, &pairs, on, "MANUAL")
 }
 
 fn over_allocation(field: &str, side: &str, shown: String, open: String) -> Refusal {
@@ -157,6 +158,7 @@ fn spread(
 pub fn match_pairs(
     conn: &mut PgConnection,
     caller: &Caller,
+    books: &Books,
     pairs: &[Pair],
     on: NaiveDate,
     rule: &str,
@@ -175,6 +177,7 @@ pub fn match_pairs(
         .map(|item| (item.id, item.open_amount))
         .collect();
     let ends = store::matching::last_ends(conn, caller.company, &ids)?;
+    let mut values = exchange::values(conn, caller, books, &items)?;
     let (mut allocations, mut changes) = (Vec::new(), Vec::new());
     for pair in pairs {
         let (Some(debit), Some(credit)) = (items.get(&pair.debit), items.get(&pair.credit)) else {
@@ -206,7 +209,7 @@ pub fn match_pairs(
             .max(debit.posted_on)
             .max(credit.posted_on)
             .max(ended.unwrap_or(on));
-        let allocation = Allocation {
+        let mut allocation = Allocation {
             company_id: caller.company,
             id: AllocationId::new(),
             client_id: debit.client_id,
@@ -220,7 +223,14 @@ pub fn match_pairs(
             recorded_by: caller.author.clone(),
             ended_on: None,
             ended_by: None,
+            debit_base: None,
+            credit_base: None,
         };
+        if let Some(values) = &mut values
+            && debit.currency != books.currency.code()
+        {
+            values.settle(&mut allocation, debit, credit)?;
+        }
         changes.push(Change::of(
             debit,
             Some(allocation.id),
@@ -239,7 +249,20 @@ pub fn match_pairs(
     store::item::append(conn, &changes)?;
     store::item::refresh(conn, caller.company, &ids)?;
     letter(conn, caller, &ids)?;
+    exchange::post(conn, caller, books, &allocations, &items, None)?;
+    let last = allocations.iter().map(|made| made.effective_on).max();
+    vat_receipts::refresh(conn, caller, books, &invoices_of(&items), last.unwrap_or(on))?;
     Ok(allocations.iter().map(|allocation| allocation.id).collect())
+}
+
+/// The invoices that debit items belong to.
+fn invoices_of(items: &HashMap<ItemId, Item>) -> Vec<DocumentId> {
+    let found: BTreeSet<DocumentId> = items
+        .values()
+        .filter(|item| item.is_debit)
+        .filter_map(|item| item.invoice_id)
+        .collect();
+    found.into_iter().collect()
 }
 
 /// Ends a matching from `on` (délettrage, R3.7): residuals come back, history stays.
@@ -265,13 +288,14 @@ pub fn unallocate(
         .detail("earliest", allocation.effective_on.to_string())
         .into());
     }
-    end_allocations(conn, caller, &[allocation], on)
+    end_allocations(conn, caller, &books, &[allocation], on)
 }
 
 /// Ends allocations that still run, and letters what remains.
 pub fn end_allocations(
     conn: &mut PgConnection,
     caller: &Caller,
+    books: &Books,
     allocations: &[Allocation],
     on: NaiveDate,
 ) -> Result<()> {
@@ -310,7 +334,9 @@ pub fn end_allocations(
     }
     store::item::append(conn, &changes)?;
     store::item::refresh(conn, caller.company, &ids)?;
-    letter(conn, caller, &ids)
+    letter(conn, caller, &ids)?;
+    exchange::post(conn, caller, books, allocations, &items, Some(on))?;
+    vat_receipts::refresh(conn, caller, books, &invoices_of(&items), on)
 }
 
 /// Gives letters to the groups that `touched` items stand in now (R3.1 to R3.3).
@@ -519,7 +545,7 @@ pub fn auto_allocate(
             amount: found.amount,
             line: 0,
         };
-        made.extend(match_pairs(conn, caller, &[pair], on, found.rule.code())?);
+        made.extend(match_pairs(conn, caller, &books, &[pair], on, found.rule.code())?);
     }
     Ok(made)
 }

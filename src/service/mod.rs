@@ -2,18 +2,27 @@
 //!
 //! A service receives a connection that is already in a transaction and inside the company's wall.
 
+pub mod accrual;
 pub mod books;
 pub mod client;
 pub mod company;
 pub mod credit_note;
 pub mod demo;
+pub mod discount;
 pub mod dispute;
+pub mod doubtful;
+pub mod exchange;
+pub mod factoring;
 pub mod idempotency;
 pub mod import;
 pub mod integrity;
 pub mod invoice;
 pub mod matching;
 pub mod member;
+pub mod operation;
 pub mod payment;
+pub mod penalty;
 pub mod provision;
 pub mod reference;
+pub mod remittance;
+pub mod vat_receipts;

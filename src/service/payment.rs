@@ -7,14 +7,17 @@ use rust_decimal::Decimal;
 use super::books::{self, Books, NewItem, NewLine, Posting};
 use super::matching::{self, Pair};
 use super::reference::{self, ItemRef, Ref};
+use super::remittance;
 use crate::domain::access::Caller;
+use crate::domain::chart;
 use crate::domain::ids::{AllocationId, ClientId, Id, PaymentId};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat;
 use crate::error::{Error, Result};
 use crate::store::item::Item;
-use crate::store::payment::{Event, IDENTIFIED, Payment, RETURNED};
+use crate::store::payment::{DEPOSIT, Event, IDENTIFIED, Payment, RECEIVABLE, RETURNED};
+use crate::store::remittance::Remittance;
 use crate::store::{self};
 
 /// A receipt as entered.
@@ -32,6 +35,12 @@ pub struct PaymentInput {
     pub exchange_rate: Option<Decimal>,
     pub remittance: Option<String>,
     pub matures_on: Option<NaiveDate>,
+    /// A deposit on an order that is not invoiced yet, with its VAT rate when VAT is due on it.
+    pub deposit: Option<Option<Decimal>>,
+    /// The general account of the bank; the account map's when absent.
+    pub bank_account: Option<String>,
+    /// Whether a day in a closed period is posted on the first open day (R2.2).
+    pub late_entry: bool,
     /// What it pays, when the payer says so.
     pub allocations: Vec<(ItemRef, Option<Decimal>)>,
 }
@@ -46,7 +55,7 @@ pub struct Recorded {
 pub fn record(conn: &mut PgConnection, caller: &Caller, input: &PaymentInput) -> Result<Recorded> {
     let books = books::open(conn, caller)?;
     let received_on = input.received_on.unwrap_or(caller.today);
-    books.check_day("receivedOn", received_on)?;
+    books.accounting_day("receivedOn", received_on, input.late_entry)?;
     let client = input
         .client
         .as_ref()
@@ -75,14 +84,9 @@ pub fn record(conn: &mut PgConnection, caller: &Caller, input: &PaymentInput) ->
     let currency = books::currency_input("currency", code)?;
     let amount = books::amount("amount", input.amount, currency)?;
     let rate = books.rate(currency, input.exchange_rate)?;
-    if input.matures_on.is_some() && input.method != "BILL" {
-        return Err(Refusal::invalid("maturesOn", "only a bill of exchange has a maturity").into());
-    }
-    if input.matures_on.is_some_and(|on| on < received_on) {
-        return Err(
-            Refusal::invalid("maturesOn", "the bill matures before it was received").into(),
-        );
-    }
+    check_instrument(input, received_on)?;
+    check_deposit(input, client.is_some())?;
+    let parts = plan(conn, caller, amount, currency, &input.allocations)?;
     let number = match &input.number {
         Some(number) => books::text("number", number, 60)?,
         None => books.next_number(
@@ -109,6 +113,13 @@ pub fn record(conn: &mut PgConnection, caller: &Caller, input: &PaymentInput) ->
         remittance: books::optional_text("remittance", input.remittance.as_deref(), 1000)?,
         matures_on: input.matures_on,
         recorded_by: caller.author.clone(),
+        purpose: if input.deposit.is_some() {
+            DEPOSIT.into()
+        } else {
+            RECEIVABLE.into()
+        },
+        deposit_vat_rate: input.deposit.flatten(),
+        bank_account: input.bank_account.clone(),
     };
     let id = payment.id;
     store::payment::insert(conn, std::slice::from_ref(&payment)).map_err(|error| {
@@ -118,53 +129,96 @@ pub fn record(conn: &mut PgConnection, caller: &Caller, input: &PaymentInput) ->
             "a payment with this number or reference exists already",
         )
     })?;
-    let items = books::post(
-        conn,
-        caller,
-        &books,
-        vec![receipt_entry(&books, &payment, currency)],
-    )?;
-    let credit = items.iter().find(|item| !item.is_debit);
-    let allocations = match credit {
-        Some(credit) => allocate(conn, caller, credit, currency, &input.allocations)?,
-        None => Vec::new(),
-    };
+    let doubtful = parts
+        .iter()
+        .filter(|part| part.debit.family == "416")
+        .map(|part| part.amount)
+        .sum();
+    let entry = receipt_entry(&books, &payment, currency, doubtful);
+    let items = books::post(conn, caller, &books, vec![entry])?;
+    let allocations = allocate(conn, caller, &books, &items, &parts)?;
     Ok(Recorded {
         payment: id,
         allocations,
     })
 }
 
-/// Matches a new receipt with what it says it pays.
-fn allocate(
+fn check_instrument(input: &PaymentInput, received_on: NaiveDate) -> Result<()> {
+    if input.matures_on.is_some() && input.method != "BILL" {
+        return Err(Refusal::invalid("maturesOn", "only a bill of exchange has a maturity").into());
+    }
+    if input.matures_on.is_some_and(|on| on < received_on) {
+        return Err(
+            Refusal::invalid("maturesOn", "the bill matures before it was received").into(),
+        );
+    }
+    if let Some(account) = &input.bank_account
+        && !(account.starts_with("512") && chart::is_account_number(account))
+    {
+        return Err(Refusal::invalid(
+            "bankAccount",
+            "a bank's general account begins with 512 and has 3 to 11 digits",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// A deposit comes from a client and pays no invoice yet.
+fn check_deposit(input: &PaymentInput, known: bool) -> Result<()> {
+    let Some(vat_rate) = input.deposit else {
+        return Ok(());
+    };
+    if !known || !input.allocations.is_empty() || input.method == "BILL" {
+        return Err(Refusal::invalid(
+            "deposit",
+            "a deposit is money of a known client before any invoice: it is used on one later, by useDeposit",
+        )
+        .into());
+    }
+    if vat_rate.is_some_and(|rate| {
+        rate < Decimal::ZERO || rate > Decimal::ONE_HUNDRED || rate.scale() > 3
+    }) {
+        return Err(Refusal::invalid(
+            "deposit.vatRate",
+            "a rate in percent from 0 to 100 is needed, such as 20 or 5.5",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// A part of a receipt that pays an item.
+struct Part {
+    debit: Item,
+    amount: Minor,
+    /// Position in the input, for refusals.
+    line: usize,
+}
+
+/// Lays a receipt over what it says it pays, oldest instalment first.
+fn plan(
     conn: &mut PgConnection,
     caller: &Caller,
-    credit: &Item,
+    amount: Minor,
     currency: Currency,
     wanted: &[(ItemRef, Option<Decimal>)],
-) -> Result<Vec<AllocationId>> {
-    let mut left = credit.open_amount;
-    let mut pairs: Vec<Pair> = Vec::new();
-    for (position, (debit, amount)) in wanted.iter().enumerate() {
-        let debits = reference::items(
-            conn,
-            caller,
-            &format!("allocations.{position}.debit"),
-            debit,
-            true,
-        )?;
-        let taken = |item: &Item| -> Minor {
-            pairs
+) -> Result<Vec<Part>> {
+    let mut left = amount;
+    let mut parts: Vec<Part> = Vec::new();
+    for (line, (debit, amount)) in wanted.iter().enumerate() {
+        let field = format!("allocations.{line}.debit");
+        let debits = reference::items(conn, caller, &field, debit, true)?;
+        let free = |item: &Item| -> Minor {
+            let taken: Minor = parts
                 .iter()
-                .filter(|pair| pair.debit == item.id)
-                .map(|pair| pair.amount)
-                .sum()
+                .filter(|part| part.debit.id == item.id)
+                .map(|part| part.amount)
+                .sum();
+            item.open_amount - taken
         };
-        let open: Minor = debits
-            .iter()
-            .map(|item| item.open_amount - taken(item))
-            .sum();
-        let field = format!("allocations.{position}.amount");
+        let open: Minor = debits.iter().map(free).sum();
+        let field = format!("allocations.{line}.amount");
         let mut share = match amount {
             Some(amount) => books::amount(&field, *amount, currency)?,
             None => open.min(left),
@@ -184,25 +238,56 @@ fn allocate(
         }
         left -= share;
         let mut more = Vec::new();
-        for item in &debits {
-            let part = share.min(item.open_amount - taken(item));
-            if part > 0 {
-                more.push(Pair {
-                    debit: item.id,
-                    credit: credit.id,
-                    amount: part,
-                    line: position,
+        for item in debits {
+            let amount = share.min(free(&item));
+            if amount > 0 {
+                share -= amount;
+                more.push(Part {
+                    debit: item,
+                    amount,
+                    line,
                 });
-                share -= part;
             }
         }
-        pairs.extend(more);
+        parts.extend(more);
     }
-    if pairs.is_empty() {
+    Ok(parts)
+}
+
+/// Matches a new receipt with what it says it pays, each part on the account that it stands on.
+fn allocate(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    made: &[Item],
+    parts: &[Part],
+) -> Result<Vec<AllocationId>> {
+    let credit_on = |family: &str| {
+        let mut credits = made.iter().filter(|item| !item.is_debit);
+        credits
+            .clone()
+            .find(|item| item.family == family)
+            .or_else(|| credits.next())
+    };
+    let mut pairs = Vec::new();
+    let mut on = None;
+    for part in parts {
+        let Some(credit) = credit_on(&part.debit.family) else {
+            continue;
+        };
+        on = Some(credit.posted_on);
+        pairs.push(Pair {
+            debit: part.debit.id,
+            credit: credit.id,
+            amount: part.amount,
+            line: part.line,
+        });
+    }
+    let Some(on) = on else {
         return Ok(Vec::new());
-    }
-    matching::match_pairs(conn, caller, &pairs, credit.posted_on, "DEBTOR_INDICATION").map_err(
-        |error| match error {
+    };
+    matching::match_pairs(conn, caller, books, &pairs, on, "DEBTOR_INDICATION").map_err(|error| {
+        match error {
             // The lines of a matching are the allocations of this input.
             Error::Refused(mut refusals) => {
                 for part in refusals
@@ -214,45 +299,89 @@ fn allocate(
                 Error::Refused(refusals)
             }
             other => other,
-        },
-    )
+        }
+    })
 }
 
 /// The account that a means of payment arrives on.
-fn money_account<'a>(books: &'a Books, method: &str) -> &'a str {
+fn money_account<'a>(books: &'a Books, payment: &'a Payment) -> &'a str {
     let accounts = &books.settings.accounts;
-    match method {
+    match payment.method.as_str() {
         "CHEQUE" => &accounts.cheques,
         "CASH" => &accounts.cash,
         "BILL" => &accounts.bills,
-        _ => &accounts.bank,
+        _ => bank_of(books, payment),
     }
 }
 
-fn receipt_entry(books: &Books, payment: &Payment, currency: Currency) -> Posting {
+/// The bank that a receipt went to.
+pub fn bank_of<'a>(books: &'a Books, payment: &'a Payment) -> &'a str {
+    payment
+        .bank_account
+        .as_deref()
+        .unwrap_or(&books.settings.accounts.bank)
+}
+
+/// Section 2.4: the money, and the client's account 411 (or 416 for what pays a doubtful claim, 2.10;
+/// 4191 for a deposit), or 471 while the payer is unknown.
+fn receipt_entry(
+    books: &Books,
+    payment: &Payment,
+    currency: Currency,
+    doubtful: Minor,
+) -> Posting {
     let accounts = &books.settings.accounts;
-    let mut debit = NewLine::debit(money_account(books, &payment.method), payment.amount);
-    let credit = match payment.client_id {
+    let on = payment.received_on;
+    let mut debit = NewLine::debit(money_account(books, payment), payment.amount);
+    let mut lines = Vec::new();
+    match payment.client_id {
+        Some(client) if payment.purpose == DEPOSIT => {
+            lines.push(
+                NewLine::credit(&accounts.deposits, payment.amount)
+                    .open(client, item("DEPOSIT", payment, on, None)),
+            );
+            let (_, tax) = deposit_vat(payment);
+            if tax > 0 {
+                lines.push(NewLine::debit(&accounts.pending_vat, tax));
+                lines.push(NewLine::credit(&accounts.vat, tax));
+            }
+        }
         Some(client) => {
             if payment.method == "BILL" {
                 // A bill is not money yet: it stays an item of the client, on 413 (R2.14).
-                let due_on = payment.matures_on.unwrap_or(payment.received_on);
-                debit = debit.open(
-                    client,
-                    item("BILL", payment, payment.received_on, Some(due_on)),
-                );
+                let due_on = payment.matures_on.unwrap_or(on);
+                debit = debit.open(client, item("BILL", payment, on, Some(due_on)));
             }
-            NewLine::credit(&accounts.receivable, payment.amount)
-                .open(client, item("PAYMENT", payment, payment.received_on, None))
+            for (account, amount) in [
+                (&accounts.doubtful, doubtful),
+                (&accounts.receivable, payment.amount - doubtful),
+            ] {
+                if amount > 0 {
+                    lines.push(
+                        NewLine::credit(account, amount)
+                            .open(client, item("PAYMENT", payment, on, None)),
+                    );
+                }
+            }
         }
-        None => NewLine::credit(&accounts.suspense, payment.amount),
-    };
+        None => lines.push(NewLine::credit(&accounts.suspense, payment.amount)),
+    }
+    lines.insert(0, debit);
     posting(
+        books,
         payment,
         currency,
-        payment.received_on,
+        on,
         format!("Règlement {}", payment.number),
-        vec![debit, credit],
+        lines,
+    )
+}
+
+/// Net and VAT of a deposit; no VAT when none is due on it.
+pub fn deposit_vat(payment: &Payment) -> (Minor, Minor) {
+    vat::split_gross(
+        payment.amount,
+        payment.deposit_vat_rate.unwrap_or_default(),
     )
 }
 
@@ -275,6 +404,7 @@ fn item(
 }
 
 fn posting(
+    books: &Books,
     payment: &Payment,
     currency: Currency,
     on: NaiveDate,
@@ -282,8 +412,9 @@ fn posting(
     lines: Vec<NewLine>,
 ) -> Posting {
     Posting {
-        journal: "BQ",
-        posted_on: on,
+        journal: "BQ".into(),
+        posted_on: books.first_open_day(on),
+        occurred_on: on,
         reference: payment.number.clone(),
         label,
         source_kind: "PAYMENT",
@@ -360,13 +491,14 @@ pub fn identify(
             .open(client.id, item("PAYMENT", &payment, on, None)),
     ];
     let mut entry = posting(
+        &books,
         &payment,
         currency,
         on,
         format!("Affectation règlement {}", payment.number),
         lines,
     );
-    entry.journal = "OD";
+    entry.journal = "OD".into();
     books::post(conn, caller, &books, vec![entry])?;
     Ok(payment.id)
 }
@@ -396,20 +528,29 @@ fn insert_event(
         .map_err(|error| books::duplicate(error, "payment", "this was recorded already"))
 }
 
+/// What is known of a receipt that came back.
+#[derive(Clone, Debug, Default)]
+pub struct ReturnInput {
+    pub on: Option<NaiveDate>,
+    pub reason: Option<String>,
+    /// The bank's fee, VAT included.
+    pub fee: Option<Decimal>,
+    /// Whether a day in a closed period is posted on the first open day (R2.2).
+    pub late_entry: bool,
+}
+
 /// A bounced cheque, a returned direct debit or bill (R2.6): the receipt stays, is un-matched and
 /// reversed; what it had paid is open again with its original due date.
 pub fn record_return(
     conn: &mut PgConnection,
     caller: &Caller,
     payment: &Ref,
-    on: Option<NaiveDate>,
-    reason: Option<&str>,
-    fee: Option<Decimal>,
+    input: &ReturnInput,
 ) -> Result<PaymentId> {
     let books = books::open(conn, caller)?;
     let payment = reference::payment(conn, caller, "payment", payment)?;
-    let on = on.unwrap_or(caller.today.max(payment.received_on));
-    books.check_day("returnedOn", on)?;
+    let on = input.on.unwrap_or(caller.today.max(payment.received_on));
+    let posted_on = books.accounting_day("returnedOn", on, input.late_entry)?;
     if on < payment.received_on {
         return Err(Refusal::invalid(
             "returnedOn",
@@ -418,20 +559,26 @@ pub fn record_return(
         .into());
     }
     let currency = books::currency(&payment.currency)?;
-    let fee = fee
+    let fee = input
+        .fee
         .map(|fee| books::amount("fee", fee, currency))
         .transpose()?
         .unwrap_or_default();
     let events = store::payment::events(conn, caller.company, &[payment.id])?;
     let client = client_of(&payment, &events);
-    let reason = books::optional_text("reason", reason, 300)?;
+    let reason = books::optional_text("reason", input.reason.as_deref(), 300)?;
     insert_event(conn, caller, &payment, RETURNED, on, client, reason, fee)?;
-    let items = store::item::by_sources(conn, caller.company, &[payment.id.0])?;
+    let handed_in = store::remittance::of_payment(conn, caller.company, payment.id)?;
+    let mut items = store::item::by_sources(conn, caller.company, &[payment.id.0])?;
+    if handed_in.is_some() {
+        // The bank has the bill: its item on 413 was settled by the remittance and stays so.
+        items.retain(|item| !item.is_debit);
+    }
     let ids: Vec<_> = items.iter().map(|item| item.id).collect();
     let running = store::matching::active_of(conn, caller.company, &ids)?;
     if let Some(late) = running
         .iter()
-        .find(|allocation| allocation.effective_on > on)
+        .find(|allocation| allocation.effective_on > posted_on)
     {
         return Err(Refusal::invalid(
             "returnedOn",
@@ -442,99 +589,119 @@ pub fn record_return(
         )
         .into());
     }
+    if payment.purpose == DEPOSIT && !running.is_empty() {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "payment",
+            "this deposit was used on an invoice: take that operation back first",
+        )
+        .into());
+    }
     if !running.is_empty() {
-        matching::end_allocations(conn, caller, &running, on)?;
+        matching::end_allocations(conn, caller, &books, &running, posted_on)?;
     }
-    let made = books::post(
-        conn,
-        caller,
+    let matured = !store::operation::of_payment(conn, caller.company, payment.id, "BILL_MATURITY")?
+        .is_empty();
+    let lines = return_lines(&books, &payment, &items, handed_in.as_ref(), matured, on, fee);
+    let entry = posting(
         &books,
-        vec![return_entry(&books, &payment, client, on, currency, fee)],
-    )?;
-    // The receipt and its reversal settle each other, on each account they stand on.
-    let pairs: Vec<Pair> = items
-        .iter()
-        .chain(&made)
-        .filter(|debit| debit.is_debit)
-        .filter_map(|debit| {
-            let credit = items
-                .iter()
-                .chain(&made)
-                .find(|credit| !credit.is_debit && credit.family == debit.family)?;
-            Some(Pair {
-                debit: debit.id,
-                credit: credit.id,
-                amount: debit.amount,
-                line: 0,
-            })
-        })
-        .collect();
-    if !pairs.is_empty() {
-        matching::match_pairs(conn, caller, &pairs, on, "RETURN")?;
-    }
-    Ok(payment.id)
-}
-
-/// D 411 / C 512 and the bank's fee (section 2.4); an unknown payer's money leaves 471, a bill leaves 413.
-fn return_entry(
-    books: &Books,
-    payment: &Payment,
-    client: Option<ClientId>,
-    on: NaiveDate,
-    currency: Currency,
-    fee: Minor,
-) -> Posting {
-    let accounts = &books.settings.accounts;
-    let mut lines = Vec::new();
-    match client {
-        Some(client) => {
-            lines.push(
-                NewLine::debit(&accounts.receivable, payment.amount)
-                    .open(client, item("RETURN", payment, on, Some(on))),
-            );
-            if payment.method == "BILL" {
-                lines.push(
-                    NewLine::credit(&accounts.bills, payment.amount)
-                        .open(client, item("RETURN", payment, on, None)),
-                );
-            } else {
-                lines.push(NewLine::credit(
-                    returned_from(books, &payment.method),
-                    payment.amount,
-                ));
-            }
-        }
-        None => {
-            lines.push(NewLine::debit(&accounts.suspense, payment.amount));
-            lines.push(NewLine::credit(
-                returned_from(books, &payment.method),
-                payment.amount,
-            ));
-        }
-    }
-    if fee > 0 {
-        // The bank charges its fee with VAT at the normal rate, taken here from the gross amount.
-        let (net, tax) = vat::split_gross(fee, Decimal::from(20));
-        lines.push(NewLine::debit(&accounts.bank_fees, net));
-        if tax > 0 {
-            lines.push(NewLine::debit(&accounts.deductible_vat, tax));
-        }
-        lines.push(NewLine::credit(&accounts.bank, fee));
-    }
-    posting(
-        payment,
+        &payment,
         currency,
         on,
         format!("Impayé {}", payment.number),
         lines,
-    )
+    );
+    let made = books::post(conn, caller, &books, vec![entry])?;
+    // The receipt and its reversal settle each other, on each account they stand on.
+    let mut pairs = Vec::new();
+    for mirror in &made {
+        let original = items
+            .iter()
+            .find(|item| item.family == mirror.family && item.is_debit != mirror.is_debit);
+        if let Some(original) = original {
+            let (debit, credit) = if mirror.is_debit {
+                (mirror.id, original.id)
+            } else {
+                (original.id, mirror.id)
+            };
+            pairs.push(Pair {
+                debit,
+                credit,
+                amount: mirror.amount,
+                line: 0,
+            });
+        }
+    }
+    if !pairs.is_empty() {
+        matching::match_pairs(conn, caller, &books, &pairs, posted_on, "RETURN")?;
+    }
+    Ok(payment.id)
 }
 
-/// A bounced cheque leaves the bank, which had credited it.
-fn returned_from<'a>(books: &'a Books, method: &str) -> &'a str {
-    if method == "CASH" {
-        &books.settings.accounts.cash
-    } else {
-        &books.settings.accounts.bank
+/// D 411 / C 512 and the bank's fee (sections 2.4 and 2.7). The client's accounts take back what they
+/// were credited; the other side is wherever the money or the instrument stands now.
+fn return_lines(
+    books: &Books,
+    payment: &Payment,
+    items: &[Item],
+    handed_in: Option<&Remittance>,
+    matured: bool,
+    on: NaiveDate,
+    fee: Minor,
+) -> Vec<NewLine> {
+    let accounts = &books.settings.accounts;
+    let mut lines: Vec<NewLine> = items
+        .iter()
+        .filter(|item| !item.is_debit)
+        .map(|credit| {
+            NewLine::debit(books.client_account(&credit.family), credit.amount)
+                .open(credit.client_id, item("RETURN", payment, on, Some(on)))
+        })
+        .collect();
+    if lines.is_empty() {
+        lines.push(NewLine::debit(&accounts.suspense, payment.amount));
+    }
+    let bill = items.iter().find(|item| item.family == "413");
+    lines.push(match bill {
+        Some(bill) => NewLine::credit(&accounts.bills, payment.amount)
+            .open(bill.client_id, item("RETURN", payment, on, None)),
+        None => NewLine::credit(stands_on(books, payment, handed_in), payment.amount),
+    });
+    if payment.purpose == DEPOSIT {
+        let (_, tax) = deposit_vat(payment);
+        if tax > 0 {
+            lines.push(NewLine::debit(&accounts.vat, tax));
+            lines.push(NewLine::credit(&accounts.pending_vat, tax));
+        }
+    }
+    let discounted = handed_in
+        .is_some_and(|slip| slip.kind == remittance::DISCOUNT && slip.credited_on.is_some());
+    if discounted && !matured {
+        // The engagement towards the bank ends with the bill.
+        lines.push(NewLine::debit(&accounts.endorsed_bills, payment.amount));
+        lines.push(NewLine::credit(&accounts.discounted_bills, payment.amount));
+    }
+    if fee > 0 {
+        let (net, tax) = vat::split_gross(fee, books.settings.bank_fee_vat_rate);
+        lines.push(NewLine::debit(&accounts.bank_fees, net));
+        if tax > 0 {
+            lines.push(NewLine::debit(&accounts.deductible_vat, tax));
+        }
+        lines.push(NewLine::credit(bank_of(books, payment), fee));
+    }
+    lines
+}
+
+/// Where a returned instrument is taken from: the slip that the bank has not credited yet, else the bank.
+fn stands_on<'a>(
+    books: &'a Books,
+    payment: &'a Payment,
+    handed_in: Option<&'a Remittance>,
+) -> &'a str {
+    match handed_in {
+        Some(slip) if slip.credited_on.is_none() => remittance::waiting_account(books, &slip.kind),
+        Some(slip) => &slip.bank_account,
+        None if payment.method == "CASH" => &books.settings.accounts.cash,
+        None => bank_of(books, payment),
     }
 }

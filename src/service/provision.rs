@@ -566,8 +566,9 @@ pub fn record_opening(
     let accounts = &books.settings.accounts;
     let reference = format!("AN-{}", client.number);
     let posting = Posting {
-        journal: "AN",
+        journal: "AN".into(),
         posted_on: on,
+        occurred_on: on,
         label: format!("Reprise dépréciation {}", client.number),
         reference,
         source_kind: "OPENING_PROVISION",

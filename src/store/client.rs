@@ -38,6 +38,8 @@ pub struct Client {
     pub created_by: String,
     pub closed_on: Option<NaiveDate>,
     pub version: i32,
+    /// Contractual late-payment rate, percent per year; the legal default when none (R6.5).
+    pub penalty_rate: Option<Decimal>,
 }
 
 /// What a list of clients may be narrowed to.

@@ -38,6 +38,13 @@ pub struct Document {
     pub purchase_order: Option<String>,
     pub snapshot: serde_json::Value,
     pub recorded_by: String,
+    /// `DEBITS` or `RECEIPTS` (R2.4).
+    pub vat_due: String,
+    /// The discount offered for payment within `discount_days` (R2.16).
+    pub discount_percent: Option<Decimal>,
+    pub discount_days: Option<i16>,
+    /// HT taken off on the invoice for early payment: on 665, not netted in class 70 (R2.17).
+    pub deducted_discount: i64,
 }
 
 /// A line of a document.

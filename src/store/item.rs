@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::schema::{items, receivable_ledger};
@@ -124,6 +124,31 @@ pub fn refresh(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId]) -> Q
     .bind::<Array<SqlUuid>, _>(ids)
     .execute(conn)
     .map(drop)
+}
+
+/// What an item is worth in the company's currency, positive.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub struct BaseValue {
+    #[diesel(sql_type = SqlUuid)]
+    pub item_id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    pub base: i64,
+}
+
+/// The values of items in the company's currency, from the lines that made them.
+pub fn base_values(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[ItemId],
+) -> QueryResult<Vec<BaseValue>> {
+    diesel::sql_query(
+        "SELECT i.id AS item_id, (l.base_debit + l.base_credit)::bigint AS base FROM items i \
+         JOIN journal_lines l ON l.company_id = i.company_id AND l.entry_id = i.entry_id AND l.line = i.entry_line \
+         WHERE i.company_id = $1 AND i.id = ANY($2)",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .load(conn)
 }
 
 /// Items by id, in no order.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::list::{Bind, Sql};
@@ -37,8 +38,10 @@ pub struct Entry {
     pub fiscal_year: i32,
     pub number: i64,
     pub posted_on: NaiveDate,
+    pub occurred_on: NaiveDate,
     pub reference: String,
     pub label: String,
+    pub source_kind: String,
     pub source_id: Uuid,
     pub reversal_of: Option<EntryId>,
     pub recorded_at: DateTime<Utc>,
@@ -60,6 +63,8 @@ pub struct Line {
     pub base_debit: i64,
     pub base_credit: i64,
     pub posted_on: NaiveDate,
+    /// Of an opening entry: left out of sums over years.
+    pub carried: bool,
 }
 
 /// Adds entries with all their lines. Lines of one entry stay in one statement: Postgres checks
@@ -83,6 +88,23 @@ pub fn insert(conn: &mut PgConnection, entries: &[NewEntry], lines: &[Line]) -> 
         rest = behind;
     }
     Ok(())
+}
+
+/// Chains entries that were just inserted to the one before them (tamper evidence).
+pub fn seal(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    year: i32,
+    first: i64,
+    last: i64,
+) -> QueryResult<()> {
+    diesel::sql_query("SELECT seal_entries($1, $2, $3, $4)")
+        .bind::<SqlUuid, _>(company)
+        .bind::<Integer, _>(year)
+        .bind::<BigInt, _>(first)
+        .bind::<BigInt, _>(last)
+        .execute(conn)
+        .map(drop)
 }
 
 /// `FROM journal_entries t WHERE …`, narrowed to a period and a journal.

@@ -25,6 +25,9 @@ pub struct Allocation {
     pub recorded_by: String,
     pub ended_on: Option<NaiveDate>,
     pub ended_by: Option<String>,
+    /// What it takes from each side in the company's currency; none within that currency.
+    pub debit_base: Option<i64>,
+    pub credit_base: Option<i64>,
 }
 
 /// A lettering group; `code` is in upper case.

@@ -5,10 +5,12 @@
 //! and nothing else opens a transaction on behalf of a caller.
 
 pub mod aging;
+pub mod chart;
 pub mod client;
 pub mod company;
 pub mod dispute;
 pub mod document;
+pub mod doubtful;
 pub mod idempotency;
 pub mod integrity;
 pub mod item;
@@ -18,8 +20,11 @@ pub mod matching;
 pub mod member;
 pub mod nested;
 pub mod numbering;
+pub mod operation;
 pub mod payment;
+pub mod penalty;
 pub mod provision;
+pub mod remittance;
 pub mod schema;
 mod sql_types;
 

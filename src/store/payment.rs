@@ -28,7 +28,18 @@ pub struct Payment {
     pub remittance: Option<String>,
     pub matures_on: Option<NaiveDate>,
     pub recorded_by: String,
+    /// `RECEIVABLE`, or `DEPOSIT` before any invoice (4191).
+    pub purpose: String,
+    /// Of a deposit on which VAT is due: its rate in percent.
+    pub deposit_vat_rate: Option<Decimal>,
+    /// The general account of the bank; the account map's when none.
+    pub bank_account: Option<String>,
 }
+
+/// What a receipt is for: what the client owes ...
+pub const RECEIVABLE: &str = "RECEIVABLE";
+/// ... or an order that is not invoiced yet.
+pub const DEPOSIT: &str = "DEPOSIT";
 
 /// Something that became known of a receipt: its payer (`IDENTIFIED`) or its return (`RETURNED`).
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]

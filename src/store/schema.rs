@@ -1,6 +1,15 @@
 //! The tables as the migrations leave them. `receivable_ledger.xid` is left out: only Postgres reads it.
 
 diesel::table! {
+    accounts (company_id, number) {
+        company_id -> Uuid,
+        number -> Text,
+        label -> Text,
+        closed_on -> Nullable<Date>,
+    }
+}
+
+diesel::table! {
     allocations (company_id, id) {
         company_id -> Uuid,
         id -> Uuid,
@@ -17,6 +26,83 @@ diesel::table! {
         ended_on -> Nullable<Date>,
         ended_at -> Nullable<Timestamptz>,
         ended_by -> Nullable<Text>,
+        debit_base -> Nullable<BigInt>,
+        credit_base -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    bank_accounts (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        label -> Text,
+        iban -> Text,
+        bic -> Nullable<Text>,
+        account -> Text,
+        journal -> Text,
+        currency -> Bpchar,
+    }
+}
+
+diesel::table! {
+    bank_lines (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        statement_id -> Uuid,
+        bank_account_id -> Uuid,
+        position -> Integer,
+        fingerprint -> Text,
+        booked_on -> Date,
+        value_on -> Nullable<Date>,
+        amount -> BigInt,
+        currency -> Bpchar,
+        counterparty -> Nullable<Text>,
+        counterparty_iban -> Nullable<Text>,
+        end_to_end_id -> Nullable<Text>,
+        servicer_ref -> Nullable<Text>,
+        structured -> Array<Text>,
+        remittance -> Text,
+        return_reason -> Nullable<Text>,
+        family -> Nullable<Text>,
+        recorded_at -> Timestamptz,
+        status -> Text,
+        payment_id -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    bank_matches (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        line_id -> Uuid,
+        rule -> SmallInt,
+        score -> SmallInt,
+        outcome -> Text,
+        client_id -> Nullable<Uuid>,
+        evidence -> Text,
+        allocations -> Jsonb,
+        alternatives -> Jsonb,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
+    bank_statements (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        bank_account_id -> Uuid,
+        format -> Text,
+        reference -> Text,
+        sequence -> Nullable<BigInt>,
+        from_on -> Nullable<Date>,
+        to_on -> Nullable<Date>,
+        opening -> Nullable<BigInt>,
+        closing -> Nullable<BigInt>,
+        currency -> Bpchar,
+        file_name -> Text,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
     }
 }
 
@@ -62,6 +148,7 @@ diesel::table! {
         created_by -> Text,
         closed_on -> Nullable<Date>,
         version -> Integer,
+        penalty_rate -> Nullable<Numeric>,
     }
 }
 
@@ -230,6 +317,33 @@ diesel::table! {
         snapshot -> Jsonb,
         recorded_at -> Timestamptz,
         recorded_by -> Text,
+        vat_due -> Text,
+        discount_percent -> Nullable<Numeric>,
+        discount_days -> Nullable<SmallInt>,
+        deducted_discount -> BigInt,
+    }
+}
+
+diesel::table! {
+    doubtful_files (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        number -> Text,
+        kind -> Text,
+        client_id -> Uuid,
+        invoice_id -> Nullable<Uuid>,
+        amount -> Nullable<BigInt>,
+        currency -> Bpchar,
+        vat_recovery -> Text,
+        reason -> Text,
+        evidence -> Jsonb,
+        happened_on -> Date,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+        status -> Text,
+        decided_at -> Nullable<Timestamptz>,
+        decided_by -> Nullable<Text>,
+        decision -> Nullable<Text>,
     }
 }
 
@@ -338,6 +452,17 @@ diesel::table! {
         base_credit -> BigInt,
         posted_on -> Date,
         recorded_at -> Timestamptz,
+        carried -> Bool,
+    }
+}
+
+diesel::table! {
+    journal_seals (company_id, fiscal_year, number) {
+        company_id -> Uuid,
+        fiscal_year -> Integer,
+        number -> BigInt,
+        entry_id -> Uuid,
+        seal -> Bytea,
     }
 }
 
@@ -395,6 +520,41 @@ diesel::table! {
 }
 
 diesel::table! {
+    operations (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        number -> Text,
+        kind -> Text,
+        client_id -> Nullable<Uuid>,
+        invoice_id -> Nullable<Uuid>,
+        payment_id -> Nullable<Uuid>,
+        follows_id -> Nullable<Uuid>,
+        happened_on -> Date,
+        amount -> BigInt,
+        net -> BigInt,
+        vat -> BigInt,
+        currency -> Bpchar,
+        reason -> Nullable<Text>,
+        evidence -> Jsonb,
+        details -> Jsonb,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+        file_id -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    payer_accounts (company_id, iban, client_id) {
+        company_id -> Uuid,
+        iban -> Text,
+        client_id -> Uuid,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+        removed_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     payment_events (company_id, payment_id, kind) {
         company_id -> Uuid,
         payment_id -> Uuid,
@@ -426,6 +586,37 @@ diesel::table! {
         matures_on -> Nullable<Date>,
         recorded_at -> Timestamptz,
         recorded_by -> Text,
+        purpose -> Text,
+        deposit_vat_rate -> Nullable<Numeric>,
+        bank_account -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    penalty_claims (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        operation_id -> Uuid,
+        client_id -> Uuid,
+        invoice_id -> Uuid,
+        computed_through -> Date,
+        interest -> BigInt,
+        indemnity -> BigInt,
+        recorded_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    penalty_waivers (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        client_id -> Uuid,
+        invoice_id -> Uuid,
+        scope -> Text,
+        reason -> Text,
+        waived_on -> Date,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
     }
 }
 
@@ -437,6 +628,7 @@ diesel::table! {
         reason -> Text,
         recorded_at -> Timestamptz,
         recorded_by -> Text,
+        locked -> Bool,
     }
 }
 
@@ -458,6 +650,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    provision_movements (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        client_id -> Uuid,
+        amount -> BigInt,
+        kind -> Text,
+        source_id -> Uuid,
+        item_id -> Nullable<Uuid>,
+        posted_on -> Date,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
     provision_policies (company_id, id) {
         company_id -> Uuid,
         id -> Uuid,
@@ -467,6 +674,65 @@ diesel::table! {
         content -> Jsonb,
         recorded_at -> Timestamptz,
         recorded_by -> Text,
+    }
+}
+
+diesel::table! {
+    provision_run_clients (company_id, run_id, client_id) {
+        company_id -> Uuid,
+        run_id -> Uuid,
+        client_id -> Uuid,
+        required -> BigInt,
+        previous -> BigInt,
+        charge -> BigInt,
+        release -> BigInt,
+    }
+}
+
+diesel::table! {
+    provision_run_lines (company_id, run_id, item_id) {
+        company_id -> Uuid,
+        run_id -> Uuid,
+        item_id -> Uuid,
+        client_id -> Uuid,
+        reference -> Text,
+        due_on -> Date,
+        open -> BigInt,
+        exposure -> BigInt,
+        base -> BigInt,
+        insured -> BigInt,
+        disputed_base -> BigInt,
+        rate -> Numeric,
+        disputed_rate -> Numeric,
+        provision -> BigInt,
+        method -> Text,
+        deductible -> Bool,
+        currency -> Bpchar,
+    }
+}
+
+diesel::table! {
+    provision_runs (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        number -> Text,
+        as_of -> Date,
+        policy_name -> Nullable<Text>,
+        policy_version -> Nullable<Integer>,
+        content -> Jsonb,
+        currency -> Bpchar,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+        status -> Text,
+        approved_at -> Nullable<Timestamptz>,
+        approved_by -> Nullable<Text>,
+        decision -> Nullable<Text>,
+        posted_at -> Nullable<Timestamptz>,
+        posted_by -> Nullable<Text>,
+        posted_on -> Nullable<Date>,
+        cancelled_at -> Nullable<Timestamptz>,
+        cancelled_by -> Nullable<Text>,
+        cancelled_on -> Nullable<Date>,
     }
 }
 
@@ -487,6 +753,65 @@ diesel::table! {
 }
 
 diesel::table! {
+    rectified_invoices (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        number -> Text,
+        operation_id -> Uuid,
+        client_id -> Uuid,
+        issued_on -> Date,
+        content -> Jsonb,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
+    remittance_lines (company_id, remittance_id, payment_id) {
+        company_id -> Uuid,
+        remittance_id -> Uuid,
+        payment_id -> Uuid,
+        amount -> BigInt,
+    }
+}
+
+diesel::table! {
+    remittances (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        number -> Text,
+        kind -> Text,
+        bank_account -> Text,
+        remitted_on -> Date,
+        amount -> BigInt,
+        currency -> Bpchar,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+        credited_on -> Nullable<Date>,
+        received -> Nullable<BigInt>,
+        fee_net -> Nullable<BigInt>,
+        fee_vat -> Nullable<BigInt>,
+        interest -> Nullable<BigInt>,
+        credited_at -> Nullable<Timestamptz>,
+        credited_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    tasks (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        kind -> Text,
+        subject -> Text,
+        source_id -> Uuid,
+        due_on -> Date,
+        recorded_at -> Timestamptz,
+        done_at -> Nullable<Timestamptz>,
+        done_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     users (id) {
         id -> Uuid,
         email -> Text,
@@ -497,10 +822,38 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    vat_moves (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        invoice_id -> Uuid,
+        kind -> Text,
+        amount -> BigInt,
+        posted_on -> Date,
+        recorded_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    year_closings (company_id, fiscal_year) {
+        company_id -> Uuid,
+        fiscal_year -> Integer,
+        result -> BigInt,
+        entry_id -> Nullable<Uuid>,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
 diesel::joinable!(memberships -> users (user_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    accounts,
     allocations,
+    bank_accounts,
+    bank_lines,
+    bank_matches,
+    bank_statements,
     client_contacts,
     clients,
     companies,
@@ -514,6 +867,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     document_lines,
     document_taxes,
     documents,
+    doubtful_files,
     idempotency,
     idempotency_answers,
     imports,
@@ -521,16 +875,31 @@ diesel::allow_tables_to_appear_in_same_query!(
     items,
     journal_entries,
     journal_lines,
+    journal_seals,
     journals,
     legal_rates,
     letter_counters,
     matchings,
     memberships,
+    operations,
+    payer_accounts,
     payment_events,
     payments,
+    penalty_claims,
+    penalty_waivers,
     period_closings,
     provision_assessments,
+    provision_movements,
     provision_policies,
+    provision_run_clients,
+    provision_run_lines,
+    provision_runs,
     receivable_ledger,
+    rectified_invoices,
+    remittance_lines,
+    remittances,
+    tasks,
     users,
+    vat_moves,
+    year_closings,
 );

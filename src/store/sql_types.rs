@@ -68,4 +68,13 @@ uuid_columns!(
     EntryId,
     PolicyId,
     AssessmentId,
+    OperationId,
+    RemittanceId,
+    DoubtfulFileId,
+    RectifiedInvoiceId,
+    ProvisionRunId,
+    BankAccountId,
+    BankStatementId,
+    BankLineId,
+    TaskId,
 );

@@ -322,9 +322,12 @@ impl Writer {
                 conn,
                 caller,
                 &self.payment(*key)?,
-                Some(on),
-                Some(reason),
-                Some(cents(1_800)),
+                &payment::ReturnInput {
+                    on: Some(on),
+                    reason: Some((*reason).to_owned()),
+                    fee: Some(cents(1_800)),
+                    late_entry: false,
+                },
             )
             .map(drop),
             Act::Unmatch { key } => self.unmatch(conn, caller, *key),
@@ -407,7 +410,7 @@ impl Writer {
         }
         let currency: Currency = super::books::currency(CLIENTS[client].currency)?;
         let total =
-            invoice::work_out(caller, DocumentId::new(), &input.lines, currency, "706000")?.total();
+            invoice::work_out(caller, DocumentId::new(), &input.lines, currency, "706000", None)?.total();
         input.installments = installments(total, currency, caller.today, parts);
         let id = invoice::issue(conn, caller, &named(client), &input)?;
         self.done.invoices.insert(invoice, id);
@@ -668,6 +671,9 @@ fn receipt(on: NaiveDate, method: &'static str, amount: Decimal) -> PaymentInput
         exchange_rate: None,
         remittance: None,
         matures_on: None,
+        deposit: None,
+        bank_account: None,
+        late_entry: false,
         allocations: Vec::new(),
     }
 }

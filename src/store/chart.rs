@@ -1,0 +1,64 @@
+//! The company's own words for accounts of the chart, and accounts it has closed.
+
+use chrono::NaiveDate;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+
+use super::schema::{accounts, journals};
+use crate::domain::ids::CompanyId;
+
+/// An account that the company named, or closed.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = accounts, treat_none_as_null = true)]
+pub struct Account {
+    pub company_id: CompanyId,
+    pub number: String,
+    pub label: String,
+    pub closed_on: Option<NaiveDate>,
+}
+
+/// The company's own accounts, by number.
+pub fn accounts(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<Account>> {
+    accounts::table
+        .filter(accounts::company_id.eq(company))
+        .order(accounts::number)
+        .select(Account::as_select())
+        .load(conn)
+}
+
+/// Adds an account, or changes its label or closing day.
+pub fn save(conn: &mut PgConnection, account: &Account) -> QueryResult<()> {
+    diesel::insert_into(accounts::table)
+        .values(account)
+        .on_conflict((accounts::company_id, accounts::number))
+        .do_update()
+        .set(account)
+        .execute(conn)
+        .map(drop)
+}
+
+/// Those of these accounts that were closed, and when.
+pub fn closed(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    numbers: &[&str],
+) -> QueryResult<Vec<(String, NaiveDate)>> {
+    accounts::table
+        .filter(
+            accounts::company_id
+                .eq(company)
+                .and(accounts::number.eq_any(numbers))
+                .and(accounts::closed_on.is_not_null()),
+        )
+        .select((accounts::number, accounts::closed_on.assume_not_null()))
+        .load(conn)
+}
+
+/// The journals (journaux): code and label, by code.
+pub fn journals(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<(String, String)>> {
+    journals::table
+        .filter(journals::company_id.eq(company))
+        .order(journals::code)
+        .select((journals::code, journals::label))
+        .load(conn)
+}
