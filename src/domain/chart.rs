@@ -139,7 +139,9 @@ mod tests {
     fn accounts_that_left_the_chart_in_2025_are_refused_r1_2() {
         let before = date("2024-12-31");
         let since = date("2025-01-01");
-        for gone in ["7714", "771400", "7711", "6714", "791", "791000", "671000", "771800"] {
+        for gone in [
+            "7714", "771400", "7711", "6714", "791", "791000", "671000", "771800",
+        ] {
             assert!(account_of(gone, before).is_ok(), "{gone}");
             assert!(account_of(gone, since).is_err(), "{gone}");
         }
@@ -147,7 +149,9 @@ mod tests {
             assert!(account_of(new, before).is_err(), "{new}");
             assert!(account_of(new, since).is_ok(), "{new}");
         }
-        for lasting in ["411000", "413", "416000", "4191", "491000", "654400", "665", "68174", "772"] {
+        for lasting in [
+            "411000", "413", "416000", "4191", "491000", "654400", "665", "68174", "772",
+        ] {
             assert!(account_of(lasting, before).is_ok(), "{lasting}");
             assert!(account_of(lasting, since).is_ok(), "{lasting}");
         }

@@ -251,8 +251,20 @@ mod tests {
     #[test]
     fn worked_penalties_r6_8() {
         let cases = [
-            ("2026-03-31", 1_200_000, vec![paid("2026-05-15", 1_200_000)], vec![45], 17_975),
-            ("2025-05-31", 1_200_000, vec![paid("2025-08-20", 1_200_000)], vec![30, 51], 33_342),
+            (
+                "2026-03-31",
+                1_200_000,
+                vec![paid("2026-05-15", 1_200_000)],
+                vec![45],
+                17_975,
+            ),
+            (
+                "2025-05-31",
+                1_200_000,
+                vec![paid("2025-08-20", 1_200_000)],
+                vec![30, 51],
+                33_342,
+            ),
             (
                 "2026-01-31",
                 840_000,
@@ -261,8 +273,20 @@ mod tests {
                 16_617,
             ),
             // R6.6: 14.50 %, not the floor of 15.21 %.
-            ("2024-03-31", 500_000, vec![paid("2024-05-30", 500_000)], vec![60], 11_918),
-            ("2026-03-31", 500_000, vec![paid("2026-03-31", 500_000)], vec![], 0),
+            (
+                "2024-03-31",
+                500_000,
+                vec![paid("2024-05-30", 500_000)],
+                vec![60],
+                11_918,
+            ),
+            (
+                "2026-03-31",
+                500_000,
+                vec![paid("2026-03-31", 500_000)],
+                vec![],
+                0,
+            ),
         ];
         for (due_on, amount, reductions, days, expected) in cases {
             let claim = LateClaim {
@@ -273,7 +297,11 @@ mod tests {
             let found = segments(&claim, Rate::Default, &rates(), date("2026-06-30"));
             let found = found.expect("rates are known");
             let counted: Vec<i64> = found.iter().map(|segment| segment.days).collect();
-            assert_eq!((counted, interest(&found)), (days, Some(expected)), "{due_on}");
+            assert_eq!(
+                (counted, interest(&found)),
+                (days, Some(expected)),
+                "{due_on}"
+            );
         }
     }
 

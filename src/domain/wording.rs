@@ -51,7 +51,10 @@ mod tests {
     fn the_wording_of_a_rectified_invoice_is_dated_r2_21() {
         let day = |text: &str| text.parse().expect("a day");
         let text = unpaid_invoice(day("2026-06-30"), "700.00", "140.00", "EUR").expect("covered");
-        assert!(text.contains("700,00 € (prix net)") && text.contains("140,00 € (TVA"), "{text}");
+        assert!(
+            text.contains("700,00 € (prix net)") && text.contains("140,00 € (TVA"),
+            "{text}"
+        );
         assert!(unpaid_invoice(day("2028-07-01"), "1.00", "0.20", "EUR").is_err());
     }
 }

@@ -33,6 +33,36 @@ code_enum! {
         Return = "RETURN",
         /// A bill of exchange (effet à recevoir, 413).
         Bill = "BILL",
+        /// A deposit, or the part of one used on an invoice (acompte, 4191).
+        Deposit = "DEPOSIT",
+        /// Late-payment interest claimed (pénalités de retard).
+        Penalty = "PENALTY",
+        /// Flat recovery indemnity claimed (40 €).
+        Indemnity = "INDEMNITY",
+        /// A claimed penalty given up.
+        Waiver = "WAIVER",
+        /// Early-payment discount granted (escompte).
+        Discount = "DISCOUNT",
+        /// Small difference written off.
+        Difference = "DIFFERENCE",
+        /// A claim moved to or from doubtful clients (416).
+        Doubtful = "DOUBTFUL",
+        /// A definitive loss (654).
+        WriteOff = "WRITE_OFF",
+        /// A claim assigned to a factor.
+        Assignment = "ASSIGNMENT",
+        /// A claim that the factor returned.
+        Recourse = "RECOURSE",
+        /// A bill handed to the bank.
+        Remittance = "REMITTANCE",
+        /// Money moved between two accounts of clients.
+        Transfer = "TRANSFER",
+        /// The mirror of an item that was taken back.
+        Reversal = "REVERSAL",
+        /// Taken over from another system at an opening.
+        Opening = "OPENING",
+        /// Taken over by an import.
+        Imported = "IMPORTED",
     }
 }
 

@@ -48,6 +48,8 @@ code_enum! {
         ContractFloorMultiple = "CONTRACT_FLOOR_MULTIPLE",
         /// Flat indemnity per late invoice, euros (indemnité forfaitaire).
         RecoveryIndemnity = "RECOVERY_INDEMNITY",
+        /// Points added to the ECB rate for public buyers (commande publique).
+        PublicPenaltyMargin = "PUBLIC_PENALTY_MARGIN",
     }
 }
 

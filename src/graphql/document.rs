@@ -1112,9 +1112,12 @@ impl IssueInvoiceInput {
                 })
                 .collect(),
             vat_due: self.vat_due.map(VatDue::into_domain),
-            discount: self
-                .early_payment_discount
-                .map(|offer| (offer.percent.0, u16::try_from(offer.days).unwrap_or(u16::MAX))),
+            discount: self.early_payment_discount.map(|offer| {
+                (
+                    offer.percent.0,
+                    u16::try_from(offer.days).unwrap_or(u16::MAX),
+                )
+            }),
             deducted_discount_percent: self.deducted_discount_percent.map(|percent| percent.0),
             late_entry: self.late_entry,
         }

@@ -428,7 +428,9 @@ impl PaymentMutation {
                     exchange_rate: input.exchange_rate.map(|rate| rate.0),
                     remittance: input.remittance,
                     matures_on: super::scalars::on(input.matures_on),
-                    deposit: input.deposit.map(|deposit| deposit.vat_rate.map(|rate| rate.0)),
+                    deposit: input
+                        .deposit
+                        .map(|deposit| deposit.vat_rate.map(|rate| rate.0)),
                     bank_account: input.bank_account,
                     late_entry: input.late_entry,
                     allocations: input

@@ -43,7 +43,11 @@ pub struct AccrualInput {
 }
 
 /// Posts an accrual at the closing and its reversal at the opening, together: none is forgotten.
-pub fn accrue(conn: &mut PgConnection, caller: &Caller, input: &AccrualInput) -> Result<OperationId> {
+pub fn accrue(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &AccrualInput,
+) -> Result<OperationId> {
     let books = books::open(conn, caller)?;
     books.check_day("on", input.on)?;
     let reversed_on = match input.reversed_on.or_else(|| input.on.succ_opt()) {
@@ -63,7 +67,9 @@ pub fn accrue(conn: &mut PgConnection, caller: &Caller, input: &AccrualInput) ->
         .transpose()?;
     let net = books::amount("net", input.net, books.currency)?;
     if input.vat_rate < Decimal::ZERO || input.vat_rate > Decimal::ONE_HUNDRED {
-        return Err(Refusal::invalid("vatRate", "a rate in percent from 0 to 100 is needed").into());
+        return Err(
+            Refusal::invalid("vatRate", "a rate in percent from 0 to 100 is needed").into(),
+        );
     }
     let tax = vat::percent_of(net, input.vat_rate);
     let label = books::text("label", &input.label, 200)?;
@@ -71,7 +77,9 @@ pub fn accrue(conn: &mut PgConnection, caller: &Caller, input: &AccrualInput) ->
     let account = match &input.account {
         Some(account) if chart::is_account_number(account) && account.starts_with('7') => account,
         Some(_) => {
-            return Err(Refusal::invalid("account", "a revenue account of class 7 is needed").into());
+            return Err(
+                Refusal::invalid("account", "a revenue account of class 7 is needed").into(),
+            );
         }
         None if input.kind == AccrualKind::InvoicesToIssue => &accounts.revenue,
         None => &accounts.rebate,

@@ -385,10 +385,11 @@ fn check_accounts(conn: &mut PgConnection, books: &Books, postings: &[Posting]) 
         }
     }
     let numbers: Vec<&str> = asked.keys().copied().collect();
-    for (number, closed_on) in
-        store::chart::closed(conn, books.company.company_id, &numbers)?
-    {
-        if asked.get(number.as_str()).is_some_and(|on| *on >= closed_on) {
+    for (number, closed_on) in store::chart::closed(conn, books.company.company_id, &numbers)? {
+        if asked
+            .get(number.as_str())
+            .is_some_and(|on| *on >= closed_on)
+        {
             return Err(Refusal::new(
                 RefusalCode::AccountNotInChart,
                 "",

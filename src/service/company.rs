@@ -9,7 +9,7 @@ use crate::domain::company::{JOURNALS, Settings};
 use crate::domain::dispute::STANDARD_REASONS;
 use crate::domain::identity;
 use crate::domain::ids::{CompanyId, Id, PolicyId};
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store;
 use crate::store::company::{Company, Reason};
@@ -206,6 +206,7 @@ pub fn close_period(
         Some(through),
         "",
         &caller.author,
+        None,
     )?)
 }
 
@@ -227,6 +228,17 @@ pub fn reopen_period(
         )
         .into());
     }
+    if let Some(locked) = store::company::locked_through(conn, caller.company)?
+        && through.is_none_or(|through| through < locked)
+    {
+        return Err(Refusal::new(
+            RefusalCode::PeriodClosed,
+            "through",
+            format!("the year through {locked} is locked for ever: correct it by later entries"),
+        )
+        .detail("lockedThrough", locked.to_string())
+        .into());
+    }
     let reason = books::text("reason", reason, 500)?;
     Ok(store::company::insert_closing(
         conn,
@@ -234,5 +246,6 @@ pub fn reopen_period(
         through,
         &reason,
         &caller.author,
+        None,
     )?)
 }

@@ -292,7 +292,9 @@ fn issue_worked(
             "a credit note with this number or reference exists already",
         )
     })?;
-    let vat = vat_receipts::take_off(conn, caller, books, invoice, "CREDIT", worked.vat, issued_on)?;
+    let vat = vat_receipts::take_off(
+        conn, caller, books, invoice, "CREDIT", worked.vat, issued_on,
+    )?;
     let posting = entry(
         books, client, invoice, id, &number, issued_on, currency, rate, &worked, vat,
     );

@@ -36,7 +36,11 @@ pub struct DiscountInput {
 }
 
 /// Grants the discount that a receipt earned: D 665 and 44571 / C 411, matched with the invoice.
-pub fn grant(conn: &mut PgConnection, caller: &Caller, input: &DiscountInput) -> Result<OperationId> {
+pub fn grant(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &DiscountInput,
+) -> Result<OperationId> {
     let books = books::open(conn, caller)?;
     let invoice = reference::invoice(conn, caller, "invoice", &input.invoice)?;
     let payment = reference::payment(conn, caller, "payment", &input.payment)?;
@@ -203,7 +207,11 @@ pub fn settle_difference(
         .into_iter()
         .find(|item| item.open_amount > 0)
         .ok_or_else(|| {
-            Refusal::new(RefusalCode::WrongState, "item", "nothing is open on this item")
+            Refusal::new(
+                RefusalCode::WrongState,
+                "item",
+                "nothing is open on this item",
+            )
         })?;
     let amount = item.open_amount;
     let currency = books::currency(&item.currency)?;
@@ -222,9 +230,7 @@ pub fn settle_difference(
         .into());
     }
     if on < item.posted_on {
-        return Err(
-            Refusal::invalid("on", format!("the item is of {}", item.posted_on)).into(),
-        );
+        return Err(Refusal::invalid("on", format!("the item is of {}", item.posted_on)).into());
     }
     let operation = New {
         client: Some(item.client_id),
@@ -269,10 +275,7 @@ pub fn rate_of(conn: &mut PgConnection, caller: &Caller, item: &Item) -> Result<
     if currency == books.currency {
         return Ok(Decimal::ONE);
     }
-    Ok(
-        (books.currency.decimal(value) / currency.decimal(item.amount))
-            .round_dp(8),
-    )
+    Ok((books.currency.decimal(value) / currency.decimal(item.amount)).round_dp(8))
 }
 
 /// Uses a deposit on an invoice: D 4191 / C 411, and its VAT line taken back (2.4).
@@ -317,7 +320,11 @@ pub fn use_deposit(
         .into_iter()
         .find(|item| !item.is_debit && item.family == "419" && item.open_amount > 0)
         .ok_or_else(|| {
-            Refusal::new(RefusalCode::WrongState, "deposit", "this deposit is used up")
+            Refusal::new(
+                RefusalCode::WrongState,
+                "deposit",
+                "this deposit is used up",
+            )
         })?;
     let debits: Vec<Item> = store::item::by_sources(conn, caller.company, &[invoice.id.0])?
         .into_iter()
@@ -367,7 +374,8 @@ pub fn use_deposit(
                 ..operation::item_like("DEPOSIT", &operation, &held, true)
             },
         ),
-        NewLine::credit(&accounts.receivable, amount).open(invoice.client_id, own(false, &debits[0])),
+        NewLine::credit(&accounts.receivable, amount)
+            .open(invoice.client_id, own(false, &debits[0])),
     ];
     if tax > 0 {
         lines.push(NewLine::debit(&accounts.vat, tax));
@@ -412,7 +420,11 @@ pub struct TransferInput {
 
 /// Moves money on account from one auxiliary account to another (R13.4): a payer who pays for several
 /// clients, or a receipt of 411 that pays a claim on 416.
-pub fn transfer(conn: &mut PgConnection, caller: &Caller, input: &TransferInput) -> Result<OperationId> {
+pub fn transfer(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &TransferInput,
+) -> Result<OperationId> {
     let books = books::open(conn, caller)?;
     let on = input.on.unwrap_or(caller.today);
     books.check_day("on", on)?;

@@ -53,7 +53,11 @@ pub struct FileInput {
 }
 
 /// Proposes that a claim is doubtful or lost; refused without evidence (R5.3). Nothing is posted yet.
-pub fn propose(conn: &mut PgConnection, caller: &Caller, input: &FileInput) -> Result<DoubtfulFileId> {
+pub fn propose(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &FileInput,
+) -> Result<DoubtfulFileId> {
     let books = books::open(conn, caller)?;
     let invoice = input
         .invoice
@@ -77,7 +81,8 @@ pub fn propose(conn: &mut PgConnection, caller: &Caller, input: &FileInput) -> R
     let on = input.on.unwrap_or(caller.today);
     books.check_day("on", on)?;
     if input.vat_recovery == VatRecovery::LiquidationJudgment
-        && !(client.insolvency == "LIQUIDATION" && client.insolvency_on.is_some_and(|day| day <= on))
+        && !(client.insolvency == "LIQUIDATION"
+            && client.insolvency_on.is_some_and(|day| day <= on))
     {
         return Err(Refusal::invalid(
             "vatRecovery",
@@ -105,7 +110,12 @@ pub fn propose(conn: &mut PgConnection, caller: &Caller, input: &FileInput) -> R
         company_id: caller.company,
         id: DoubtfulFileId::new(),
         number: books.next_number(conn, &books.settings.series.doubtful_files, on, false, "on")?,
-        kind: if input.is_loss { "WRITE_OFF" } else { "TRANSFER" }.into(),
+        kind: if input.is_loss {
+            "WRITE_OFF"
+        } else {
+            "TRANSFER"
+        }
+        .into(),
         client_id: client.id,
         invoice_id: invoice.as_ref().map(|invoice| invoice.id),
         amount,
@@ -537,11 +547,9 @@ pub fn record_recovery(
     let on = on.unwrap_or(caller.today.max(loss.happened_on));
     books.check_day("receivedOn", on)?;
     if on < loss.happened_on {
-        return Err(Refusal::invalid(
-            "receivedOn",
-            format!("the loss is of {}", loss.happened_on),
-        )
-        .into());
+        return Err(
+            Refusal::invalid("receivedOn", format!("the loss is of {}", loss.happened_on)).into(),
+        );
     }
     let currency = books::currency(&loss.currency)?;
     let amount = books::amount("amount", amount, currency)?;
@@ -574,7 +582,8 @@ pub fn record_recovery(
     }
     // In proportion, cumulated: the last recovery closes the VAT exactly.
     let share = |recovered: Minor| {
-        vat::proportion(recovered, i128::from(loss.vat), i128::from(loss.amount)).unwrap_or_default()
+        vat::proportion(recovered, i128::from(loss.vat), i128::from(loss.amount))
+            .unwrap_or_default()
     };
     let tax = share(before + amount) - share(before);
     let operation = New {

@@ -78,7 +78,12 @@ impl Values {
     }
 
     /// Writes into an allocation what it takes from both sides.
-    pub fn settle(&mut self, allocation: &mut Allocation, debit: &Item, credit: &Item) -> Result<()> {
+    pub fn settle(
+        &mut self,
+        allocation: &mut Allocation,
+        debit: &Item,
+        credit: &Item,
+    ) -> Result<()> {
         allocation.debit_base = Some(self.take(debit, allocation.amount)?);
         allocation.credit_base = Some(self.take(credit, allocation.amount)?);
         Ok(())

@@ -32,7 +32,11 @@ pub struct AssignmentInput {
 
 /// Assigns what an invoice has open: D 467 / C 411 (quittance subrogative). It leaves the aged balance,
 /// and our dunning stops (R2.24).
-pub fn assign(conn: &mut PgConnection, caller: &Caller, input: &AssignmentInput) -> Result<OperationId> {
+pub fn assign(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &AssignmentInput,
+) -> Result<OperationId> {
     let books = books::open(conn, caller)?;
     let invoice = reference::invoice(conn, caller, "invoice", &input.invoice)?;
     let on = input.on.unwrap_or(caller.today.max(invoice.issued_on));
@@ -108,7 +112,11 @@ pub struct SettlementInput {
 }
 
 /// D 512, 6225 + 44566, 6616, 467 guarantee / C 467.
-pub fn settle(conn: &mut PgConnection, caller: &Caller, input: &SettlementInput) -> Result<OperationId> {
+pub fn settle(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &SettlementInput,
+) -> Result<OperationId> {
     let books = books::open(conn, caller)?;
     let assignment = assignment(conn, caller, &input.assignment)?;
     let on = day(&books, caller, &assignment, input.on)?;
@@ -124,11 +132,9 @@ pub fn settle(conn: &mut PgConnection, caller: &Caller, input: &SettlementInput)
     let tax = vat::percent_of(commission, books.settings.bank_fee_vat_rate);
     let received = assignment.amount - commission - tax - financing - retention;
     if received <= 0 {
-        return Err(Refusal::invalid(
-            "commission",
-            "nothing would be left of the assigned claim",
-        )
-        .into());
+        return Err(
+            Refusal::invalid("commission", "nothing would be left of the assigned claim").into(),
+        );
     }
     let operation = New {
         client: assignment.client_id,
@@ -160,7 +166,15 @@ pub fn settle(conn: &mut PgConnection, caller: &Caller, input: &SettlementInput)
         }
     }
     lines.push(NewLine::credit(&accounts.factor, assignment.amount));
-    bank_entry(conn, caller, &books, &operation, &assignment, "Règlement du factor", lines)?;
+    bank_entry(
+        conn,
+        caller,
+        &books,
+        &operation,
+        &assignment,
+        "Règlement du factor",
+        lines,
+    )?;
     Ok(operation.id)
 }
 
@@ -192,14 +206,28 @@ pub fn release_retention(
         )
         .into());
     }
-    let operation = follower(&settlement, OperationKind::RetentionRelease, on, retained, currency)
-        .record(conn, caller, &books)?;
+    let operation = follower(
+        &settlement,
+        OperationKind::RetentionRelease,
+        on,
+        retained,
+        currency,
+    )
+    .record(conn, caller, &books)?;
     let accounts = &books.settings.accounts;
     let lines = vec![
         NewLine::debit(&accounts.bank, retained),
         NewLine::credit(&accounts.factor_retention, retained),
     ];
-    bank_entry(conn, caller, &books, &operation, &settlement, "Retenue de garantie libérée", lines)?;
+    bank_entry(
+        conn,
+        caller,
+        &books,
+        &operation,
+        &settlement,
+        "Retenue de garantie libérée",
+        lines,
+    )?;
     Ok(operation.id)
 }
 
@@ -224,14 +252,28 @@ pub fn record_diverted(
         )
         .into());
     }
-    let operation = follower(&assignment, OperationKind::FactorDiverted, on, amount, currency)
-        .record(conn, caller, &books)?;
+    let operation = follower(
+        &assignment,
+        OperationKind::FactorDiverted,
+        on,
+        amount,
+        currency,
+    )
+    .record(conn, caller, &books)?;
     let accounts = &books.settings.accounts;
     let lines = vec![
         NewLine::debit(&accounts.bank, amount),
         NewLine::credit(&accounts.factor, amount),
     ];
-    bank_entry(conn, caller, &books, &operation, &assignment, "Encaissé pour le factor", lines)?;
+    bank_entry(
+        conn,
+        caller,
+        &books,
+        &operation,
+        &assignment,
+        "Encaissé pour le factor",
+        lines,
+    )?;
     Ok(operation.id)
 }
 
@@ -278,22 +320,36 @@ pub fn return_claim(
     let debits = store::item::by_ids(conn, caller.company, &debit_ids)?;
     let mut lines = Vec::new();
     for allocation in &matched {
-        if let Some(debit) = debits.iter().find(|item| item.id == allocation.debit_item_id) {
+        if let Some(debit) = debits
+            .iter()
+            .find(|item| item.id == allocation.debit_item_id)
+        {
             let back = NewItem {
                 reference: debit.reference.clone(),
                 ..operation::item_like("RECOURSE", &operation, debit, true)
             };
             lines.push(
-                NewLine::debit(&accounts.receivable, allocation.amount)
-                    .open(debit.client_id, back),
+                NewLine::debit(&accounts.receivable, allocation.amount).open(debit.client_id, back),
             );
         }
     }
     lines.push(NewLine::credit(
-        if settled { &accounts.bank } else { &accounts.factor },
+        if settled {
+            &accounts.bank
+        } else {
+            &accounts.factor
+        },
         assignment.amount,
     ));
-    bank_entry(conn, caller, &books, &operation, &assignment, "Recours du factor", lines)?;
+    bank_entry(
+        conn,
+        caller,
+        &books,
+        &operation,
+        &assignment,
+        "Recours du factor",
+        lines,
+    )?;
     Ok(operation.id)
 }
 

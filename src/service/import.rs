@@ -777,7 +777,7 @@ impl Plan {
         self.postings.push(Posting {
             journal: "AN".into(),
             posted_on: row.issued_on,
-        occurred_on: row.issued_on,
+            occurred_on: row.issued_on,
             reference: row.number.clone(),
             label: format!("Reprise facture {}", row.number),
             source_kind: "INVOICE",
@@ -881,7 +881,7 @@ impl Plan {
         self.postings.push(Posting {
             journal: "BQ".into(),
             posted_on: settled_on,
-        occurred_on: settled_on,
+            occurred_on: settled_on,
             reference: number.clone(),
             label: format!("Règlement {number}"),
             source_kind: "PAYMENT",

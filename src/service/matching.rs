@@ -251,7 +251,13 @@ pub fn match_pairs(
     letter(conn, caller, &ids)?;
     exchange::post(conn, caller, books, &allocations, &items, None)?;
     let last = allocations.iter().map(|made| made.effective_on).max();
-    vat_receipts::refresh(conn, caller, books, &invoices_of(&items), last.unwrap_or(on))?;
+    vat_receipts::refresh(
+        conn,
+        caller,
+        books,
+        &invoices_of(&items),
+        last.unwrap_or(on),
+    )?;
     Ok(allocations.iter().map(|allocation| allocation.id).collect())
 }
 
@@ -545,7 +551,14 @@ pub fn auto_allocate(
             amount: found.amount,
             line: 0,
         };
-        made.extend(match_pairs(conn, caller, &books, &[pair], on, found.rule.code())?);
+        made.extend(match_pairs(
+            conn,
+            caller,
+            &books,
+            &[pair],
+            on,
+            found.rule.code(),
+        )?);
     }
     Ok(made)
 }

@@ -23,6 +23,8 @@ pub mod operation;
 pub mod payment;
 pub mod penalty;
 pub mod provision;
+pub mod provision_run;
 pub mod reference;
 pub mod remittance;
 pub mod vat_receipts;
+pub mod year;

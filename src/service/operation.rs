@@ -98,7 +98,12 @@ impl New {
     }
 
     /// Takes the next number of the series and writes the operation; its entries are posted after.
-    pub fn record(self, conn: &mut PgConnection, caller: &Caller, books: &Books) -> Result<Operation> {
+    pub fn record(
+        self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        books: &Books,
+    ) -> Result<Operation> {
         let series = &books.settings.series;
         let prefix = match self.kind {
             // A penalty note has its own series (R2.19).

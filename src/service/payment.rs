@@ -176,9 +176,9 @@ fn check_deposit(input: &PaymentInput, known: bool) -> Result<()> {
         )
         .into());
     }
-    if vat_rate.is_some_and(|rate| {
-        rate < Decimal::ZERO || rate > Decimal::ONE_HUNDRED || rate.scale() > 3
-    }) {
+    if vat_rate
+        .is_some_and(|rate| rate < Decimal::ZERO || rate > Decimal::ONE_HUNDRED || rate.scale() > 3)
+    {
         return Err(Refusal::invalid(
             "deposit.vatRate",
             "a rate in percent from 0 to 100 is needed, such as 20 or 5.5",
@@ -324,12 +324,7 @@ pub fn bank_of<'a>(books: &'a Books, payment: &'a Payment) -> &'a str {
 
 /// Section 2.4: the money, and the client's account 411 (or 416 for what pays a doubtful claim, 2.10;
 /// 4191 for a deposit), or 471 while the payer is unknown.
-fn receipt_entry(
-    books: &Books,
-    payment: &Payment,
-    currency: Currency,
-    doubtful: Minor,
-) -> Posting {
+fn receipt_entry(books: &Books, payment: &Payment, currency: Currency, doubtful: Minor) -> Posting {
     let accounts = &books.settings.accounts;
     let on = payment.received_on;
     let mut debit = NewLine::debit(money_account(books, payment), payment.amount);
@@ -379,10 +374,7 @@ fn receipt_entry(
 
 /// Net and VAT of a deposit; no VAT when none is due on it.
 pub fn deposit_vat(payment: &Payment) -> (Minor, Minor) {
-    vat::split_gross(
-        payment.amount,
-        payment.deposit_vat_rate.unwrap_or_default(),
-    )
+    vat::split_gross(payment.amount, payment.deposit_vat_rate.unwrap_or_default())
 }
 
 fn item(
@@ -602,7 +594,15 @@ pub fn record_return(
     }
     let matured = !store::operation::of_payment(conn, caller.company, payment.id, "BILL_MATURITY")?
         .is_empty();
-    let lines = return_lines(&books, &payment, &items, handed_in.as_ref(), matured, on, fee);
+    let lines = return_lines(
+        &books,
+        &payment,
+        &items,
+        handed_in.as_ref(),
+        matured,
+        on,
+        fee,
+    );
     let entry = posting(
         &books,
         &payment,

@@ -152,8 +152,8 @@ pub fn late(
             .iter()
             .filter(|due| due.invoice_id == invoice.id.0)
             .collect();
-        let segments = segments_of(&law, client, invoice, &own, &reductions, through)
-            .map_err(not_covered)?;
+        let segments =
+            segments_of(&law, client, invoice, &own, &reductions, through).map_err(not_covered)?;
         let interest = penalty::interest(&segments)
             .ok_or_else(|| Error::Internal("interest is too large".into()))?;
         let claimed = |part: fn(&PenaltyClaim) -> Minor| -> Minor {
@@ -211,7 +211,10 @@ fn segments_of(
         None => through,
     };
     for due in dues {
-        let first = due.due_on.checked_add_days(Days::new(1)).unwrap_or(due.due_on);
+        let first = due
+            .due_on
+            .checked_add_days(Days::new(1))
+            .unwrap_or(due.due_on);
         let rate = match client.penalty_rate {
             Some(rate) => Rate::Contract(rate),
             // Public buyers: ECB + 8, the rate of the half-year in which interest began (6.1).
@@ -253,7 +256,10 @@ fn indemnity(
     let Some(first) = segments.first() else {
         return Ok(0);
     };
-    let late_due = dues.iter().map(|due| due.due_on).find(|due| *due < first.from);
+    let late_due = dues
+        .iter()
+        .map(|due| due.due_on)
+        .find(|due| *due < first.from);
     if client
         .insolvency_on
         .is_some_and(|judgment| late_due.is_some_and(|due| due >= judgment))
@@ -518,7 +524,8 @@ fn claimed_items(
         let mut items = store::item::by_sources(conn, caller.company, &[own.operation_id.0])?;
         items.sort_by_key(|item| item.entry_line);
         let mut items = items.into_iter();
-        for claim in store::operation::claims_by_operation(conn, caller.company, own.operation_id)? {
+        for claim in store::operation::claims_by_operation(conn, caller.company, own.operation_id)?
+        {
             for amount in [claim.interest, claim.indemnity] {
                 if amount > 0
                     && let Some(item) = items.next()

@@ -581,6 +581,21 @@ pub fn record_opening(
             NewLine::credit(&accounts.provision, amount).of(client.id),
         ],
     };
+    let source_id = posting.source_id;
     books::post(conn, caller, &books, vec![posting])?;
+    store::doubtful::insert_movements(
+        conn,
+        &[store::doubtful::Movement {
+            company_id: caller.company,
+            id: Uuid::now_v7(),
+            client_id: client.id,
+            amount,
+            kind: "OPENING".into(),
+            source_id,
+            item_id: None,
+            posted_on: on,
+            recorded_by: caller.author.clone(),
+        }],
+    )?;
     Ok(client.id)
 }

@@ -50,7 +50,11 @@ pub fn waiting_account<'a>(books: &'a Books, kind: &str) -> &'a str {
 }
 
 /// Hands cheques or bills in. Cheques stay on 5112; bills move from 413 to 5113 or 5114.
-pub fn hand_in(conn: &mut PgConnection, caller: &Caller, input: &SlipInput) -> Result<RemittanceId> {
+pub fn hand_in(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &SlipInput,
+) -> Result<RemittanceId> {
     let books = books::open(conn, caller)?;
     let remitted_on = input.remitted_on.unwrap_or(caller.today);
     books.check_day("remittedOn", remitted_on)?;
@@ -154,7 +158,10 @@ fn check_instrument(
     if payment.method != wanted {
         return Err(Refusal::invalid(
             field,
-            format!("this payment is a {}, the slip takes a {wanted}", payment.method),
+            format!(
+                "this payment is a {}, the slip takes a {wanted}",
+                payment.method
+            ),
         )
         .into());
     }
@@ -183,7 +190,10 @@ fn check_instrument(
         return Err(Refusal::new(
             RefusalCode::Duplicate,
             field,
-            format!("payment {} stands on slip {} already", payment.number, slip.number),
+            format!(
+                "payment {} stands on slip {} already",
+                payment.number, slip.number
+            ),
         )
         .detail("remittance", slip.number)
         .into());

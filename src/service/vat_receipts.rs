@@ -124,7 +124,9 @@ pub fn take_off(
         Some(invoice) if invoice.vat_due == VatDue::Receipts.code() && vat > 0 => {
             store::operation::vat_standings(conn, caller.company, &[invoice.id])?
                 .first()
-                .map_or(0, |standing| invoice.vat - standing.moved - standing.reduced)
+                .map_or(0, |standing| {
+                    invoice.vat - standing.moved - standing.reduced
+                })
         }
         _ => 0,
     };

@@ -390,7 +390,7 @@ pub fn ledger_check(conn: &mut PgConnection, population: &Population) -> QueryRe
     sql.push(
         &format!(
             ", ledger AS (SELECT l.currency, sum(l.debit - l.credit)::bigint AS balance FROM journal_lines l \
-               WHERE l.company_id = ? AND l.posted_on <= ? AND l.recorded_at <= (SELECT known_at FROM moment) AND ({accounts}) GROUP BY l.currency), \
+               WHERE l.company_id = ? AND NOT l.carried AND l.posted_on <= ? AND l.recorded_at <= (SELECT known_at FROM moment) AND ({accounts}) GROUP BY l.currency), \
              open AS (SELECT currency, sum(open)::bigint AS balance FROM aged GROUP BY currency) \
              SELECT coalesce(o.currency, l.currency)::text AS currency, coalesce(o.balance, 0)::bigint AS items, coalesce(l.balance, 0)::bigint AS ledger \
              FROM open o FULL JOIN ledger l ON l.currency = o.currency \

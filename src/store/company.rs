@@ -5,7 +5,9 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::schema::{companies, dispute_reasons, journals, period_closings};
+use super::schema::{
+    companies, counters, dispute_reasons, journals, period_closings, year_closings,
+};
 use crate::domain::ids::CompanyId;
 
 /// A company as stored. `settings` is read with `domain::company::Settings`.
@@ -109,7 +111,20 @@ pub fn insert_closing(
     through: Option<NaiveDate>,
     reason: &str,
     author: &str,
+    locked_through: Option<NaiveDate>,
 ) -> QueryResult<()> {
+    if let Some(locked) = locked_through {
+        diesel::insert_into(period_closings::table)
+            .values((
+                period_closings::company_id.eq(company),
+                period_closings::id.eq(Uuid::now_v7()),
+                period_closings::closed_through.eq(locked),
+                period_closings::reason.eq(reason),
+                period_closings::recorded_by.eq(author),
+                period_closings::locked.eq(true),
+            ))
+            .execute(conn)?;
+    }
     diesel::insert_into(period_closings::table)
         .values((
             period_closings::company_id.eq(company),
@@ -120,6 +135,82 @@ pub fn insert_closing(
         ))
         .execute(conn)
         .map(drop)
+}
+
+/// The last day that is locked for ever, if any.
+pub fn locked_through(
+    conn: &mut PgConnection,
+    company: CompanyId,
+) -> QueryResult<Option<NaiveDate>> {
+    period_closings::table
+        .filter(
+            period_closings::company_id
+                .eq(company)
+                .and(period_closings::locked),
+        )
+        .select(diesel::dsl::max(period_closings::closed_through))
+        .first(conn)
+}
+
+/// The result of a closed year, in the company's currency; none while it is open.
+pub fn year_closing(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    year: i32,
+) -> QueryResult<Option<i64>> {
+    year_closings::table
+        .find((company, year))
+        .select(year_closings::result)
+        .first(conn)
+        .optional()
+}
+
+/// Closes a year.
+pub fn insert_year_closing(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    year: i32,
+    result: i64,
+    author: &str,
+) -> QueryResult<()> {
+    diesel::insert_into(year_closings::table)
+        .values((
+            year_closings::company_id.eq(company),
+            year_closings::fiscal_year.eq(year),
+            year_closings::result.eq(result),
+            year_closings::recorded_by.eq(author),
+        ))
+        .execute(conn)
+        .map(drop)
+}
+
+/// The financial years that have entries.
+pub fn years_with_entries(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<i32>> {
+    counters::table
+        .filter(
+            counters::company_id
+                .eq(company)
+                .and(counters::series.eq("ENTRY")),
+        )
+        .order(counters::fiscal_year.desc())
+        .select(counters::fiscal_year)
+        .load(conn)
+}
+
+/// The earliest year before this one that has entries and is not closed.
+pub fn unclosed_year_before(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    year: i32,
+) -> QueryResult<Option<i32>> {
+    let closed: Vec<i32> = year_closings::table
+        .filter(year_closings::company_id.eq(company))
+        .select(year_closings::fiscal_year)
+        .load(conn)?;
+    Ok(years_with_entries(conn, company)?
+        .into_iter()
+        .filter(|name| *name < year && !closed.contains(name))
+        .min())
 }
 
 /// A dispute reason (code de blocage) of a company.

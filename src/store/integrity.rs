@@ -28,7 +28,13 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
            SELECT number FROM documents WHERE company_id = $1 AND NOT external_series \
            UNION ALL SELECT number FROM payments WHERE company_id = $1 AND NOT external_series \
            UNION ALL SELECT number FROM deductions WHERE company_id = $1 \
-           UNION ALL SELECT number FROM disputes WHERE company_id = $1) d \
+           UNION ALL SELECT number FROM disputes WHERE company_id = $1 \
+           UNION ALL SELECT number FROM operations WHERE company_id = $1 \
+           UNION ALL SELECT number FROM remittances WHERE company_id = $1 \
+           UNION ALL SELECT number FROM doubtful_files WHERE company_id = $1 \
+           UNION ALL SELECT number FROM rectified_invoices WHERE company_id = $1 \
+           UNION ALL SELECT number FROM provision_runs WHERE company_id = $1 \
+           UNION ALL SELECT number FROM clients WHERE company_id = $1) d \
            WHERE d.number LIKE c.series || '-' || c.fiscal_year || '-%') x \
          WHERE c.company_id = $1 AND c.series <> 'ENTRY' AND c.last_number <> x.n",
     ),
@@ -41,10 +47,10 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
     ),
     (
         "SUB_LEDGER",
-        "the items of each client add up to its lines on 411, 413 and 416 (R4.8)",
+        "the items of each client add up to its lines on 411, 413, 416 and 4191 (R4.8)",
         "SELECT min('client ' || coalesce(a.client_id, b.client_id)) AS broken FROM \
          (SELECT client_id, left(account, 3) AS family, currency, sum(debit - credit) AS s FROM journal_lines \
-           WHERE company_id = $1 AND (account LIKE '411%' OR account LIKE '413%' OR account LIKE '416%') GROUP BY 1, 2, 3) a \
+           WHERE company_id = $1 AND NOT carried AND client_id IS NOT NULL AND (account LIKE '411%' OR account LIKE '413%' OR account LIKE '416%' OR account LIKE '4191%') GROUP BY 1, 2, 3) a \
          FULL JOIN (SELECT client_id, family::text AS family, currency, sum(CASE WHEN is_debit THEN amount ELSE -amount END) AS s FROM items WHERE company_id = $1 GROUP BY 1, 2, 3) b \
          ON a.client_id = b.client_id AND a.family = b.family AND a.currency = b.currency WHERE a.s IS DISTINCT FROM b.s",
     ),
@@ -96,6 +102,57 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
            JOIN document_taxes t ON t.company_id = c.company_id AND t.document_id = c.id \
            LEFT JOIN document_taxes o ON o.company_id = v.company_id AND o.document_id = v.id AND o.vat_rate = t.vat_rate \
            WHERE c.company_id = $1 GROUP BY v.id, v.number, t.vat_rate, o.net, o.vat HAVING sum(t.net + t.vat) > coalesce(o.net + o.vat, 0)) x",
+    ),
+    (
+        "SEALS",
+        "each entry's seal is the hash of the one before and of its own content: nothing was changed, removed or put between",
+        "SELECT min('entry ' || fiscal_year || '-' || lpad(number::text, 6, '0')) AS broken FROM (SELECT e.fiscal_year, e.number, s.seal, \
+           sha256(coalesce(lag(s.seal) OVER (PARTITION BY e.fiscal_year ORDER BY e.number), chain_origin(e.company_id, e.fiscal_year)) \
+             || convert_to(entry_content(e.company_id, e.id), 'UTF8')) AS expected \
+           FROM journal_entries e LEFT JOIN journal_seals s ON s.company_id = e.company_id AND s.fiscal_year = e.fiscal_year AND s.number = e.number AND s.entry_id = e.id \
+           WHERE e.company_id = $1) x WHERE seal IS DISTINCT FROM expected",
+    ),
+    (
+        "PROVISIONS",
+        "account 491 holds for each client the sum of its provisions, at every date (R5.10)",
+        "SELECT min('client ' || coalesce(a.client_id, b.client_id) || ' on ' || coalesce(a.posted_on, b.posted_on)) AS broken FROM \
+         (SELECT client_id, posted_on, sum(base_credit - base_debit) AS s FROM journal_lines WHERE company_id = $1 AND account LIKE '491%' AND NOT carried GROUP BY 1, 2) a \
+         FULL JOIN (SELECT client_id, posted_on, sum(amount) AS s FROM provision_movements WHERE company_id = $1 GROUP BY 1, 2) b \
+         ON a.client_id IS NOT DISTINCT FROM b.client_id AND a.posted_on = b.posted_on WHERE coalesce(a.s, 0) <> coalesce(b.s, 0)",
+    ),
+    (
+        "PROVISION_RUNS",
+        "a posted run's clients are what its claims require and what it posted",
+        "SELECT min('run ' || r.number) AS broken FROM provision_runs r \
+         LEFT JOIN (SELECT run_id, sum(charge - release) AS s FROM provision_run_clients WHERE company_id = $1 GROUP BY 1) c ON c.run_id = r.id \
+         LEFT JOIN (SELECT source_id, sum(amount) AS s FROM provision_movements WHERE company_id = $1 AND kind = 'RUN' GROUP BY 1) m ON m.source_id = r.id \
+         WHERE r.company_id = $1 AND r.status IN ('POSTED', 'CANCELLED') AND r.posted_on IS NOT NULL AND coalesce(c.s, 0) <> coalesce(m.s, 0)",
+    ),
+    (
+        "EXCHANGE",
+        "an account settled in its own currency is settled in the company's too (2.14)",
+        "SELECT min('client ' || l.client_id || ' ' || l.family || ' ' || l.currency) AS broken FROM \
+         (SELECT client_id, left(account, 3) AS family, currency, sum(base_debit - base_credit) AS s FROM journal_lines \
+            WHERE company_id = $1 AND NOT carried AND client_id IS NOT NULL AND left(account, 3) IN ('411', '413', '416') GROUP BY 1, 2, 3) l \
+         WHERE l.s <> 0 AND NOT EXISTS (SELECT 1 FROM items i WHERE i.company_id = $1 AND i.client_id = l.client_id AND i.family = l.family::bpchar \
+            AND i.currency = l.currency AND i.open_amount > 0)",
+    ),
+    (
+        "PENDING_VAT",
+        "VAT that waits on 4458 is that of invoices and deposits that wait (R2.4)",
+        "SELECT min('invoice ' || d.number) AS broken FROM documents d \
+         LEFT JOIN (SELECT invoice_id, sum(amount) AS s FROM vat_moves WHERE company_id = $1 GROUP BY 1) m ON m.invoice_id = d.id \
+         WHERE d.company_id = $1 AND coalesce(m.s, 0) <> 0 AND (d.vat_due <> 'RECEIPTS' OR m.s < 0 OR m.s > d.vat)",
+    ),
+    (
+        "OPENINGS",
+        "the opening entries of a year repeat the balances that the year before ended with",
+        "SELECT min('opening of ' || (y.fiscal_year + 1)) AS broken FROM year_closings y CROSS JOIN LATERAL ( \
+           SELECT sum(l.base_debit - l.base_credit) AS s, count(*) AS n FROM journal_entries e JOIN journal_lines l ON l.company_id = e.company_id AND l.entry_id = e.id \
+           WHERE e.company_id = y.company_id AND e.fiscal_year = y.fiscal_year + 1 AND e.source_kind = 'CARRY_FORWARD' AND l.account ~ '^41[136]') a \
+         CROSS JOIN LATERAL (SELECT sum(l.base_debit - l.base_credit) AS s FROM journal_entries e JOIN journal_lines l ON l.company_id = e.company_id AND l.entry_id = e.id \
+           WHERE e.company_id = y.company_id AND e.fiscal_year <= y.fiscal_year AND NOT l.carried AND l.account ~ '^41[136]') b \
+         WHERE y.company_id = $1 AND coalesce(a.s, 0) <> coalesce(b.s, 0)",
     ),
     (
         "DISPUTES",

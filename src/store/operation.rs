@@ -8,9 +8,7 @@ use uuid::Uuid;
 
 use super::list::{Bind, Sql};
 use super::schema::{operations, penalty_claims, penalty_waivers, vat_moves};
-use crate::domain::ids::{
-    ClientId, CompanyId, DocumentId, DoubtfulFileId, OperationId, PaymentId,
-};
+use crate::domain::ids::{ClientId, CompanyId, DocumentId, DoubtfulFileId, OperationId, PaymentId};
 
 /// An operation. Amounts are positive minor units of `currency`; `net + vat = amount`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]

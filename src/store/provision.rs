@@ -136,12 +136,56 @@ pub fn provided(
     let mut sql = Sql::default();
     sql.push(
         "SELECT client_id, currency::text AS currency, sum(credit - debit)::bigint AS amount FROM journal_lines \
-         WHERE company_id = ? AND account LIKE '491%' AND client_id IS NOT NULL AND posted_on <= ? \
+         WHERE company_id = ? AND account LIKE '491%' AND client_id IS NOT NULL AND NOT carried AND posted_on <= ? \
            AND recorded_at <= coalesce(?, 'infinity'::timestamptz) \
          GROUP BY client_id, currency HAVING sum(credit - debit) <> 0",
         [Bind::Id(company.0), Bind::Day(as_of), Bind::Instant(known_at)],
     );
     sql.query().load(conn)
+}
+
+/// What account 491 holds for each client now, in the company's currency.
+pub fn held(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<Provided>> {
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT client_id, ''::text AS currency, sum(amount)::bigint AS amount FROM provision_movements WHERE company_id = ? \
+         GROUP BY client_id HAVING sum(amount) <> 0",
+        [Bind::Id(company.0)],
+    );
+    sql.query().load(conn)
+}
+
+/// The individual estimates in force that are tax-deductible (R5.4).
+#[derive(Clone, Debug, Default)]
+pub struct Deductible(Vec<(ClientId, Option<Uuid>)>);
+
+impl Deductible {
+    /// Whether a claim's estimate is deductible: its own, else its client's.
+    pub fn holds(&self, client: ClientId, invoice: Option<Uuid>) -> bool {
+        self.0
+            .iter()
+            .any(|(of, document)| *of == client && (document.is_none() || *document == invoice))
+    }
+}
+
+/// Which estimates in force on a day are deductible.
+pub fn deductible_claims(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    on: NaiveDate,
+) -> QueryResult<Deductible> {
+    Ok(Deductible(
+        assessments(conn, company, on, None)?
+            .into_iter()
+            .filter(|assessment| assessment.deductible)
+            .map(|assessment| {
+                (
+                    assessment.client_id,
+                    assessment.invoice_id.map(|invoice| invoice.0),
+                )
+            })
+            .collect(),
+    ))
 }
 
 /// Clients of a population with something open or provided, by number, behind a number.
@@ -159,7 +203,7 @@ pub fn clients(
     let mut sql = population.with();
     sql.push(
         " SELECT c.id FROM clients c WHERE c.company_id = ? AND (c.id IN (SELECT client_id FROM aged) \
-         OR c.id IN (SELECT client_id FROM journal_lines WHERE company_id = ? AND account LIKE '491%' AND posted_on <= ? AND client_id IS NOT NULL))",
+         OR c.id IN (SELECT client_id FROM journal_lines WHERE company_id = ? AND account LIKE '491%' AND NOT carried AND posted_on <= ? AND client_id IS NOT NULL))",
         [Bind::Id(population.company.0), Bind::Id(population.company.0), Bind::Day(population.as_of)],
     );
     if let Some(after) = after {

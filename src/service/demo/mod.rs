@@ -409,8 +409,15 @@ impl Writer {
             input.purchase_order = Some(format!("BC-{:05}", 20_000 + invoice * 7));
         }
         let currency: Currency = super::books::currency(CLIENTS[client].currency)?;
-        let total =
-            invoice::work_out(caller, DocumentId::new(), &input.lines, currency, "706000", None)?.total();
+        let total = invoice::work_out(
+            caller,
+            DocumentId::new(),
+            &input.lines,
+            currency,
+            "706000",
+            None,
+        )?
+        .total();
         input.installments = installments(total, currency, caller.today, parts);
         let id = invoice::issue(conn, caller, &named(client), &input)?;
         self.done.invoices.insert(invoice, id);

@@ -1,0 +1,239 @@
+//! The general ledger (grand livre) and the trial balance (balance générale), in the company's currency.
+//!
+//! Opening entries are left out of sums over years: they repeat what the years before add up to.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Date, Nullable, SmallInt, Text, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::list::{Bind, Sql};
+use crate::domain::ids::{ClientId, CompanyId};
+
+/// An account in a trial balance. Balances are debits less credits.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Balance {
+    #[diesel(sql_type = Text)]
+    pub account: String,
+    #[diesel(sql_type = BigInt)]
+    pub opening: i64,
+    #[diesel(sql_type = BigInt)]
+    pub debit: i64,
+    #[diesel(sql_type = BigInt)]
+    pub credit: i64,
+}
+
+/// What a trial balance is asked for.
+#[derive(Clone, Debug)]
+pub struct Period {
+    pub company: CompanyId,
+    /// First day of the financial year: classes 6 and 7 begin at nothing on it.
+    pub year_starts_on: NaiveDate,
+    pub from: NaiveDate,
+    pub to: NaiveDate,
+    pub known_at: Option<DateTime<Utc>>,
+}
+
+/// The accounts of a period with their opening balance and movements, by number.
+///
+/// What earlier years earned stands on `profit` (when they earned) or `loss`, as an opening entry shows it.
+pub fn trial_balance(
+    conn: &mut PgConnection,
+    period: &Period,
+    profit: &str,
+    loss: &str,
+) -> QueryResult<Vec<Balance>> {
+    let mut sql = Sql::default();
+    sql.push(
+        "WITH lines AS (SELECT account, posted_on, base_debit AS debit, base_credit AS credit, account ~ '^[67]' AS of_year FROM journal_lines \
+           WHERE company_id = ? AND NOT carried AND posted_on <= ? AND recorded_at <= coalesce(?, 'infinity'::timestamptz)), \
+         earned AS (SELECT coalesce(sum(credit - debit), 0)::bigint AS amount FROM lines WHERE of_year AND posted_on < ?), \
+         known AS (SELECT account, posted_on, debit, credit FROM lines WHERE NOT (of_year AND posted_on < ?) \
+           UNION ALL SELECT CASE WHEN amount > 0 THEN ? ELSE ? END, ?::date - 1, greatest(-amount, 0), greatest(amount, 0) FROM earned WHERE amount <> 0) \
+         SELECT account, coalesce(sum(debit - credit) FILTER (WHERE posted_on < ?), 0)::bigint AS opening, \
+           coalesce(sum(debit) FILTER (WHERE posted_on >= ?), 0)::bigint AS debit, coalesce(sum(credit) FILTER (WHERE posted_on >= ?), 0)::bigint AS credit \
+         FROM known GROUP BY account HAVING sum(debit - credit) <> 0 OR bool_or(posted_on >= ?) ORDER BY account",
+        [
+            Bind::Id(period.company.0),
+            Bind::Day(period.to),
+            Bind::Instant(period.known_at),
+            Bind::Day(period.year_starts_on),
+            Bind::Day(period.year_starts_on),
+            Bind::Text(profit.to_owned()),
+            Bind::Text(loss.to_owned()),
+            Bind::Day(period.from),
+            Bind::Day(period.from),
+            Bind::Day(period.from),
+            Bind::Day(period.from),
+            Bind::Day(period.from),
+        ],
+    );
+    sql.query().load(conn)
+}
+
+/// A line of the ledger, with the balance of what is asked for after it.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct LedgerLine {
+    #[diesel(sql_type = SqlUuid)]
+    pub entry_id: Uuid,
+    #[diesel(sql_type = SmallInt)]
+    pub line: i16,
+    #[diesel(sql_type = Date)]
+    pub posted_on: NaiveDate,
+    #[diesel(sql_type = Text)]
+    pub account: String,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub client_id: Option<Uuid>,
+    #[diesel(sql_type = BigInt)]
+    pub debit: i64,
+    #[diesel(sql_type = BigInt)]
+    pub credit: i64,
+    #[diesel(sql_type = BigInt)]
+    pub balance: i64,
+    /// Code of the lettering group, in lower case while partial; of the line's item.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub letter: Option<String>,
+}
+
+/// What a ledger is asked for: an account with everything below it, a client, or both.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub company: CompanyId,
+    pub account: Option<String>,
+    pub client: Option<ClientId>,
+    pub from: Option<NaiveDate>,
+    pub to: NaiveDate,
+    pub known_at: Option<DateTime<Utc>>,
+}
+
+impl Question {
+    fn narrow(&self, sql: &mut Sql) {
+        sql.push(
+            "FROM journal_lines l WHERE l.company_id = ? AND NOT l.carried AND l.posted_on <= ? AND l.recorded_at <= coalesce(?, 'infinity'::timestamptz)",
+            [
+                Bind::Id(self.company.0),
+                Bind::Day(self.to),
+                Bind::Instant(self.known_at),
+            ],
+        );
+        if let Some(account) = &self.account {
+            // Digits only: the prefix is a pattern without wildcards of its own.
+            sql.and("l.account LIKE ?", [Bind::Text(format!("{account}%"))]);
+        }
+        if let Some(client) = self.client {
+            sql.and("l.client_id = ?", [Bind::Id(client.0)]);
+        }
+    }
+
+    /// The balance before the first day asked for.
+    pub fn opening(&self, conn: &mut PgConnection) -> QueryResult<i64> {
+        #[derive(QueryableByName)]
+        struct Sum {
+            #[diesel(sql_type = BigInt)]
+            sum: i64,
+        }
+        let Some(from) = self.from else {
+            return Ok(0);
+        };
+        let mut sql =
+            Sql::new("SELECT coalesce(sum(l.base_debit - l.base_credit), 0)::bigint AS sum ");
+        self.narrow(&mut sql);
+        sql.and("l.posted_on < ?", [Bind::Day(from)]);
+        sql.query().get_result::<Sum>(conn).map(|row| row.sum)
+    }
+
+    /// A page of lines by day, entry and position, behind a line.
+    pub fn lines(
+        &self,
+        conn: &mut PgConnection,
+        after: Option<(NaiveDate, Uuid, i16)>,
+        limit: i64,
+    ) -> QueryResult<Vec<LedgerLine>> {
+        let mut sql = Sql::new(
+            "SELECT x.*, CASE WHEN m.complete THEN m.code ELSE lower(m.code) END AS letter FROM (SELECT l.company_id, l.entry_id, l.line, l.posted_on, l.account, \
+               l.client_id, l.base_debit AS debit, l.base_credit AS credit, \
+               (sum(l.base_debit - l.base_credit) OVER (ORDER BY l.posted_on, l.entry_id, l.line))::bigint AS balance ",
+        );
+        self.narrow(&mut sql);
+        sql.push(
+            ") x LEFT JOIN items i ON i.company_id = x.company_id AND i.entry_id = x.entry_id AND i.entry_line = x.line \
+             LEFT JOIN matchings m ON m.company_id = i.company_id AND m.id = i.matching_id WHERE true",
+            [],
+        );
+        if let Some(from) = self.from {
+            sql.and("x.posted_on >= ?", [Bind::Day(from)]);
+        }
+        if let Some((day, entry, line)) = after {
+            sql.and(
+                "(x.posted_on, x.entry_id, x.line) > (?, ?, ?)",
+                [
+                    Bind::Day(day),
+                    Bind::Id(entry),
+                    Bind::Number(i64::from(line)),
+                ],
+            );
+        }
+        sql.push(
+            " ORDER BY x.posted_on, x.entry_id, x.line LIMIT ?",
+            [Bind::Number(limit)],
+        );
+        sql.query().load(conn)
+    }
+}
+
+/// What an opening entry carries: an account, a client where one stands on it, a currency.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Carried {
+    #[diesel(sql_type = Text)]
+    pub account: String,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub client_id: Option<Uuid>,
+    #[diesel(sql_type = Text)]
+    pub currency: String,
+    /// Debits less credits, in that currency.
+    #[diesel(sql_type = BigInt)]
+    pub balance: i64,
+    /// The same in the company's currency.
+    #[diesel(sql_type = BigInt)]
+    pub base: i64,
+}
+
+/// The balances at the end of a day: balance-sheet accounts one by one, classes 6 and 7 together as an
+/// account without number.
+pub fn carried(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ends_on: NaiveDate,
+) -> QueryResult<Vec<Carried>> {
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT CASE WHEN account ~ '^[67]' THEN '' ELSE account END AS account, CASE WHEN account ~ '^[67]' THEN NULL ELSE client_id END AS client_id, \
+           currency::text AS currency, sum(debit - credit)::bigint AS balance, sum(base_debit - base_credit)::bigint AS base \
+         FROM journal_lines WHERE company_id = ? AND NOT carried AND posted_on <= ? GROUP BY 1, 2, 3 \
+         HAVING sum(debit - credit) <> 0 OR sum(base_debit - base_credit) <> 0 ORDER BY 3, 1, 2",
+        [Bind::Id(company.0), Bind::Day(ends_on)],
+    );
+    sql.query().load(conn)
+}
+
+/// What classes 6 and 7 add up to between two days: profit positive.
+pub fn earned(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> QueryResult<i64> {
+    #[derive(QueryableByName)]
+    struct Sum {
+        #[diesel(sql_type = BigInt)]
+        sum: i64,
+    }
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT coalesce(sum(base_credit - base_debit), 0)::bigint AS sum FROM journal_lines \
+         WHERE company_id = ? AND NOT carried AND account ~ '^[67]' AND posted_on BETWEEN ? AND ?",
+        [Bind::Id(company.0), Bind::Day(from), Bind::Day(to)],
+    );
+    sql.query().get_result::<Sum>(conn).map(|row| row.sum)
+}
