@@ -216,7 +216,8 @@ impl DisputeStatus {
             S::Accepted | S::PartlyAccepted => &[S::CreditNoteIssued, S::Withdrawn, S::Escalated],
             S::Rejected | S::CreditNoteIssued => &[S::Closed, S::Withdrawn, S::Escalated],
             S::DocumentSent => &[S::Closed, S::UnderReview, S::Withdrawn, S::Escalated],
-            S::Escalated => &[S::Withdrawn],
+            // The law has spoken: the dispute ends as it would have without litigation.
+            S::Escalated => &[S::Accepted, S::PartlyAccepted, S::Rejected, S::Withdrawn],
             S::Closed | S::Withdrawn => &[],
         }
     }
@@ -326,6 +327,9 @@ mod tests {
             (S::Rejected, S::Closed),
             (S::DocumentSent, S::Closed),
             (S::DocumentSent, S::UnderReview),
+            (S::Escalated, S::Accepted),
+            (S::Escalated, S::PartlyAccepted),
+            (S::Escalated, S::Rejected),
         ];
         for &from in S::ALL {
             for &to in S::ALL {

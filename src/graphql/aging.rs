@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::client::{Client, ClientFilter, client_filter_id, code_enum};
 use super::document::{Invoice, OrderDirection, maybe, one};
 use super::loaders::DisputedOn;
+use super::matching::Matching;
 use super::page::{Asked, Connection, counted};
 use super::scalars::{ClientRef, Date, Decimal, day, money, show};
 use super::{Permitted, loader, session};
@@ -85,9 +86,24 @@ pub struct OpenItem {
     disputed: Option<i64>,
 }
 
+impl super::page::Listed for OpenItem {
+    type View = OpenItem;
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+    fn view(self) -> OpenItem {
+        self
+    }
+}
+
 impl OpenItem {
     /// The item as it is now.
     pub fn now(ctx: &Context<'_>, item: Item) -> Result<OpenItem> {
+        OpenItem::on(session(ctx)?.caller().today.into(), item)
+    }
+
+    /// The item as it is now, with its age on a day.
+    pub fn on(as_of: Date, item: Item) -> Result<OpenItem> {
         Ok(OpenItem {
             id: item.id,
             client: item.client_id,
@@ -101,7 +117,7 @@ impl OpenItem {
                 -item.amount
             },
             open: item.signed_open(),
-            as_of: session(ctx)?.caller().today.into(),
+            as_of,
             disputed: None,
             reference: item.reference,
             currency: item.currency,
@@ -150,6 +166,14 @@ impl OpenItem {
     async fn invoice(&self, ctx: &Context<'_>) -> Result<Option<Invoice>> {
         match self.invoice {
             Some(id) => Ok(Some(Invoice(one(ctx, DocumentId(id)).await?))),
+            None => Ok(None),
+        }
+    }
+    /// The lettering group it stands in now, whatever day it is read for (lettrage); null while it stands alone.
+    async fn matching(&self, ctx: &Context<'_>) -> Result<Option<Matching>> {
+        let item: Item = one(ctx, self.id).await?;
+        match item.matching_id {
+            Some(id) => Ok(super::document::maybe(ctx, id).await?.map(Matching::from)),
             None => Ok(None),
         }
     }
@@ -508,6 +532,12 @@ impl AgedBalance {
     /// As recorded by this instant; null means now.
     async fn known_at(&self) -> Option<DateTime<Utc>> {
         self.population.known_at
+    }
+    /// The instant of the snapshot that the report was read from: give it as `knownAt` to print the same report again.
+    async fn read_at(&self, ctx: &Context<'_>) -> Result<DateTime<Utc>> {
+        session(ctx)?
+            .read(|conn, _| Ok(crate::store::snapshot_instant(conn)?))
+            .await
     }
     /// The columns.
     async fn buckets(&self) -> Vec<AgedBucket> {

@@ -18,7 +18,7 @@ use super::payment::Payment;
 use super::scalars::{ClientRef, Date, Decimal, day, money, rate, read, show};
 use super::{Permitted, session};
 use crate::domain::ids::{
-    ClientId, ContactId, DeductionId, DisputeId, DocumentId, PaymentId, UserId,
+    ClientId, ContactId, DeductionId, DisputeId, DocumentId, ItemId, PaymentId, UserId,
 };
 use crate::domain::terms::TermsRule;
 use crate::error::Result;
@@ -65,6 +65,17 @@ code_enum! {
         /// Any other debtor (débiteur divers).
         Other = "OTHER",
     }
+}
+
+/// Which lines of an account are meant.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+enum ItemState {
+    /// Something is open on them.
+    Open,
+    /// Nothing is open any more (soldé).
+    Settled,
+    /// All of them.
+    All,
 }
 
 code_enum! {
@@ -324,6 +335,10 @@ impl Client {
                 .map(|limit| money(limit, &self.0.currency)),
         })
     }
+    /// Contractual rate of late-payment interest, percent per year; null when the legal default counts (R6.5).
+    async fn penalty_rate(&self) -> Option<Decimal> {
+        self.0.penalty_rate.map(super::scalars::rate)
+    }
     /// Credit limit (encours autorisé) in the client's currency; null when none is set.
     async fn credit_limit(&self) -> Option<Decimal> {
         self.0
@@ -431,7 +446,47 @@ impl Client {
         )
         .await
     }
-    /// The account over a period (relevé de compte), in one currency: at most 366 days.
+    /// The lines of the account as they are now, latest first: open ones, settled ones ("archive soldé", R3.10), or all.
+    async fn items(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "ItemState::All")] state: ItemState,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<OpenItem>> {
+        let asked = Asked::new(
+            first,
+            after.as_deref(),
+            &format!("items{}{state:?}", self.0.id.0),
+        )?;
+        let session = session(ctx)?;
+        let open = match state {
+            ItemState::Open => Some(true),
+            ItemState::Settled => Some(false),
+            ItemState::All => None,
+        };
+        let sort = Sort {
+            column: "t.posted_on",
+            sql_type: "date",
+            direction: Direction::Descending,
+        };
+        page::list(
+            session,
+            store::item::from(session.caller().company, self.0.id, open),
+            sort,
+            asked,
+            |conn, caller, ids| {
+                let ids: Vec<ItemId> = ids.iter().copied().map(ItemId).collect();
+                store::item::by_ids(conn, caller.company, &ids)?
+                    .into_iter()
+                    .map(|item| OpenItem::on(caller.today.into(), item))
+                    .collect()
+            },
+        )
+        .await
+    }
+    /// The account over a period (relevé de compte), in one currency: at most 367 days. Bills of exchange (413)
+    /// and deposits (4191) stand apart, as in the balance.
     async fn statement(
         &self,
         ctx: &Context<'_>,
@@ -824,6 +879,39 @@ struct UpdateClientInput {
     sales_owner: Option<ID>,
     /// The collector's id.
     collector: Option<ID>,
+    /// What to take away, such as a SIREN entered by mistake; what is given beside it is set after.
+    #[graphql(default)]
+    clear: Vec<ClientField>,
+}
+
+code_enum! {
+    /// Something of a client that may be taken away.
+    ClientField {
+        /// Another system's reference.
+        ExternalRef = "EXTERNAL_REF",
+        /// The SIREN, and the SIRET that begins with it.
+        Siren = "SIREN",
+        /// The SIRET.
+        Siret = "SIRET",
+        /// The VAT number.
+        VatNumber = "VAT_NUMBER",
+        /// The postal address.
+        Address = "ADDRESS",
+        /// The sales owner.
+        SalesOwner = "SALES_OWNER",
+        /// The collector.
+        Collector = "COLLECTOR",
+    }
+}
+
+code_enum! {
+    /// Something of a client's credit terms that may be taken away.
+    CreditTermsField {
+        /// The credit limit.
+        CreditLimit = "CREDIT_LIMIT",
+        /// The contractual late-payment rate.
+        PenaltyRate = "PENALTY_RATE",
+    }
 }
 
 /// What to change of a client's credit; what is absent stays.
@@ -845,6 +933,11 @@ struct SetCreditTermsInput {
     insolvency: Option<Insolvency>,
     /// Day of the opening judgment; needed with proceedings.
     insolvency_on: Option<Date>,
+    /// Contractual rate of late-payment interest, percent per year; refused below three times the legal rate (R6.7).
+    penalty_rate: Option<Decimal>,
+    /// What to take away.
+    #[graphql(default)]
+    clear: Vec<CreditTermsField>,
 }
 
 /// A contact to add.
@@ -923,6 +1016,7 @@ impl ClientMutation {
                 currency: input.currency,
                 sales_owner: user_id("salesOwner", input.sales_owner.as_ref())?,
                 collector: user_id("collector", input.collector.as_ref())?,
+                clear: Vec::new(),
             };
             let terms = input.payment_terms.map(|terms| terms.read()).transpose()?;
             client::create(
@@ -961,6 +1055,11 @@ impl ClientMutation {
                 currency: None,
                 sales_owner: user_id("salesOwner", input.sales_owner.as_ref())?,
                 collector: user_id("collector", input.collector.as_ref())?,
+                clear: input
+                    .clear
+                    .iter()
+                    .filter_map(|field| client::Cleared::read(field.code()))
+                    .collect(),
             };
             client::update(conn, caller, &input.client.into(), input.version, &identity)
         })
@@ -985,6 +1084,12 @@ impl ClientMutation {
                 insolvency: input
                     .insolvency
                     .map(|state| (state.code(), super::scalars::on(input.insolvency_on))),
+                penalty_rate: match input.penalty_rate {
+                    Some(rate) => Some(Some(rate.0)),
+                    None if input.clear.contains(&CreditTermsField::PenaltyRate) => Some(None),
+                    None => None,
+                },
+                no_limit: input.clear.contains(&CreditTermsField::CreditLimit),
             };
             client::set_credit_terms(conn, caller, &input.client.into(), input.version, &credit)
         })

@@ -1041,6 +1041,12 @@ struct EarlyPaymentDiscountInput {
     days: i32,
 }
 
+impl EarlyPaymentDiscountInput {
+    fn into_domain(self) -> (rust_decimal::Decimal, u16) {
+        (self.percent.0, u16::try_from(self.days).unwrap_or(u16::MAX))
+    }
+}
+
 /// An invoice to issue, or a draft to issue as it stands.
 #[derive(InputObject, Clone, Debug)]
 struct IssueInvoiceInput {
@@ -1112,12 +1118,9 @@ impl IssueInvoiceInput {
                 })
                 .collect(),
             vat_due: self.vat_due.map(VatDue::into_domain),
-            discount: self.early_payment_discount.map(|offer| {
-                (
-                    offer.percent.0,
-                    u16::try_from(offer.days).unwrap_or(u16::MAX),
-                )
-            }),
+            discount: self
+                .early_payment_discount
+                .map(EarlyPaymentDiscountInput::into_domain),
             deducted_discount_percent: self.deducted_discount_percent.map(|percent| percent.0),
             late_entry: self.late_entry,
         }
@@ -1144,6 +1147,21 @@ struct SaveInvoiceDraftInput {
     issued_on: Option<Date>,
     /// Due date; from the client's payment terms when absent.
     due_on: Option<Date>,
+    /// When goods or service were received: the legal default term counts from it.
+    received_on: Option<Date>,
+    /// A periodic invoice (facture récapitulative): at most 45 days (R6.2).
+    #[graphql(default)]
+    periodic: bool,
+    /// The number when another system numbers; else the next of the series when it is issued.
+    number: Option<String>,
+    /// Another system's reference, unique.
+    external_ref: Option<String>,
+    /// When its VAT falls due; the company's setting `vatDue` when absent (R2.4).
+    vat_due: Option<VatDue>,
+    /// The discount offered for early payment (escompte, R2.16); none when absent.
+    early_payment_discount: Option<EarlyPaymentDiscountInput>,
+    /// A discount for early payment taken off at once, in percent (R2.17).
+    deducted_discount_percent: Option<Decimal>,
     /// The client's currency when absent.
     currency: Option<String>,
     /// Company-currency units for one unit of `currency`.
@@ -1282,6 +1300,15 @@ impl DocumentMutation {
             let content = InvoiceInput {
                 issued_on: super::scalars::on(input.issued_on),
                 due_on: super::scalars::on(input.due_on),
+                received_on: super::scalars::on(input.received_on),
+                periodic: input.periodic,
+                number: input.number,
+                external_ref: input.external_ref,
+                vat_due: input.vat_due.map(VatDue::into_domain),
+                discount: input
+                    .early_payment_discount
+                    .map(EarlyPaymentDiscountInput::into_domain),
+                deducted_discount_percent: input.deducted_discount_percent.map(|percent| percent.0),
                 currency: input.currency,
                 exchange_rate: input.exchange_rate.map(|rate| rate.0),
                 purchase_order: input.purchase_order,

@@ -65,7 +65,18 @@ impl Allocation {
     async fn credit(&self, ctx: &Context<'_>) -> Result<OpenItem> {
         OpenItem::now(ctx, one(ctx, self.0.credit_item_id).await?)
     }
-    /// Why: MANUAL, DEBTOR_INDICATION, CREDIT_NOTE_REFERENCE, DEDUCTION, RETURN, or a rule of R3.8.
+    /// The lettering group it stands in now (lettrage); null once it ended.
+    async fn matching(&self, ctx: &Context<'_>) -> Result<Option<Matching>> {
+        if self.0.ended_on.is_some() {
+            return Ok(None);
+        }
+        let item: store::item::Item = one(ctx, self.0.debit_item_id).await?;
+        match item.matching_id {
+            Some(id) => Ok(maybe(ctx, id).await?.map(Matching::from)),
+            None => Ok(None),
+        }
+    }
+    /// Why: OPERATION, MANUAL, DEBTOR_INDICATION, CREDIT_NOTE_REFERENCE, DEDUCTION, RETURN, or a rule of R3.8.
     async fn rule(&self) -> &str {
         &self.0.rule
     }

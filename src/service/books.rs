@@ -1,6 +1,6 @@
 //! The books of a company: its settings, the days that may be posted, numbers, and posting itself.
 
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -64,6 +64,9 @@ fn year_of(company: &Company, on: NaiveDate) -> FiscalYear {
 impl Books {
     /// Refuses a day that is closed, or that lies beyond the current financial year.
     pub fn check_day(&self, field: &str, on: NaiveDate) -> Result<()> {
+        if on.year() < 1990 {
+            return Err(Refusal::invalid(field, "a day from 1990 on is needed").into());
+        }
         if let Some(closed) = self.closed_through.filter(|closed| on <= *closed) {
             return Err(Refusal::new(
                 RefusalCode::PeriodClosed,
@@ -161,6 +164,13 @@ impl Books {
     /// The rate of a document: 1 in the company's currency, else given by the caller.
     pub fn rate(&self, currency: Currency, given: Option<Decimal>) -> Result<Decimal> {
         match given {
+            Some(rate) if currency == self.currency && rate != Decimal::ONE => {
+                Err(Refusal::invalid(
+                    "exchangeRate",
+                    format!("the books are in {currency}: its rate is 1"),
+                )
+                .into())
+            }
             _ if currency == self.currency => Ok(Decimal::ONE),
             Some(rate)
                 if rate > Decimal::ZERO

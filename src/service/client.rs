@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use super::books;
 use super::reference::{self, Ref};
-use crate::domain::access::{Action, Caller};
+use crate::domain::access::{Action, Caller, codes};
 use crate::domain::identity;
 use crate::domain::ids::{ClientId, ContactId, Id, UserId};
 use crate::domain::refusal::{Refusal, RefusalCode};
@@ -30,6 +30,28 @@ pub struct Identity {
     pub currency: Option<String>,
     pub sales_owner: Option<UserId>,
     pub collector: Option<UserId>,
+    /// What to take away; before anything is set.
+    pub clear: Vec<Cleared>,
+}
+
+codes! {
+    /// Something of a client that may be taken away.
+    Cleared {
+        /// Another system's reference.
+        ExternalRef = "EXTERNAL_REF",
+        /// SIREN, and the SIRET that begins with it.
+        Siren = "SIREN",
+        /// SIRET.
+        Siret = "SIRET",
+        /// VAT number.
+        VatNumber = "VAT_NUMBER",
+        /// Postal address.
+        Address = "ADDRESS",
+        /// Sales owner.
+        SalesOwner = "SALES_OWNER",
+        /// Collector.
+        Collector = "COLLECTOR",
+    }
 }
 
 /// What a client is allowed, as entered. Absent values are left as they are.
@@ -41,6 +63,10 @@ pub struct CreditTerms {
     pub insured_limit: Option<Decimal>,
     /// Insolvency state and the day of the judgment.
     pub insolvency: Option<(&'static str, Option<NaiveDate>)>,
+    /// Contractual late-payment rate in percent per year; `None` inside takes it away (R6.5).
+    pub penalty_rate: Option<Option<Decimal>>,
+    /// Take the credit limit away.
+    pub no_limit: bool,
 }
 
 impl CreditTerms {
@@ -117,7 +143,45 @@ pub fn set_credit_terms(
 ) -> Result<ClientId> {
     let mut client = locked(conn, caller, target, version)?;
     apply_credit(&mut client, credit)?;
+    if credit.no_limit {
+        client.credit_limit = None;
+    }
+    if let Some(rate) = credit.penalty_rate {
+        client.penalty_rate = checked_penalty_rate(conn, rate, caller.today)?;
+    }
     save(conn, client)
+}
+
+/// A contractual rate below three times the legal rate is refused when it is agreed (R6.7).
+fn checked_penalty_rate(
+    conn: &mut PgConnection,
+    rate: Option<Decimal>,
+    today: NaiveDate,
+) -> Result<Option<Decimal>> {
+    let Some(rate) = rate else {
+        return Ok(None);
+    };
+    if rate <= Decimal::ZERO || rate > Decimal::ONE_HUNDRED || rate.scale() > 3 {
+        return Err(Refusal::invalid(
+            "penaltyRate",
+            "a rate in percent per year is needed, with at most 3 decimals",
+        )
+        .into());
+    }
+    let floor = super::penalty::contract_floor(conn, today)?;
+    if rate < floor {
+        return Err(Refusal::new(
+            RefusalCode::TermsUnlawful,
+            "penaltyRate",
+            format!(
+                "a contract cannot go below {} %, three times the legal rate (C. com. L441-10 II)",
+                floor.normalize()
+            ),
+        )
+        .detail("floor", floor.normalize().to_string())
+        .into());
+    }
+    Ok(Some(rate))
 }
 
 /// Closes a client's account; nothing may be open on it.
@@ -174,6 +238,17 @@ fn save(conn: &mut PgConnection, mut client: Client) -> Result<ClientId> {
 }
 
 fn apply_identity(conn: &mut PgConnection, client: &mut Client, identity: &Identity) -> Result<()> {
+    for cleared in &identity.clear {
+        match cleared {
+            Cleared::ExternalRef => client.external_ref = None,
+            Cleared::Siren => (client.siren, client.siret) = (None, None),
+            Cleared::Siret => client.siret = None,
+            Cleared::VatNumber => client.vat_number = None,
+            Cleared::Address => client.address = None,
+            Cleared::SalesOwner => client.sales_owner_id = None,
+            Cleared::Collector => client.collector_id = None,
+        }
+    }
     let checked =
         |field: &str, result: std::result::Result<String, &'static str>| -> Result<String> {
             result.map_err(|message| Error::from(Refusal::invalid(field, message)))
@@ -208,6 +283,17 @@ fn apply_identity(conn: &mut PgConnection, client: &mut Client, identity: &Ident
     }
     if let Some(vat) = &identity.vat_number {
         client.vat_number = Some(checked("vatNumber", identity::vat_number(vat))?);
+    }
+    // A French VAT number ends with the SIREN of its holder.
+    if let (Some(siren), Some(vat)) = (&client.siren, &client.vat_number)
+        && vat.starts_with("FR")
+        && !vat.ends_with(siren.as_str())
+    {
+        return Err(Refusal::invalid(
+            "vatNumber",
+            format!("this VAT number belongs to another SIREN than {siren}"),
+        )
+        .into());
     }
     if let Some(address) = &identity.address {
         client.address = books::optional_text("address", Some(address), 500)?;
@@ -312,6 +398,13 @@ fn apply_credit(client: &mut Client, credit: &CreditTerms) -> Result<()> {
         client.insured_percent = percent;
     }
     if let Some(limit) = credit.insured_limit {
+        if client.insured_percent.is_zero() {
+            return Err(Refusal::invalid(
+                "insuredPercent",
+                "a limit of the insurer needs the share that it covers",
+            )
+            .into());
+        }
         client.insured_limit = Some(books::amount("insuredLimit", limit, currency)?);
     }
     if let Some((state, on)) = credit.insolvency {

@@ -19,6 +19,7 @@ use crate::domain::vat::{self, RateShare};
 use crate::error::Result;
 use crate::store::client::Client;
 use crate::store::document::{self, Document, Line, Tax};
+use crate::store::item::Item;
 use crate::store::{self};
 
 /// A credit note as entered.
@@ -155,10 +156,38 @@ pub fn split_over(
     invoice: &Document,
     gross: Minor,
 ) -> Result<Worked> {
+    // Over what is left to credit at each rate, so that the rest of an invoice can always be credited (R2.5).
+    let credited = document::credited(conn, caller.company, invoice.id)?;
     let shares: Vec<RateShare> = document::taxes(conn, caller.company, &[invoice.id])?
         .iter()
-        .map(share)
+        .map(|tax| {
+            let before = credited
+                .iter()
+                .filter(|before| before.vat_rate == tax.vat_rate);
+            before.fold(share(tax), |left, before| RateShare {
+                net: left.net - before.net,
+                vat: left.vat - before.vat,
+                ..left
+            })
+        })
+        .filter(|left| left.gross() > 0)
         .collect();
+    let left: Minor = shares.iter().map(RateShare::gross).sum();
+    if gross > left {
+        let currency = books::currency(&invoice.currency)?;
+        return Err(Refusal::new(
+            RefusalCode::CreditExceedsInvoice,
+            "amount",
+            format!(
+                "{} can still be credited on {}, {} was asked",
+                currency.show(left),
+                invoice.number,
+                currency.show(gross)
+            ),
+        )
+        .detail("creditable", currency.decimal(left).to_string())
+        .into());
+    }
     let taxes: Vec<RateShare> = vat::split_over_rates(gross, &shares)
         .into_iter()
         .filter(|share| share.net + share.vat > 0)
@@ -300,11 +329,12 @@ fn issue_worked(
     );
     let items = books::post(conn, caller, books, vec![posting])?;
     if let (Some(invoice), true, Some(credit)) = (invoice, input.allocate, items.first()) {
+        let debits = store::item::by_sources(conn, caller.company, &[invoice.id.0])?;
         settle(
             conn,
             caller,
             books,
-            invoice.id.0,
+            debits,
             credit.id,
             credit.amount,
             issued_on,
@@ -411,19 +441,20 @@ fn entry(
     }
 }
 
-/// Matches a credit item with what a document or deduction has open, oldest due first (R3.9).
+/// Matches a credit item with what these items have open, oldest due first (R3.9).
 pub fn settle(
     conn: &mut PgConnection,
     caller: &Caller,
     books: &Books,
-    source: uuid::Uuid,
+    mut debits: Vec<Item>,
     credit: ItemId,
     amount: Minor,
     on: NaiveDate,
 ) -> Result<()> {
     let mut left = amount;
     let mut pairs = Vec::new();
-    for debit in store::item::by_sources(conn, caller.company, &[source])? {
+    debits.sort_by_key(|item| (item.due_on, item.id));
+    for debit in debits {
         let share = left.min(debit.open_amount);
         if debit.is_debit && share > 0 {
             pairs.push(Pair {

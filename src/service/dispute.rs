@@ -47,10 +47,7 @@ pub fn open(conn: &mut PgConnection, caller: &Caller, input: &DisputeInput) -> R
         .into());
     }
     // What an invoice has open, its deductions' debits included: they carry its due dates.
-    let items: Vec<Item> = store::item::by_sources(conn, caller.company, &[invoice.id.0])?
-        .into_iter()
-        .filter(|item| item.is_debit)
-        .collect();
+    let items = store::item::debits_of_invoice(conn, caller.company, invoice.id)?;
     let items = store::item::for_update(
         conn,
         caller.company,
@@ -340,16 +337,15 @@ pub fn resolve(
     }
     let invoice = document::by_id(conn, caller.company, dispute.invoice_id)?
         .ok_or_else(|| Refusal::not_found("dispute", "invoice"))?;
-    settle(conn, caller, dispute, &invoice, invoice.id.0, input)
+    settle(conn, caller, dispute, &invoice, input)
 }
 
-/// The common end of disputes and deductions; `source` made the items that a credit note settles.
+/// The common end of disputes and deductions.
 fn settle(
     conn: &mut PgConnection,
     caller: &Caller,
     mut dispute: Dispute,
     invoice: &Document,
-    source: uuid::Uuid,
     input: &Resolution,
 ) -> Result<Resolved> {
     let books = books::open(conn, caller)?;
@@ -364,6 +360,7 @@ fn settle(
         )
         .into());
     }
+    let decided_before = dispute.outcome.is_some();
     decide(conn, caller, &books, &mut dispute, input, on)?;
     let credited = dispute.accepted_amount.unwrap_or_default() > 0;
     if credited && !caller.may(Action::CloseDisputes) {
@@ -379,13 +376,21 @@ fn settle(
             && dispute.decided_by.as_deref() == Some(caller.author.as_str())
             && input.credit_note.is_none()
         {
+            if decided_before {
+                return Err(Refusal::new(
+                    RefusalCode::SecondPersonRequired,
+                    "dispute",
+                    "whoever decided the dispute may not issue its credit note (R8.2): another person closes it",
+                )
+                .into());
+            }
             store::dispute::update(conn, &dispute)?;
             return Ok(Resolved {
                 dispute: dispute.id,
                 credit_note: None,
             });
         }
-        let note = credit_note(conn, caller, &dispute, invoice, source, input, on)?;
+        let note = credit_note(conn, caller, &dispute, invoice, input, on)?;
         dispute.credit_note_id = Some(note);
         store::dispute::insert_event(
             conn,
@@ -526,7 +531,6 @@ fn credit_note(
     caller: &Caller,
     dispute: &Dispute,
     invoice: &Document,
-    source: uuid::Uuid,
     input: &Resolution,
     on: NaiveDate,
 ) -> Result<DocumentId> {
@@ -536,6 +540,19 @@ fn credit_note(
             return Err(Refusal::invalid(
                 "creditNote",
                 "the credit note belongs to another client or currency",
+            )
+            .into());
+        }
+        if note
+            .invoice_id
+            .is_some_and(|credited| credited != invoice.id)
+        {
+            return Err(Refusal::invalid(
+                "creditNote",
+                format!(
+                    "this credit note corrects another invoice than {} (R2.5)",
+                    invoice.number
+                ),
             )
             .into());
         }
@@ -557,7 +574,9 @@ fn credit_note(
     )?;
     if let Some(credit) = store::item::by_sources(conn, caller.company, &[note.0])?.first() {
         let books = books::open(conn, caller)?;
-        credit_note::settle(conn, caller, &books, source, credit.id, credit.amount, on)?;
+        let disputed = store::dispute::items_of(conn, caller.company, dispute.id)?;
+        let debits = store::item::by_ids(conn, caller.company, &disputed)?;
+        credit_note::settle(conn, caller, &books, debits, credit.id, credit.amount, on)?;
     }
     Ok(note)
 }
@@ -768,7 +787,7 @@ pub fn resolve_deduction(
     let dispute = locked(conn, caller, &Ref::Id(dispute.id.show()))?;
     let invoice = document::by_id(conn, caller.company, deduction.invoice_id)?
         .ok_or_else(|| Refusal::not_found("deduction", "invoice"))?;
-    let resolved = settle(conn, caller, dispute, &invoice, deduction.id.0, input)?;
+    let resolved = settle(conn, caller, dispute, &invoice, input)?;
     let closed = store::dispute::by_id(conn, caller.company, resolved.dispute)?
         .filter(|dispute| dispute.closed_on.is_some());
     if let Some(dispute) = closed {

@@ -104,8 +104,8 @@ pub fn work_out(
     account: &str,
     deducted_percent: Option<Decimal>,
 ) -> Result<Worked> {
-    if lines.is_empty() || lines.len() > 500 {
-        return Err(Refusal::invalid("lines", "1 to 500 lines are needed").into());
+    if lines.is_empty() || lines.len() > 100 {
+        return Err(Refusal::invalid("lines", "1 to 100 lines are needed").into());
     }
     let mut rows = Vec::with_capacity(lines.len());
     for (line, position) in lines.iter().zip(1_i16..) {
@@ -565,6 +565,10 @@ fn mentions(books: &Books, client: &Client, input: &InvoiceInput) -> Result<serd
                 .into());
             }
         }
+    }
+    if !is_professional(client) {
+        // Penalties and the 40 € are between professionals (R6.12): a consumer's invoice does not claim them.
+        return Ok(json!({}));
     }
     let discount = match input.discount {
         Some((percent, days)) => format!(

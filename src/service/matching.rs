@@ -271,6 +271,9 @@ fn invoices_of(items: &HashMap<ItemId, Item>) -> Vec<DocumentId> {
     found.into_iter().collect()
 }
 
+/// Matchings that belong to what made them: ending one alone would tear the books apart (R2.6, R2.8).
+const FOLLOWING: &[&str] = &["RETURN", "DEDUCTION", "REVERSAL", super::operation::RULE];
+
 /// Ends a matching from `on` (délettrage, R3.7): residuals come back, history stays.
 pub fn unallocate(
     conn: &mut PgConnection,
@@ -281,6 +284,15 @@ pub fn unallocate(
     let books = books::open(conn, caller)?;
     let allocation = store::matching::by_id(conn, caller.company, id)?
         .ok_or_else(|| Refusal::not_found("allocation", "allocation"))?;
+    if FOLLOWING.contains(&allocation.rule.as_str()) {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "allocation",
+            "this matching follows from a return, a deduction or an operation: take that back instead",
+        )
+        .detail("rule", allocation.rule)
+        .into());
+    }
     let on = on.unwrap_or(caller.today.max(allocation.effective_on));
     books.check_day("unallocatedOn", on)?;
     if on < allocation.effective_on {

@@ -39,8 +39,30 @@ pub fn save(
         )
         .into());
     }
+    if role != Role::Admin {
+        keep_an_admin(conn, caller, user)?;
+    }
     store::member::save_membership(conn, caller.company, user, role.code())?;
     Ok(user)
+}
+
+/// Refuses to take away the last ADMIN: nobody could manage the company any more.
+fn keep_an_admin(conn: &mut PgConnection, caller: &Caller, leaving: UserId) -> Result<()> {
+    let members = store::member::members(conn, caller.company)?;
+    let admins: Vec<UserId> = members
+        .iter()
+        .filter(|member| member.role == Role::Admin.code())
+        .map(|member| member.user_id)
+        .collect();
+    if admins == [leaving] {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "user",
+            "this is the company's only ADMIN: name another one first",
+        )
+        .into());
+    }
+    Ok(())
 }
 
 /// Ends a membership; never the caller's own.
@@ -53,6 +75,7 @@ pub fn remove(conn: &mut PgConnection, caller: &Caller, user: UserId) -> Result<
         )
         .into());
     }
+    keep_an_admin(conn, caller, user)?;
     if store::member::end_membership(conn, caller.company, user)? {
         Ok(())
     } else {

@@ -558,6 +558,20 @@ pub fn record_return(
         .unwrap_or_default();
     let events = store::payment::events(conn, caller.company, &[payment.id])?;
     let client = client_of(&payment, &events);
+    if payment.method == "CASH" {
+        return Err(Refusal::invalid("payment", "cash does not come back unpaid").into());
+    }
+    if let Some(before) = events.iter().find(|event| event.kind == RETURNED) {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "payment",
+            format!(
+                "this payment was returned on {} already",
+                before.happened_on
+            ),
+        )
+        .into());
+    }
     let reason = books::optional_text("reason", input.reason.as_deref(), 300)?;
     insert_event(conn, caller, &payment, RETURNED, on, client, reason, fee)?;
     let handed_in = store::remittance::of_payment(conn, caller.company, payment.id)?;

@@ -592,7 +592,7 @@ pub fn statement(
     to: NaiveDate,
     known_at: Option<DateTime<Utc>>,
 ) -> QueryResult<(i64, Vec<Movement>)> {
-    let condition = "FROM items i WHERE i.company_id = ? AND i.client_id = ? AND i.currency = ?::bpchar AND i.recorded_at <= coalesce(?, 'infinity'::timestamptz)";
+    let condition = "FROM items i WHERE i.company_id = ? AND i.client_id = ? AND i.currency = ?::bpchar AND i.family IN ('411', '416') AND i.recorded_at <= coalesce(?, 'infinity'::timestamptz)";
     let binds = || {
         [
             Bind::Id(company.0),

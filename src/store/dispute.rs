@@ -282,6 +282,22 @@ pub fn events(
         .load(conn)
 }
 
+/// The items that a dispute covers.
+pub fn items_of(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    dispute: DisputeId,
+) -> QueryResult<Vec<ItemId>> {
+    dispute_items::table
+        .filter(
+            dispute_items::company_id
+                .eq(company)
+                .and(dispute_items::dispute_id.eq(dispute)),
+        )
+        .select(dispute_items::item_id)
+        .load(conn)
+}
+
 /// What is in dispute on each of these items now, uncapped.
 pub fn open_on_items(
     conn: &mut PgConnection,

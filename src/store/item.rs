@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
 use uuid::Uuid;
 
+use super::list::{Bind, Sql};
 use super::schema::{items, receivable_ledger};
 use crate::domain::ids::{
     AllocationId, ClientId, CompanyId, DocumentId, EntryId, ItemId, MatchingId,
@@ -192,6 +193,37 @@ pub fn by_sources(
         .order((items::due_on, items::id))
         .select(Item::as_select())
         .load(conn)
+}
+
+/// What is or was owed for an invoice: its own items, its deductions', and where they were moved to.
+pub fn debits_of_invoice(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    invoice: DocumentId,
+) -> QueryResult<Vec<Item>> {
+    items::table
+        .filter(
+            items::company_id
+                .eq(company)
+                .and(items::invoice_id.eq(invoice))
+                .and(items::is_debit),
+        )
+        .order((items::due_on, items::id))
+        .select(Item::as_select())
+        .load(conn)
+}
+
+/// `FROM items t WHERE …` of a client, narrowed to open or settled ones.
+pub fn from(company: CompanyId, client: ClientId, open: Option<bool>) -> Sql {
+    let mut sql = Sql::default();
+    sql.push(
+        "FROM items t WHERE t.company_id = ? AND t.client_id = ?",
+        [Bind::Id(company.0), Bind::Id(client.0)],
+    );
+    if let Some(open) = open {
+        sql.and("(t.open_amount > 0) = ?", [Bind::Flag(open)]);
+    }
+    sql
 }
 
 /// Items that carry a document's number on one side, oldest due first.

@@ -411,13 +411,30 @@ pub fn migrate(url: &str) -> Result<Vec<String>> {
 /// Whether every migration has been run on the database that `conn` reaches.
 pub fn is_migrated(conn: &mut PgConnection) -> Result<bool> {
     #[derive(QueryableByName)]
-    struct Known {
-        #[diesel(sql_type = diesel::sql_types::Bool)]
-        known: bool,
+    struct Found {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        count: i64,
     }
-    let known: Known = diesel::sql_query("SELECT to_regclass('companies') IS NOT NULL AS known")
-        .get_result(conn)?;
-    Ok(known.known)
+    let count = |conn: &mut PgConnection, sql: &str| -> Result<i64> {
+        Ok(diesel::sql_query(sql).get_result::<Found>(conn)?.count)
+    };
+    let journal = "SELECT count(to_regclass('__diesel_schema_migrations')) AS count";
+    if count(conn, journal)? == 0 {
+        return Ok(false);
+    }
+    let applied = count(
+        conn,
+        "SELECT count(*) AS count FROM __diesel_schema_migrations",
+    )?;
+    let known = diesel::migration::MigrationSource::<diesel::pg::Pg>::migrations(&MIGRATIONS)
+        .map_err(|error| Error::Internal(format!("embedded migrations: {error}")))?;
+    // More than this binary knows: a newer one has migrated, and this one keeps working.
+    Ok(applied >= i64::try_from(known.len()).unwrap_or(i64::MAX))
+}
+
+/// The instant that the current transaction reads: what was recorded later is not seen.
+pub fn snapshot_instant(conn: &mut PgConnection) -> QueryResult<chrono::DateTime<chrono::Utc>> {
+    diesel::select(diesel::dsl::now.into_sql::<diesel::sql_types::Timestamptz>()).first(conn)
 }
 
 /// A connection as the owner of the tables: migrations, new companies, and checks across companies.

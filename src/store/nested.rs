@@ -38,8 +38,10 @@ impl Nested {
                 "disputes t WHERE t.company_id = ? AND t.invoice_id = p.id"
             }
             Nested::AllocationsOfSource => {
-                "items i JOIN allocations t ON t.company_id = i.company_id AND i.id IN (t.debit_item_id, t.credit_item_id) \
-                 AND CASE WHEN i.is_debit THEN t.debit_item_id ELSE t.credit_item_id END = i.id WHERE i.company_id = ? AND i.source_id = p.id"
+                // One that joins two items of the same source, a receipt and its return, counts by its credit.
+                "items i JOIN allocations t ON t.company_id = i.company_id AND CASE WHEN i.is_debit THEN t.debit_item_id ELSE t.credit_item_id END = i.id \
+                 WHERE i.company_id = ? AND i.source_id = p.id AND (NOT i.is_debit OR NOT EXISTS (SELECT 1 FROM items o \
+                   WHERE o.company_id = t.company_id AND o.id = t.credit_item_id AND o.source_id = p.id))"
             }
             Nested::AllocationsOfItem => {
                 "allocations t WHERE t.company_id = ? AND (t.debit_item_id = p.id OR t.credit_item_id = p.id)"

@@ -222,6 +222,8 @@ fn credit_terms(row: &Row, position: usize, today: NaiveDate) -> CreditTerms {
             names::IN_RECEIVERSHIP => Some(("RECEIVERSHIP", Some(today - Duration::days(120)))),
             _ => None,
         },
+        penalty_rate: None,
+        no_limit: false,
     }
 }
 
