@@ -556,6 +556,7 @@ GRANT INSERT ON journal_seals, year_closings, vat_moves, operations, penalty_cla
   provision_run_clients, provision_run_lines, provision_movements, bank_statements, bank_matches TO encours_app;
 -- Master data.
 GRANT INSERT, UPDATE ON accounts, bank_accounts, payer_accounts TO encours_app;
+GRANT UPDATE (label) ON journals TO encours_app;
 -- Facts whose state moves on: only that may change.
 GRANT INSERT ON remittances, doubtful_files, provision_runs, bank_lines, tasks TO encours_app;
 GRANT UPDATE (credited_on, received, fee_net, fee_vat, interest, credited_at, credited_by) ON remittances TO encours_app;

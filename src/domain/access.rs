@@ -94,6 +94,18 @@ codes! {
         CloseDisputes = "CLOSE_DISPUTES",
         /// Set provision policies and individual estimates.
         WriteProvision = "WRITE_PROVISION",
+        /// Record accounting operations: discounts, deposits, bills, remittances, factoring, accruals.
+        RecordOperations = "RECORD_OPERATIONS",
+        /// Claim late-payment penalties, or give them up.
+        DecidePenalties = "DECIDE_PENALTIES",
+        /// Propose doubtful transfers and losses.
+        ProposeLosses = "PROPOSE_LOSSES",
+        /// Approve or reject doubtful transfers and losses.
+        DecideLosses = "DECIDE_LOSSES",
+        /// Propose provision runs, and post approved ones.
+        ProposeProvision = "PROPOSE_PROVISION",
+        /// Approve, reject or cancel provision runs.
+        DecideProvision = "DECIDE_PROVISION",
         /// Close accounting periods, and take over provisions.
         ClosePeriods = "CLOSE_PERIODS",
         /// Import receivables.
@@ -138,6 +150,12 @@ impl Role {
             Action::OpenDisputes | Action::ResolveDisputes => &[Admin, ArAccountant, Sales],
             Action::DecideDisputes => &[Admin, Sales],
             Action::WriteProvision => &[Admin, Director, CreditManager],
+            Action::RecordOperations => &[Admin, ArAccountant],
+            Action::DecidePenalties => &[Admin, CreditManager],
+            Action::ProposeLosses | Action::ProposeProvision => {
+                &[Admin, CreditManager, ArAccountant]
+            }
+            Action::DecideLosses | Action::DecideProvision => &[Admin, Director],
             Action::ManageCompany | Action::ManageMembers => &[Admin],
         };
         allowed.contains(&self)
@@ -184,6 +202,23 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Query.provisionAssessments", Action::ReadProvision),
     ("Query.journalEntries", Action::ReadJournal),
     ("Query.integrityCheck", Action::ReadJournal),
+    ("Query.chartOfAccounts", Action::ReadJournal),
+    ("Query.journals", Action::ReadJournal),
+    ("Query.trialBalance", Action::ReadJournal),
+    ("Query.generalLedger", Action::ReadJournal),
+    ("Query.financialYears", Action::ReadJournal),
+    ("Query.operation", Action::ReadJournal),
+    ("Query.operations", Action::ReadJournal),
+    ("Query.remittance", Action::ReadJournal),
+    ("Query.remittances", Action::ReadJournal),
+    ("Query.doubtfulFile", Action::ReadJournal),
+    ("Query.doubtfulFiles", Action::ReadJournal),
+    ("Query.rectifiedInvoices", Action::ReadJournal),
+    ("Query.vatOnBadDebts", Action::ReadJournal),
+    ("Query.latePenalties", Action::ReadReports),
+    ("Query.provisionRun", Action::ReadJournal),
+    ("Query.provisionRuns", Action::ReadJournal),
+    ("Query.provisionMovements", Action::ReadJournal),
     ("Invoice.entries", Action::ReadJournal),
     ("CreditNote.entries", Action::ReadJournal),
     ("Payment.entries", Action::ReadJournal),
@@ -213,6 +248,33 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Mutation.saveProvisionPolicy", Action::WriteProvision),
     ("Mutation.assessClaim", Action::WriteProvision),
     ("Mutation.recordOpeningProvision", Action::ClosePeriods),
+    ("Mutation.grantDiscount", Action::RecordOperations),
+    ("Mutation.settleDifference", Action::RecordOperations),
+    ("Mutation.useDeposit", Action::RecordOperations),
+    ("Mutation.transferCredit", Action::RecordOperations),
+    ("Mutation.accrue", Action::RecordOperations),
+    ("Mutation.assignInvoice", Action::RecordOperations),
+    ("Mutation.settleAssignment", Action::RecordOperations),
+    ("Mutation.releaseRetention", Action::RecordOperations),
+    ("Mutation.recordDivertedPayment", Action::RecordOperations),
+    ("Mutation.recordRecourse", Action::RecordOperations),
+    ("Mutation.recordRecovery", Action::RecordOperations),
+    ("Mutation.recordBillMaturities", Action::RecordOperations),
+    ("Mutation.reverseOperation", Action::RecordOperations),
+    ("Mutation.handIn", Action::RecordOperations),
+    ("Mutation.creditRemittance", Action::RecordOperations),
+    ("Mutation.claimPenalties", Action::DecidePenalties),
+    ("Mutation.waivePenalties", Action::DecidePenalties),
+    ("Mutation.proposeDoubtful", Action::ProposeLosses),
+    ("Mutation.proposeWriteOff", Action::ProposeLosses),
+    ("Mutation.decideDoubtfulFile", Action::DecideLosses),
+    ("Mutation.proposeProvisionRun", Action::ProposeProvision),
+    ("Mutation.postProvisionRun", Action::ProposeProvision),
+    ("Mutation.decideProvisionRun", Action::DecideProvision),
+    ("Mutation.cancelProvisionRun", Action::DecideProvision),
+    ("Mutation.saveAccount", Action::ManageCompany),
+    ("Mutation.saveJournal", Action::ManageCompany),
+    ("Mutation.closeYear", Action::ClosePeriods),
     ("Mutation.closePeriod", Action::ClosePeriods),
     ("Mutation.reopenPeriod", Action::ManageCompany),
     ("Mutation.saveDisputeReason", Action::ManageCompany),

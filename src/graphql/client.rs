@@ -32,7 +32,7 @@ use crate::store::{self};
 macro_rules! code_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+        #[derive(async_graphql::Enum, Clone, Copy, PartialEq, Eq, Debug)]
         pub enum $name { $($(#[$vdoc])* #[graphql(name = $code)] $variant),+ }
 
         impl $name {

@@ -1,6 +1,6 @@
 //! Disputes (litiges) and customer deductions.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -12,12 +12,14 @@ use super::journal::{Entry, entries};
 use super::loaders::{DisputesOfDeduction, EventsOfDispute, ItemsOf, ReasonCode};
 use super::mutation::{How, mutate};
 use super::page::{self, Asked, Connection, Listed};
-use super::scalars::{ClientRef, CreditNoteRef, Date, Decimal, InvoiceRef, money, read, show};
+use super::scalars::{
+    ClientRef, CreditNoteRef, Date, Decimal, InvoiceRef, money, read, show, two_ways,
+};
 use super::{Permitted, session};
 use crate::domain::ids::{DeductionId, DisputeId, DocumentId};
 use crate::error::Result;
 use crate::service::dispute::{self, DeductionInput, DisputeInput, Resolution};
-use crate::service::reference::{self, Ref};
+use crate::service::reference;
 use crate::store::list::{Direction, Sort};
 use crate::store::{self};
 
@@ -349,18 +351,6 @@ enum DeductionRef {
     Number(String),
 }
 
-macro_rules! two_ways {
-    ($name:ident) => {
-        impl From<$name> for Ref {
-            fn from(target: $name) -> Ref {
-                match target {
-                    $name::Id(id) => Ref::Id(id.0),
-                    $name::Number(number) => Ref::Number(number),
-                }
-            }
-        }
-    };
-}
 two_ways!(DisputeRef);
 two_ways!(DeductionRef);
 

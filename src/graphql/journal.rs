@@ -4,10 +4,11 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::client::client_filter_id;
 use super::document::maybe;
 use super::loaders::{EntriesOf, LinesOfEntry};
 use super::page::{self, Asked, Connection, Listed};
-use super::scalars::{Date, Decimal, money, show};
+use super::scalars::{ClientRef, Date, Decimal, money, show};
 use super::{Permitted, session};
 use crate::domain::ids::EntryId;
 use crate::error::Result;
@@ -17,7 +18,7 @@ use crate::store::{self};
 
 /// A journal entry (écriture): never changed, corrected by another.
 #[derive(Clone)]
-pub struct Entry(store::journal::Entry);
+pub struct Entry(pub store::journal::Entry);
 
 impl Listed for store::journal::Entry {
     type View = Entry;
@@ -66,6 +67,21 @@ impl Entry {
     /// Accounting date.
     async fn posted_on(&self) -> Date {
         self.0.posted_on.into()
+    }
+    /// The day of the operation itself: earlier than `postedOn` when it fell in a closed period (R2.2).
+    async fn occurred_on(&self) -> Date {
+        self.0.occurred_on.into()
+    }
+    /// What made it: INVOICE, CREDIT_NOTE, PAYMENT, DEDUCTION, OPERATION, REMITTANCE, PROVISION_RUN, CARRY_FORWARD, …
+    async fn source_kind(&self) -> &str {
+        &self.0.source_kind
+    }
+    /// The entry that it takes back (contre-passation, R2.2); null when it is none.
+    async fn reversal_of(&self, ctx: &Context<'_>) -> Result<Option<Entry>> {
+        match self.0.reversal_of {
+            Some(id) => Ok(maybe(ctx, id).await?.map(Entry)),
+            None => Ok(None),
+        }
     }
     /// Number of the supporting document.
     async fn reference(&self) -> &str {
@@ -125,6 +141,14 @@ struct JournalEntryFilter {
     posted_from: Option<Date>,
     /// Posted on or before this day.
     posted_to: Option<Date>,
+    /// With a line on this account or below it, such as 411; digits.
+    account: Option<String>,
+    /// With a line of this client.
+    client: Option<ClientRef>,
+    /// Of this supporting document.
+    reference: Option<String>,
+    /// As recorded by this instant; now when absent.
+    known_at: Option<DateTime<Utc>>,
 }
 
 /// One check of the books.
@@ -163,14 +187,20 @@ impl JournalQuery {
         after: Option<String>,
     ) -> Result<Connection<Entry>> {
         let asked = Asked::new(first, after.as_deref(), &format!("entries{filter:?}"))?;
-        let filter = filter.unwrap_or_default();
+        let input = filter.unwrap_or_default();
+        let filter = store::journal::Filter {
+            journal: input.journal,
+            from: super::scalars::on(input.posted_from),
+            to: super::scalars::on(input.posted_to),
+            account: input
+                .account
+                .filter(|account| account.bytes().all(|sign| sign.is_ascii_digit())),
+            client: client_filter_id(ctx, input.client).await?,
+            reference: input.reference,
+            known_at: input.known_at,
+        };
         let session = session(ctx)?;
-        let from = store::journal::from(
-            session.caller().company,
-            filter.journal.as_deref(),
-            super::scalars::on(filter.posted_from),
-            super::scalars::on(filter.posted_to),
-        );
+        let from = store::journal::from(session.caller().company, &filter);
         let sort = Sort {
             column: "t.posted_on",
             sql_type: "date",

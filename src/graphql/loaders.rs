@@ -10,8 +10,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
 use crate::domain::ids::{
-    AllocationId, ClientId, DeductionId, DisputeId, DocumentId, EntryId, ItemId, MatchingId,
-    PaymentId, UserId,
+    AllocationId, ClientId, DeductionId, DisputeId, DocumentId, DoubtfulFileId, EntryId, ItemId,
+    MatchingId, OperationId, PaymentId, ProvisionRunId, RemittanceId, UserId,
 };
 use crate::error::Error;
 use crate::store::aging::{ClientBalance, Population};
@@ -48,6 +48,11 @@ by_id! {
     MatchingId => store::matching::Matching, store::matching::groups;
     DisputeId => store::dispute::Dispute, store::dispute::by_ids;
     DeductionId => store::dispute::Deduction, store::dispute::deductions_by_ids;
+    EntryId => store::journal::Entry, store::journal::by_ids;
+    OperationId => store::operation::Operation, store::operation::by_ids;
+    RemittanceId => store::remittance::Remittance, store::remittance::by_ids;
+    DoubtfulFileId => store::doubtful::File, store::doubtful::by_ids;
+    ProvisionRunId => store::provision_run::Run, store::provision_run::by_ids;
 }
 
 /// Rows that hang below a key, in order; a key without rows has an empty list.

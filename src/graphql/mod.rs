@@ -5,14 +5,20 @@ mod client;
 mod company;
 mod dispute;
 mod document;
+mod doubtful;
 mod error;
 mod journal;
+mod ledger;
 mod loaders;
 mod matching;
 mod mutation;
+mod operation;
 mod page;
 mod payment;
+mod penalty;
 mod provision;
+mod provision_run;
+mod remittance;
 mod replay;
 mod scalars;
 
@@ -35,6 +41,12 @@ pub struct Query(
     aging::AgingQuery,
     provision::ProvisionQuery,
     journal::JournalQuery,
+    ledger::LedgerQuery,
+    operation::OperationQuery,
+    remittance::RemittanceQuery,
+    doubtful::DoubtfulQuery,
+    penalty::PenaltyQuery,
+    provision_run::ProvisionRunQuery,
 );
 
 /// Everything that can be done.
@@ -47,6 +59,12 @@ pub struct Mutation(
     dispute::DisputeMutation,
     matching::MatchingMutation,
     provision::ProvisionMutation,
+    ledger::LedgerMutation,
+    operation::OperationMutation,
+    remittance::RemittanceMutation,
+    doubtful::DoubtfulMutation,
+    penalty::PenaltyMutation,
+    provision_run::ProvisionRunMutation,
 );
 
 /// The schema as served.

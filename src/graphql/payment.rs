@@ -1,6 +1,6 @@
 //! Payments (règlements): recorded, their payer named, returned.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
 
 use super::client::{Client, client_filter_id, code_enum};

@@ -56,7 +56,7 @@ struct SegmentRatesInput {
 
 /// The policy to compute with: a stored one by its name, or rates of the moment.
 #[derive(InputObject, Clone, Debug)]
-struct ProvisionPolicyInput {
+pub struct ProvisionPolicyInput {
     /// Name of a stored policy; "default" when neither a name nor rates are given.
     name: Option<String>,
     /// FRENCH_GAAP when absent and no stored policy says otherwise.
@@ -102,7 +102,8 @@ impl ProvisionPolicyInput {
         content
     }
 
-    fn read(self) -> PolicyInput {
+    /// As the service knows it.
+    pub fn read(self) -> PolicyInput {
         let rates_given = self.bounds.is_some()
             || self.rates.is_some()
             || self.segments.is_some()

@@ -178,6 +178,21 @@ references! {
     PaymentRef,
 }
 
+/// Reads a reference by id or number as the layers below know it.
+macro_rules! two_ways {
+    ($name:ident) => {
+        impl From<$name> for $crate::service::reference::Ref {
+            fn from(target: $name) -> $crate::service::reference::Ref {
+                match target {
+                    $name::Id(id) => $crate::service::reference::Ref::Id(id.0),
+                    $name::Number(number) => $crate::service::reference::Ref::Number(number),
+                }
+            }
+        }
+    };
+}
+pub(crate) use two_ways;
+
 /// Names open items of one side: an item by its id, or a document by its number, and with `dueOn` one
 /// of its instalments. A document with several instalments is taken oldest due first.
 #[derive(InputObject, Clone, Debug)]

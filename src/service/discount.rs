@@ -53,8 +53,7 @@ pub fn grant(
         .or(invoice.discount_percent)
         .unwrap_or_default();
     // R2.15: of the whole TTC, then split like the invoice.
-    let amount = vat::percent_of(invoice.total, percent);
-    let item = open_item(conn, caller, &books, &invoice, amount)?;
+    let whole = vat::percent_of(invoice.total, percent);
     let taxes: Vec<RateShare> = store::document::taxes(conn, caller.company, &[invoice.id])?
         .iter()
         .map(|tax| RateShare {
@@ -63,7 +62,7 @@ pub fn grant(
             vat: tax.vat,
         })
         .collect();
-    let split = vat::split_over_rates(amount, &taxes);
+    let split = vat::split_over_rates(whole, &taxes);
     let (net, tax) = if input.corrects_vat {
         split.iter().fold((0, 0), |(net, vat), share| {
             (net + share.net, vat + share.vat)
@@ -73,6 +72,7 @@ pub fn grant(
         (split.iter().map(|share| share.net).sum(), 0)
     };
     let amount = net + tax;
+    let item = open_item(conn, caller, &books, &invoice, amount)?;
     let operation = New {
         client: Some(invoice.client_id),
         invoice: Some(invoice.id),

@@ -110,6 +110,12 @@ pub fn post(
     for allocation in differing {
         let gain =
             allocation.credit_base.unwrap_or_default() - allocation.debit_base.unwrap_or_default();
+        // More received than invoiced, counted in our currency, is a gain. Its end leaves the same account.
+        let result = if gain > 0 {
+            &accounts.exchange_gain
+        } else {
+            &accounts.exchange_loss
+        };
         // Ending an allocation takes its difference back.
         let gain = if on.is_some() { -gain } else { gain };
         let account = items
@@ -130,12 +136,6 @@ pub fn post(
             )
         }
         .record(conn, caller, books)?;
-        // More received than invoiced, counted in our currency, is a gain.
-        let result = if gain > 0 {
-            &accounts.exchange_gain
-        } else {
-            &accounts.exchange_loss
-        };
         let lines = vec![
             NewLine::exchange(account, gain).of(allocation.client_id),
             NewLine::exchange(result, -gain),

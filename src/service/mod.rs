@@ -4,6 +4,7 @@
 
 pub mod accrual;
 pub mod books;
+pub mod chart;
 pub mod client;
 pub mod company;
 pub mod credit_note;

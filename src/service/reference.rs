@@ -189,10 +189,16 @@ pub fn items(
         };
         return Err(Refusal::not_found(field, what).into());
     }
-    if found
-        .iter()
-        .any(|item| item.source_id != found[0].source_id)
-    {
+    let several = |found: &[Item]| {
+        found
+            .iter()
+            .any(|item| item.source_id != found[0].source_id)
+    };
+    if several(&found) && found.iter().any(|item| item.open_amount > 0) {
+        // A claim that was moved, to 416 or back from a factor, keeps its number: the open one is meant.
+        found.retain(|item| item.open_amount > 0);
+    }
+    if several(&found) {
         return Err(Refusal::invalid(
             field,
             "several documents carry this number: name the item by its id",

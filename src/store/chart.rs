@@ -54,6 +54,26 @@ pub fn closed(
         .load(conn)
 }
 
+/// Adds a journal, or renames one.
+pub fn save_journal(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    code: &str,
+    label: &str,
+) -> QueryResult<()> {
+    diesel::insert_into(journals::table)
+        .values((
+            journals::company_id.eq(company),
+            journals::code.eq(code),
+            journals::label.eq(label),
+        ))
+        .on_conflict((journals::company_id, journals::code))
+        .do_update()
+        .set(journals::label.eq(label))
+        .execute(conn)
+        .map(drop)
+}
+
 /// The journals (journaux): code and label, by code.
 pub fn journals(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<(String, String)>> {
     journals::table

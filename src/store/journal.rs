@@ -107,26 +107,50 @@ pub fn seal(
         .map(drop)
 }
 
-/// `FROM journal_entries t WHERE …`, narrowed to a period and a journal.
-pub fn from(
-    company: CompanyId,
-    journal: Option<&str>,
-    from: Option<NaiveDate>,
-    to: Option<NaiveDate>,
-) -> Sql {
+/// What a list of entries may be narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub journal: Option<String>,
+    pub from: Option<NaiveDate>,
+    pub to: Option<NaiveDate>,
+    /// An account with everything below it: digits.
+    pub account: Option<String>,
+    pub client: Option<ClientId>,
+    pub reference: Option<String>,
+    pub known_at: Option<DateTime<Utc>>,
+}
+
+/// `FROM journal_entries t WHERE …` of a filter.
+pub fn from(company: CompanyId, filter: &Filter) -> Sql {
     let mut sql = Sql::default();
     sql.push(
         "FROM journal_entries t WHERE t.company_id = ?",
         [Bind::Id(company.0)],
     );
-    if let Some(journal) = journal {
-        sql.and("t.journal = ?", [Bind::Text(journal.to_owned())]);
+    if let Some(journal) = &filter.journal {
+        sql.and("t.journal = ?", [Bind::Text(journal.clone())]);
     }
-    if let Some(from) = from {
+    if let Some(from) = filter.from {
         sql.and("t.posted_on >= ?", [Bind::Day(from)]);
     }
-    if let Some(to) = to {
+    if let Some(to) = filter.to {
         sql.and("t.posted_on <= ?", [Bind::Day(to)]);
+    }
+    let line = "EXISTS (SELECT 1 FROM journal_lines l WHERE l.company_id = t.company_id AND l.entry_id = t.id AND";
+    if let Some(account) = &filter.account {
+        sql.and(
+            &format!("{line} l.account LIKE ?)"),
+            [Bind::Text(format!("{account}%"))],
+        );
+    }
+    if let Some(client) = filter.client {
+        sql.and(&format!("{line} l.client_id = ?)"), [Bind::Id(client.0)]);
+    }
+    if let Some(reference) = &filter.reference {
+        sql.and("t.reference = ?", [Bind::Text(reference.clone())]);
+    }
+    if filter.known_at.is_some() {
+        sql.and("t.recorded_at <= ?", [Bind::Instant(filter.known_at)]);
     }
     sql
 }

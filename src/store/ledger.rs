@@ -143,6 +143,16 @@ impl Question {
         sql.query().get_result::<Sum>(conn).map(|row| row.sum)
     }
 
+    /// How many lines there are.
+    pub fn count(&self, conn: &mut PgConnection) -> QueryResult<i64> {
+        let mut sql = Sql::default();
+        self.narrow(&mut sql);
+        if let Some(from) = self.from {
+            sql.and("l.posted_on >= ?", [Bind::Day(from)]);
+        }
+        super::list::count(conn, &sql)
+    }
+
     /// A page of lines by day, entry and position, behind a line.
     pub fn lines(
         &self,

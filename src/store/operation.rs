@@ -228,6 +228,47 @@ pub fn vat_standings(
     sql.query().load(conn)
 }
 
+/// VAT of losses and recoveries in one currency.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct VatOnLosses {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    pub currency: String,
+    #[diesel(sql_type = BigInt)]
+    pub recovered: i64,
+    #[diesel(sql_type = BigInt)]
+    pub due_again: i64,
+    #[diesel(sql_type = BigInt)]
+    pub losses: i64,
+}
+
+/// VAT recovered on losses, and due again on recoveries, between two days; reversed losses left out.
+pub fn vat_on_bad_debts(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    from: NaiveDate,
+    to: NaiveDate,
+    known_at: Option<DateTime<Utc>>,
+) -> QueryResult<Vec<VatOnLosses>> {
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT o.currency::text AS currency, coalesce(sum(o.vat) FILTER (WHERE o.kind = 'WRITE_OFF'), 0)::bigint AS recovered, \
+           coalesce(sum(o.vat) FILTER (WHERE o.kind = 'RECOVERY'), 0)::bigint AS due_again, \
+           coalesce(sum(o.net) FILTER (WHERE o.kind = 'WRITE_OFF'), 0)::bigint AS losses \
+         FROM operations o WHERE o.company_id = ? AND o.kind IN ('WRITE_OFF', 'RECOVERY') AND o.happened_on BETWEEN ? AND ? \
+           AND o.recorded_at <= coalesce(?, 'infinity'::timestamptz) \
+           AND NOT EXISTS (SELECT 1 FROM operations r WHERE r.company_id = o.company_id AND r.follows_id = o.id AND r.kind = 'REVERSAL' \
+             AND r.recorded_at <= coalesce(?, 'infinity'::timestamptz)) GROUP BY 1 ORDER BY 1",
+        [
+            Bind::Id(company.0),
+            Bind::Day(from),
+            Bind::Day(to),
+            Bind::Instant(known_at),
+            Bind::Instant(known_at),
+        ],
+    );
+    sql.query().load(conn)
+}
+
 /// Interest and indemnity claimed for an invoice.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = penalty_claims)]

@@ -148,13 +148,22 @@ pub struct Company {
 impl Company {
     /// A fresh company without segregation of duties.
     pub fn new() -> Company {
+        Company::with_segregation("off")
+    }
+
+    /// A fresh company with segregation of duties.
+    pub fn segregated() -> Company {
+        Company::with_segregation("on")
+    }
+
+    fn with_segregation(segregation: &str) -> Company {
         let id = command(&[
             "company",
             "create",
             "--name",
             "Test",
             "--segregation",
-            "off",
+            segregation,
         ]);
         Company {
             id,

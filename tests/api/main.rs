@@ -1,5 +1,6 @@
 //! The API as clients see it: a real server, real tokens, a company of its own for each test.
 
+mod accounting;
 mod contract;
 mod corrections;
 mod harness;
