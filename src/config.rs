@@ -34,6 +34,9 @@ pub enum Command {
     /// Load records of another system into a company
     #[command(subcommand)]
     Import(ImportCommand),
+    /// Write files for others
+    #[command(subcommand)]
+    Export(ExportCommand),
     /// Print an access token, alone on standard output
     Token(Token),
     /// Check the books; status 1 and the first broken fact when something is wrong
@@ -180,6 +183,61 @@ pub enum Switch {
 pub enum ImportCommand {
     /// Load invoices and their settlements from a CSV file
     Receivables(ImportReceivables),
+    /// Take in a FEC (fichier des écritures comptables) of any software, whole or not at all
+    Fec(ImportFile),
+}
+
+/// What to write.
+#[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Write the FEC of a financial year, checked, with the text that accompanies it
+    Fec(ExportFec),
+}
+
+/// A file to take in.
+#[derive(Debug, Args)]
+pub struct ImportFile {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// The file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// The company to load it into
+    #[arg(long, value_name = "ID", value_parser = company)]
+    pub company: CompanyId,
+}
+
+/// Writes SirenFECAAAAMMJJ.txt and its description into a directory; nothing when a rule of the FEC is broken.
+#[derive(Debug, Args)]
+pub struct ExportFec {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// The company
+    #[arg(long, value_name = "ID", value_parser = company)]
+    pub company: CompanyId,
+
+    /// The financial year, named by the calendar year of its closing day
+    #[arg(long, value_name = "YYYY")]
+    pub year: i32,
+
+    /// The directory to write into
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Between fields: tab or pipe
+    #[arg(long, default_value = "tab")]
+    pub separator: String,
+
+    /// utf-8 or iso-8859-15
+    #[arg(long, default_value = "utf-8")]
+    pub encoding: String,
+
+    /// Write partial letters too, in lower case: for another encours, not for the tax authority
+    #[arg(long)]
+    pub partial_letters: bool,
 }
 
 /// Loads invoices, and a receipt for each one that was settled, from a CSV file with a header.

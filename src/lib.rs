@@ -5,6 +5,7 @@
 pub mod domain;
 pub mod embedded;
 pub mod error;
+pub mod formats;
 pub mod graphql;
 pub mod http;
 pub mod service;

@@ -23,8 +23,8 @@ use encours::store::{self, Conn, Db};
 use encours::{graphql, http, service};
 
 use config::{
-    Check, Cli, Command, CompanyCommand, CreateCompany, ImportCommand, ImportReceivables, Options,
-    Serve, Switch, Token,
+    Check, Cli, Command, CompanyCommand, CreateCompany, ExportCommand, ExportFec, ImportCommand,
+    ImportFile, ImportReceivables, Options, Serve, Switch, Token,
 };
 
 /// Longest execution of one request: a little longer than its longest statement.
@@ -61,6 +61,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(options) => demo(&options),
         Command::Company(CompanyCommand::Create(args)) => create_company(&args),
         Command::Import(ImportCommand::Receivables(args)) => import_receivables(&args),
+        Command::Import(ImportCommand::Fec(args)) => import_fec(&args),
+        Command::Export(ExportCommand::Fec(args)) => export_fec(&args),
         Command::Token(args) => token(&args),
         Command::Check(args) => check(&args),
         Command::Schema => say(graphql::schema().sdl().trim_end()),
@@ -337,6 +339,91 @@ fn import_receivables(args: &ImportReceivables) -> anyhow::Result<()> {
         bail!("{} rows were refused; the others are kept", summary.refused);
     }
     Ok(())
+}
+
+fn import_fec(args: &ImportFile) -> anyhow::Result<()> {
+    let database = Database::open(&args.options)?;
+    let company = known_company(&mut database.owner()?, args.company)?;
+    let report = Db::open(&database.settings)
+        .write_now(
+            &auth::script(company, Role::ArAccountant),
+            |conn, caller| service::fec::import(conn, caller, &args.file),
+        )
+        .with_context(|| format!("cannot import {}", args.file.display()))?;
+    if report.imported_before {
+        return say(&format!(
+            "{} was imported before: nothing to do",
+            args.file.display()
+        ));
+    }
+    say(&format!(
+        "{} lines, {} entries ({} opening entries known already): debit {}, credit {}; posted {} and {}",
+        report.lines,
+        report.entries,
+        report.carried_entries,
+        report.debit,
+        report.credit,
+        report.posted_debit,
+        report.posted_credit
+    ))?;
+    say(&format!(
+        "{} clients created, {} items, {} allocations, {} letters left open",
+        report.clients_created, report.items, report.allocations, report.open_letters
+    ))?;
+    say(&format!(
+        "receivables: {} in the file, {} in the items",
+        report.receivables_in_file, report.receivables_in_items
+    ))
+}
+
+fn export_fec(args: &ExportFec) -> anyhow::Result<()> {
+    let options = http::accounting::options(
+        Some(&args.separator),
+        Some(&args.encoding),
+        args.partial_letters,
+    )
+    .map_err(Usage)?;
+    let database = Database::open(&args.options)?;
+    let company = known_company(&mut database.owner()?, args.company)?;
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot write into {}", args.out.display()))?;
+    let unfinished = args.out.join(format!(".{}.fec.unfinished", company.show()));
+    let written = std::fs::File::create(&unfinished)
+        .with_context(|| format!("cannot write into {}", args.out.display()))
+        .and_then(|file| {
+            let caller = auth::script(company, Role::ArAccountant);
+            let db = Db::open(&database.settings);
+            Ok(db.read_now(&caller, |conn, caller| {
+                let out = io::BufWriter::new(file);
+                let exported = service::fec::export(conn, caller, args.year, options, out)?;
+                let books = service::books::open(conn, caller)?;
+                let text = service::fec::description(&books, args.year, &exported, options);
+                Ok((exported, text))
+            })?)
+        });
+    let (exported, text) = match written {
+        Ok(done) => done,
+        Err(error) => {
+            // A file that broke a rule gets no name.
+            let _ = std::fs::remove_file(&unfinished);
+            return Err(error.context("the FEC was not written"));
+        }
+    };
+    let path = args.out.join(&exported.name);
+    std::fs::rename(&unfinished, &path)?;
+    std::fs::write(
+        args.out
+            .join(exported.name.replace(".txt", "_description.txt")),
+        text,
+    )?;
+    say(&path.display().to_string())?;
+    say(&format!(
+        "{} lines, {} entries, debit {}, credit {}",
+        exported.written.lines,
+        exported.written.entries,
+        exported.written.debit,
+        exported.written.credit
+    ))
 }
 
 fn token(args: &Token) -> anyhow::Result<()> {

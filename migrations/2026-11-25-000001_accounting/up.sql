@@ -111,6 +111,8 @@ ALTER TABLE items ADD CONSTRAINT items_kind_check CHECK (kind IN ('INVOICE', 'CR
   'RETURN', 'BILL', 'DEPOSIT', 'PENALTY', 'INDEMNITY', 'WAIVER', 'DISCOUNT', 'DIFFERENCE', 'DOUBTFUL', 'WRITE_OFF', 'ASSIGNMENT', 'RECOURSE',
   'REMITTANCE', 'TRANSFER', 'REVERSAL', 'OPENING', 'IMPORTED'));
 
+CREATE INDEX items_by_entry ON items (company_id, entry_id, entry_line);
+
 ALTER TABLE payments ADD COLUMN purpose text NOT NULL DEFAULT 'RECEIVABLE' CHECK (purpose IN ('RECEIVABLE', 'DEPOSIT'));
 -- Of a deposit: the VAT rate it bears, when VAT is due on it.
 ALTER TABLE payments ADD COLUMN deposit_vat_rate numeric(6, 3) CHECK (deposit_vat_rate BETWEEN 0 AND 100);

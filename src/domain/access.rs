@@ -108,8 +108,10 @@ codes! {
         DecideProvision = "DECIDE_PROVISION",
         /// Close accounting periods, and take over provisions.
         ClosePeriods = "CLOSE_PERIODS",
-        /// Import receivables.
+        /// Import receivables, accounting files and bank statements.
         Import = "IMPORT",
+        /// Export the FEC.
+        ExportAccounting = "EXPORT_ACCOUNTING",
         /// Change the company's settings and code tables.
         ManageCompany = "MANAGE_COMPANY",
         /// Add members and change their roles.
@@ -149,6 +151,7 @@ impl Role {
             | Action::Import => &[Admin, ArAccountant],
             Action::OpenDisputes | Action::ResolveDisputes => &[Admin, ArAccountant, Sales],
             Action::DecideDisputes => &[Admin, Sales],
+            Action::ExportAccounting => &[Admin, ArAccountant, Auditor],
             Action::WriteProvision => &[Admin, Director, CreditManager],
             Action::RecordOperations => &[Admin, ArAccountant],
             Action::DecidePenalties => &[Admin, CreditManager],

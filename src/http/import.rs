@@ -1,20 +1,16 @@
 //! Imports over HTTP: the same as the command line's, for scripts that only have a token.
 
-use std::io::Write;
-
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::fault;
+use super::files::{self, Spool};
 use super::graphql::GraphqlEndpoint;
 use crate::domain::access::Action;
 use crate::service::import::{self, Options};
 
-/// Largest file taken over HTTP; larger ones go through the command line.
-const FILE_BYTES: usize = 64 * 1024 * 1024;
 /// Bad rows told in one answer.
 const TOLD_ROWS: usize = 1000;
 
@@ -36,18 +32,10 @@ pub async fn receivables(
     mut body: web::Payload,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
-    let token = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let Ok(caller) = endpoint.authenticator.authenticate(token) else {
-        return HttpResponse::Unauthorized()
-            .insert_header((header::WWW_AUTHENTICATE, "Bearer"))
-            .json(fault("a valid token is needed"));
+    let caller = match files::permitted(&request, &endpoint, Action::Import) {
+        Ok(caller) => caller,
+        Err(refused) => return *refused,
     };
-    if !caller.may(Action::Import) {
-        return HttpResponse::Forbidden().json(fault("the role of this token may not import"));
-    }
     let is_csv = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -55,37 +43,11 @@ pub async fn receivables(
     if !is_csv {
         return HttpResponse::UnsupportedMediaType().json(fault("send the file as text/csv"));
     }
-    let path = std::env::temp_dir().join(format!("encours-import-{}.csv", uuid::Uuid::now_v7()));
-    let answer = match spool(&mut body, &path).await {
-        Ok(()) => run(&endpoint, caller, &path, asked.ignore_settlements).await,
-        Err(refused) => refused,
-    };
-    if let Err(error) = std::fs::remove_file(&path) {
-        tracing::warn!(%error, "the copy of an imported file was not removed");
+    let file = Spool::new("import");
+    match files::spool(&mut body, &file).await {
+        Ok(()) => run(&endpoint, caller, file.path(), asked.ignore_settlements).await,
+        Err(refused) => *refused,
     }
-    answer
-}
-
-/// Writes the body to a file: an import reads it twice and must not hold it in memory.
-async fn spool(body: &mut web::Payload, path: &std::path::Path) -> Result<(), HttpResponse> {
-    let broken = |error: std::io::Error| {
-        tracing::error!(%error, "an imported file could not be kept");
-        HttpResponse::InternalServerError().json(fault("internal error"))
-    };
-    let mut file = std::fs::File::create(path).map_err(broken)?;
-    let mut size = 0;
-    while let Some(chunk) = body.next().await {
-        let chunk =
-            chunk.map_err(|_| HttpResponse::BadRequest().json(fault("the file broke off")))?;
-        size += chunk.len();
-        if size > FILE_BYTES {
-            return Err(HttpResponse::PayloadTooLarge().json(fault(
-                "a file of at most 64 MB: import larger ones on the command line",
-            )));
-        }
-        file.write_all(&chunk).map_err(broken)?;
-    }
-    Ok(())
 }
 
 async fn run(

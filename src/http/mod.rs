@@ -1,7 +1,9 @@
 //! The way in: routes, and how long the server waits for whom.
 
+pub mod accounting;
 pub mod auth;
 pub mod explorer;
+pub mod files;
 pub mod graphql;
 pub mod guard;
 pub mod health;
@@ -52,6 +54,8 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
                 .route(web::post().to(auth::login)),
         )
         .service(web::resource("/import/receivables").route(web::post().to(import::receivables)))
+        .service(web::resource("/import/fec").route(web::post().to(accounting::import)))
+        .service(web::resource("/export/fec/{year}").route(web::get().to(accounting::export)))
         .service(
             web::resource("/health")
                 .route(web::get().to(health::health))

@@ -32,7 +32,6 @@ use std::path::Path;
 use chrono::{Datelike, NaiveDate};
 use csv::ByteRecord;
 use diesel::pg::PgConnection;
-use diesel::prelude::*;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::json;
@@ -51,7 +50,6 @@ use crate::error::{Error, Result};
 use crate::store::client::Client;
 use crate::store::document::{self, Document};
 use crate::store::payment::{Payment, RECEIVABLE};
-use crate::store::schema::{imports, payments};
 use crate::store::{self, Db};
 
 /// Rows of one transaction.
@@ -556,20 +554,8 @@ fn delimiter_of(path: &Path) -> io::Result<u8> {
 
 /// Rows done so far, and whether that was all.
 fn begin(conn: &mut PgConnection, caller: &Caller, hash: &str) -> Result<(u64, bool)> {
-    diesel::insert_into(imports::table)
-        .values((
-            imports::company_id.eq(caller.company),
-            imports::file_hash.eq(hash),
-            imports::kind.eq(KIND),
-            imports::started_by.eq(&caller.author),
-        ))
-        .on_conflict_do_nothing()
-        .execute(conn)?;
-    let (done, finished): (i64, Option<chrono::DateTime<chrono::Utc>>) = imports::table
-        .find((caller.company, hash, KIND))
-        .select((imports::rows_done, imports::finished_at))
-        .first(conn)?;
-    Ok((u64::try_from(done).unwrap_or_default(), finished.is_some()))
+    let (done, finished) = store::imports::begin(conn, caller.company, hash, KIND, &caller.author)?;
+    Ok((u64::try_from(done).unwrap_or_default(), finished))
 }
 
 /// Moves the mark of an import; it must still stand where this run left it.
@@ -584,16 +570,17 @@ fn advance(
 ) -> Result<()> {
     let count = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
     let mark = i64::try_from(mark).unwrap_or(i64::MAX);
-    let moved = diesel::update(imports::table.find((caller.company, hash, KIND)))
-        .filter(imports::rows_done.eq(mark))
-        .filter(imports::finished_at.is_null())
-        .set((
-            imports::rows_done.eq(imports::rows_done + count(rows)),
-            imports::rows_refused.eq(imports::rows_refused + count(refused)),
-            imports::finished_at.eq(last.then(chrono::Utc::now)),
-        ))
-        .execute(conn)?;
-    if moved == 1 {
+    let moved = store::imports::advance(
+        conn,
+        caller.company,
+        hash,
+        KIND,
+        mark,
+        count(rows),
+        count(refused),
+        last,
+    )?;
+    if moved {
         Ok(())
     } else {
         Err(Refusal::new(
@@ -664,14 +651,7 @@ impl Known {
             .filter(|row| row.settled_on.is_some())
             .map(|row| receipt_number(&row.number))
             .collect();
-        let taken: Vec<String> = payments::table
-            .filter(
-                payments::company_id
-                    .eq(company)
-                    .and(payments::number.eq_any(&receipts)),
-            )
-            .select(payments::number)
-            .load(conn)?;
+        let taken = store::payment::taken_numbers(conn, company, &receipts)?;
         Ok(Known {
             clients: store::client::by_numbers(conn, company, &clients)?
                 .into_iter()

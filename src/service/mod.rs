@@ -14,6 +14,7 @@ pub mod dispute;
 pub mod doubtful;
 pub mod exchange;
 pub mod factoring;
+pub mod fec;
 pub mod idempotency;
 pub mod import;
 pub mod integrity;

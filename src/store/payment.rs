@@ -36,6 +36,22 @@ pub struct Payment {
     pub bank_account: Option<String>,
 }
 
+/// Those of these numbers that are taken.
+pub fn taken_numbers(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    numbers: &[String],
+) -> QueryResult<Vec<String>> {
+    payments::table
+        .filter(
+            payments::company_id
+                .eq(company)
+                .and(payments::number.eq_any(numbers)),
+        )
+        .select(payments::number)
+        .load(conn)
+}
+
 /// What a receipt is for: what the client owes ...
 pub const RECEIVABLE: &str = "RECEIVABLE";
 /// ... or an order that is not invoiced yet.

@@ -223,6 +223,7 @@ pub struct Answer {
     /// SQL statements behind it.
     pub statements: Option<u32>,
     pub allow: Option<String>,
+    pub disposition: Option<String>,
 }
 
 impl Answer {
@@ -244,6 +245,7 @@ impl Answer {
                 .ok()
         });
         let (status, allow) = (response.status().as_u16(), header("allow"));
+        let disposition = header("content-disposition");
         let text = response
             .body_mut()
             .read_to_string()
@@ -253,6 +255,7 @@ impl Answer {
             text,
             statements,
             allow,
+            disposition,
         }
     }
 
@@ -289,6 +292,16 @@ impl Api {
             .header("content-type", kind)
             .header("authorization", format!("Bearer {}", self.token));
         Answer::read(request.send(text).expect("an answer of the server"))
+    }
+
+    /// Fetches a path of the server.
+    pub fn fetch(&self, path: &str) -> Answer {
+        let server = server();
+        let request = server
+            .agent
+            .get(format!("{}{path}", server.url))
+            .header("authorization", format!("Bearer {}", self.token));
+        Answer::read(request.call().expect("an answer of the server"))
     }
 
     /// Asks by `GET`.

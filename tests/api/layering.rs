@@ -21,6 +21,21 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "formats",
+        &[
+            "crate::error",
+            "crate::store",
+            "crate::service",
+            "crate::graphql",
+            "crate::http",
+            "diesel",
+            "async_graphql",
+            "actix_web",
+            "Utc::now",
+            "Local::now",
+        ],
+    ),
+    (
         "store",
         &[
             "crate::service",

@@ -3,6 +3,7 @@
 mod accounting;
 mod contract;
 mod corrections;
+mod fec;
 mod harness;
 mod import;
 mod layering;

@@ -1,0 +1,118 @@
+//! The FEC over HTTP: `GET /export/fec/{year}` and `POST /import/fec`.
+
+use std::fs::File;
+use std::io::BufWriter;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use super::fault;
+use super::files::{self, Spool};
+use super::graphql::GraphqlEndpoint;
+use crate::domain::access::Action;
+use crate::error::Error;
+use crate::formats::fec::{Encoding, Separator};
+use crate::service::fec::{self, Options};
+
+/// How the file is to be written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Asked {
+    /// `tab` (default) or `pipe`.
+    separator: Option<String>,
+    /// `utf-8` (default) or `iso-8859-15`.
+    encoding: Option<String>,
+    /// Lower-case letters stand in the file too (R10.7 leaves them out).
+    partial_letters: Option<bool>,
+}
+
+/// Reads the names of a separator and an encoding.
+pub fn options(
+    separator: Option<&str>,
+    encoding: Option<&str>,
+    partial_letters: bool,
+) -> Result<Options, String> {
+    Ok(Options {
+        separator: match separator {
+            None | Some("tab") => Separator::Tab,
+            Some("pipe") => Separator::Pipe,
+            Some(other) => return Err(format!("`{other}` is no separator: tab or pipe")),
+        },
+        encoding: match encoding {
+            None | Some("utf-8") => Encoding::Utf8,
+            Some("iso-8859-15") => Encoding::Latin9,
+            Some(other) => return Err(format!("`{other}` is no encoding: utf-8 or iso-8859-15")),
+        },
+        partial_letters,
+    })
+}
+
+/// `GET /export/fec/{year}`: the FEC of a financial year. It is written whole and checked before the first
+/// byte leaves (R10.6); then it is streamed.
+pub async fn export(
+    request: HttpRequest,
+    year: web::Path<i32>,
+    asked: web::Query<Asked>,
+    endpoint: web::Data<GraphqlEndpoint>,
+) -> HttpResponse {
+    let caller = match files::permitted(&request, &endpoint, Action::ExportAccounting) {
+        Ok(caller) => caller,
+        Err(refused) => return *refused,
+    };
+    let (separator, encoding) = (asked.separator.as_deref(), asked.encoding.as_deref());
+    let options = match options(
+        separator,
+        encoding,
+        asked.partial_letters.unwrap_or_default(),
+    ) {
+        Ok(options) => options,
+        Err(why) => return HttpResponse::BadRequest().json(fault(&why)),
+    };
+    let file = Spool::new("fec");
+    let path = file.path().to_owned();
+    let session = endpoint.store.session(caller);
+    let written = session
+        .read(move |conn, caller| {
+            let out = File::create(&path)
+                .map_err(|error| Error::Internal(format!("no room for the file: {error}")))?;
+            fec::export(conn, caller, *year, options, BufWriter::new(out))
+        })
+        .await;
+    session.finish().await;
+    match written {
+        Ok(exported) => {
+            let kind = match options.encoding {
+                Encoding::Utf8 => "text/plain; charset=utf-8",
+                Encoding::Latin9 => "text/plain; charset=iso-8859-15",
+            };
+            files::send(file, &exported.name, kind)
+        }
+        Err(error) => files::refused(error),
+    }
+}
+
+/// `POST /import/fec`: a FEC as the body, whatever software wrote it. All of it is taken in, or nothing.
+pub async fn import(
+    request: HttpRequest,
+    mut body: web::Payload,
+    endpoint: web::Data<GraphqlEndpoint>,
+) -> HttpResponse {
+    let caller = match files::permitted(&request, &endpoint, Action::Import) {
+        Ok(caller) => caller,
+        Err(refused) => return *refused,
+    };
+    let file = Spool::new("import");
+    if let Err(refused) = files::spool(&mut body, &file).await {
+        return *refused;
+    }
+    let session = endpoint.store.session(caller);
+    let path = file.path().to_owned();
+    let done = session
+        .write(move |conn, caller| fec::import(conn, caller, &path))
+        .await;
+    session.finish().await;
+    match done {
+        Ok(report) => HttpResponse::Ok().json(report),
+        Err(error) => files::refused(error),
+    }
+}

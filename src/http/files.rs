@@ -1,0 +1,162 @@
+//! Files over HTTP: how a body is kept while it is read, how a file leaves, and who may ask.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use actix_web::http::header;
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+
+use super::fault;
+use super::graphql::GraphqlEndpoint;
+use crate::domain::access::{Action, Caller};
+use crate::error::Error;
+
+/// Largest file taken over HTTP; larger ones go through the command line.
+const FILE_BYTES: usize = 64 * 1024 * 1024;
+/// What leaves at once.
+const CHUNK: usize = 64 * 1024;
+
+/// The caller of a request, when the role may do this.
+pub fn permitted(
+    request: &HttpRequest,
+    endpoint: &GraphqlEndpoint,
+    action: Action,
+) -> Result<Caller, Box<HttpResponse>> {
+    let token = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let Ok(caller) = endpoint.authenticator.authenticate(token) else {
+        return Err(HttpResponse::Unauthorized()
+            .insert_header((header::WWW_AUTHENTICATE, "Bearer"))
+            .json(fault("a valid token is needed"))
+            .into());
+    };
+    if caller.may(action) {
+        Ok(caller)
+    } else {
+        let error = json!({
+            "message": "the role of this token may not do this",
+            "extensions": { "code": "FORBIDDEN", "permission": action.code() },
+        });
+        Err(HttpResponse::Forbidden()
+            .json(json!({ "errors": [error] }))
+            .into())
+    }
+}
+
+/// A file that goes with its handle, however the request ends.
+pub struct Spool(PathBuf);
+
+impl Spool {
+    /// A new name in the directory for temporary files.
+    pub fn new(kind: &str) -> Spool {
+        Spool(std::env::temp_dir().join(format!("encours-{kind}-{}", uuid::Uuid::now_v7())))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if self.0.exists()
+            && let Err(error) = std::fs::remove_file(&self.0)
+        {
+            tracing::warn!(%error, "a temporary file was not removed");
+        }
+    }
+}
+
+/// Writes the body to a file: an import may read it twice and must not hold it in memory.
+pub async fn spool(body: &mut web::Payload, file: &Spool) -> Result<(), Box<HttpResponse>> {
+    let broken = |error: std::io::Error| {
+        tracing::error!(%error, "an imported file could not be kept");
+        Box::new(HttpResponse::InternalServerError().json(fault("internal error")))
+    };
+    let mut out = File::create(file.path()).map_err(broken)?;
+    let mut size = 0;
+    while let Some(chunk) = body.next().await {
+        let chunk =
+            chunk.map_err(|_| HttpResponse::BadRequest().json(fault("the file broke off")))?;
+        size += chunk.len();
+        if size > FILE_BYTES {
+            let why = "a file of at most 64 MB: import larger ones on the command line";
+            return Err(HttpResponse::PayloadTooLarge().json(fault(why)).into());
+        }
+        out.write_all(&chunk).map_err(broken)?;
+    }
+    Ok(())
+}
+
+/// Sends a finished file chunk by chunk; it is gone afterwards.
+pub fn send(file: Spool, name: &str, kind: &'static str) -> HttpResponse {
+    let opened = match File::open(file.path()) {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::error!(%error, "a file to send is gone");
+            return HttpResponse::InternalServerError().json(fault("internal error"));
+        }
+    };
+    let length = opened.metadata().map(|data| data.len()).unwrap_or_default();
+    let chunks = stream::unfold((opened, file), |(mut opened, file)| async move {
+        let read = web::block(move || {
+            let mut buffer = vec![0; CHUNK];
+            let result = opened.read(&mut buffer).map(|read| {
+                buffer.truncate(read);
+                Bytes::from(buffer)
+            });
+            (opened, result)
+        })
+        .await;
+        match read {
+            Ok((_, Ok(bytes))) if bytes.is_empty() => None,
+            Ok((opened, result)) => Some((result, (opened, file))),
+            Err(_) => None,
+        }
+    });
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, kind))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}\""),
+        ))
+        .insert_header(("x-file-bytes", length.to_string()))
+        .streaming(chunks)
+}
+
+/// The answer to an error of the layers below, in the shape of GraphQL's.
+pub fn refused(error: Error) -> HttpResponse {
+    match error {
+        Error::Refused(reasons) => {
+            let errors: Vec<_> = reasons
+                .iter()
+                .map(|reason| {
+                    json!({
+                        "message": reason.message,
+                        "extensions": { "code": reason.code.code(), "field": reason.field.join("."), "details": reason.details },
+                    })
+                })
+                .collect();
+            HttpResponse::UnprocessableEntity().json(json!({ "errors": errors }))
+        }
+        Error::Unavailable(_) => HttpResponse::ServiceUnavailable()
+            .insert_header((header::RETRY_AFTER, "1"))
+            .json(fault("the service is busy: send the request again")),
+        Error::Timeout => HttpResponse::GatewayTimeout().json(fault("the request took too long")),
+        Error::Unauthenticated => {
+            HttpResponse::Unauthorized().json(fault("a valid token is needed"))
+        }
+        other => {
+            tracing::error!(error = %other, "a file request failed");
+            HttpResponse::InternalServerError().json(fault("internal error"))
+        }
+    }
+}

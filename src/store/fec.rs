@@ -1,0 +1,91 @@
+//! The lines of a financial year as the FEC wants them: one statement for a page of entries.
+
+use chrono::NaiveDate;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Date, Nullable, Text};
+
+use super::list::{Bind, Sql};
+use crate::domain::ids::CompanyId;
+
+/// A journal line with everything that the file says of it.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Line {
+    #[diesel(sql_type = BigInt)]
+    pub number: i64,
+    #[diesel(sql_type = Text)]
+    pub journal: String,
+    #[diesel(sql_type = Text)]
+    pub journal_label: String,
+    #[diesel(sql_type = Date)]
+    pub posted_on: NaiveDate,
+    #[diesel(sql_type = Date)]
+    pub occurred_on: NaiveDate,
+    #[diesel(sql_type = Text)]
+    pub reference: String,
+    #[diesel(sql_type = Text)]
+    pub label: String,
+    #[diesel(sql_type = Date)]
+    pub validated_on: NaiveDate,
+    #[diesel(sql_type = Text)]
+    pub account: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub client_number: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub client_name: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    pub base_debit: i64,
+    #[diesel(sql_type = BigInt)]
+    pub base_credit: i64,
+    #[diesel(sql_type = BigInt)]
+    pub debit: i64,
+    #[diesel(sql_type = BigInt)]
+    pub credit: i64,
+    #[diesel(sql_type = Text)]
+    pub currency: String,
+    #[diesel(sql_type = Nullable<Date>)]
+    pub due_on: Option<NaiveDate>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub open: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub letter: Option<String>,
+    #[diesel(sql_type = Nullable<Bool>)]
+    pub complete: Option<bool>,
+    #[diesel(sql_type = Nullable<Date>)]
+    pub lettered_on: Option<NaiveDate>,
+}
+
+/// Lines of at most `entries` entries behind a number: opening entries, or the others.
+pub fn lines(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    year: i32,
+    opening: bool,
+    after: i64,
+    entries: i64,
+) -> QueryResult<Vec<Line>> {
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT e.number, e.journal, j.label AS journal_label, e.posted_on, e.occurred_on, e.reference, e.label, \
+           (e.recorded_at AT TIME ZONE 'Europe/Paris')::date AS validated_on, l.account, c.number AS client_number, c.name AS client_name, \
+           l.base_debit, l.base_credit, l.debit, l.credit, l.currency::text AS currency, i.due_on, i.open_amount AS open, m.code AS letter, m.complete, \
+           (SELECT max(a.effective_on) FROM items g JOIN allocations a ON a.company_id = g.company_id AND a.debit_item_id = g.id AND a.ended_on IS NULL \
+              WHERE g.company_id = m.company_id AND g.matching_id = m.id) AS lettered_on \
+         FROM (SELECT * FROM journal_entries e WHERE e.company_id = ? AND e.fiscal_year = ? AND (e.source_kind = 'CARRY_FORWARD') = ? AND e.number > ? \
+           ORDER BY e.number LIMIT ?) e \
+         JOIN journals j ON j.company_id = e.company_id AND j.code = e.journal \
+         JOIN journal_lines l ON l.company_id = e.company_id AND l.entry_id = e.id \
+         LEFT JOIN clients c ON c.company_id = l.company_id AND c.id = l.client_id \
+         LEFT JOIN items i ON i.company_id = l.company_id AND i.entry_id = l.entry_id AND i.entry_line = l.line \
+         LEFT JOIN matchings m ON m.company_id = i.company_id AND m.id = i.matching_id \
+         ORDER BY e.number, l.line",
+        [
+            Bind::Id(company.0),
+            Bind::Number(i64::from(year)),
+            Bind::Flag(opening),
+            Bind::Number(after),
+            Bind::Number(entries),
+        ],
+    );
+    sql.query().load(conn)
+}

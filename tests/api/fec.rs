@@ -1,0 +1,295 @@
+//! The FEC: written as the law has it, read as real software writes it.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Api, Company, day, single, year};
+
+/// A company with a SIREN and a year of every sort: settled, partly paid, credited, foreign, deducted.
+fn year_of_business(api: &Api) {
+    api.done(
+        "mutation { updateCompany(input: { siren: \"732829320\" }) { userErrors { code field message } } }",
+        json!({}),
+    );
+    for number in ["C001", "C002"] {
+        api.client(number);
+    }
+    api.make(
+        "CreateClient",
+        json!({ "number": "C003", "name": "Étoile | œuvre de mer", "currency": "USD" }),
+    );
+    api.invoice(
+        "C001",
+        "FA-1",
+        &day("01-10"),
+        &day("02-09"),
+        ("1000.00", "20"),
+    );
+    api.invoice(
+        "C001",
+        "FA-2",
+        &day("01-15"),
+        &day("03-16"),
+        ("500.00", "20"),
+    );
+    api.payment("C001", "RG-1", &day("02-09"), "1500.00");
+    api.allocate(
+        &day("02-10"),
+        &[("FA-1", "RG-1", "1200.00"), ("FA-2", "RG-1", "100.00")],
+    );
+    api.make(
+        "IssueCreditNote",
+        json!({ "invoice": { "number": "FA-2" }, "number": "AV-1", "issuedOn": day("02-20"), "amount": "60.00" }),
+    );
+    api.invoice(
+        "C002",
+        "FA-3",
+        &day("03-01"),
+        &day("03-31"),
+        ("83.33", "20"),
+    );
+    let deduction = json!({ "invoice": { "number": "FA-3" }, "amount": "30.00", "reason": "BMAN", "recordedOn": day("04-02") });
+    api.make("RecordDeduction", deduction);
+    let export = json!({
+        "client": { "number": "C003" }, "number": "FA-4", "issuedOn": day("03-05"), "dueOn": day("04-04"), "exchangeRate": "0.92",
+        "lines": [{ "description": "Export", "quantity": "1", "unitPrice": "1000.00", "vatRate": "0" }],
+    });
+    api.make("IssueInvoice", export);
+}
+
+/// The rows of an aged balance by client: buckets, unallocated, total.
+fn aged(api: &Api, on: &str) -> Vec<Value> {
+    let data = api.data(
+        "query($on: Date!) { agedBalance(asOf: $on) { ledgerCheck { difference } rows(first: 50, orderBy: { field: NUMBER, direction: ASC }) { nodes { client { number } currency buckets unallocated total } } } }",
+        json!({ "on": on }),
+    );
+    for check in data["agedBalance"]["ledgerCheck"]
+        .as_array()
+        .expect("checks")
+    {
+        assert_eq!(check["difference"], "0.00");
+    }
+    data["agedBalance"]["rows"]["nodes"]
+        .as_array()
+        .expect("rows")
+        .clone()
+}
+
+#[test]
+fn our_own_file_passes_the_structural_rules_and_comes_back_the_same_r10_1() {
+    let company = Company::new();
+    let api = company.admin();
+    year_of_business(&api);
+    let answer = api.fetch(&format!("/export/fec/{}", year()));
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(
+        answer.disposition.as_deref(),
+        Some(format!("attachment; filename=\"732829320FEC{}1231.txt\"", year()).as_str())
+    );
+    let rows: Vec<Vec<&str>> = answer
+        .text
+        .split("\r\n")
+        .filter(|line| !line.is_empty())
+        .map(|line| line.split('\t').collect())
+        .collect();
+    assert_eq!(rows[0][0], "JournalCode");
+    let cents = |text: &str| text.replace(',', "").parse::<i64>().expect("an amount");
+    let mut balance = std::collections::BTreeMap::<&str, i64>::new();
+    for row in &rows[1..] {
+        assert_eq!(row.len(), 18, "{row:?}");
+        for required in [0, 1, 2, 3, 4, 5, 8, 9, 10, 15] {
+            assert!(!row[required].is_empty(), "{row:?}");
+        }
+        assert_eq!(row[13].is_empty(), row[14].is_empty(), "{row:?}");
+        assert!(row[14].is_empty() || row[14] >= row[3], "{row:?}");
+        // Partial letters stay out (R10.7).
+        assert_eq!(row[13], row[13].to_uppercase());
+        *balance.entry(row[2]).or_default() += cents(row[11]) - cents(row[12]);
+    }
+    assert!(balance.values().all(|sum| *sum == 0), "{balance:?}");
+    let sales: Vec<&str> = balance
+        .keys()
+        .copied()
+        .filter(|number| number.starts_with("VE-"))
+        .collect();
+    assert_eq!(
+        sales,
+        [
+            "VE-000001",
+            "VE-000002",
+            "VE-000003",
+            "VE-000004",
+            "VE-000005"
+        ]
+    );
+    let foreign: Vec<&Vec<&str>> = rows.iter().filter(|row| row[17] == "USD").collect();
+    assert_eq!((foreign[0][11], foreign[0][16]), ("920,00", "1000,00"));
+    assert_eq!(
+        foreign[0][7], "Étoile   œuvre de mer",
+        "no separator in a text (R10.1)"
+    );
+
+    // With the partial letters, another company gets the same aged balance.
+    let whole = api.fetch(&format!(
+        "/export/fec/{}?partialLetters=true&separator=pipe",
+        year()
+    ));
+    let other = Company::new().admin();
+    let report = other
+        .upload("/import/fec", "text/plain", &whole.text)
+        .json();
+    assert_eq!(report["debit"], report["postedDebit"], "{report:#}");
+    assert_eq!(
+        report["receivablesInFile"], report["receivablesInItems"],
+        "{report:#}"
+    );
+    let (ours, theirs) = (aged(&api, &day("12-31")), aged(&other, &day("12-31")));
+    let euros = |rows: &[Value]| -> Vec<Value> {
+        rows.iter()
+            .filter(|row| row["client"]["number"] != "C003")
+            .cloned()
+            .collect()
+    };
+    assert_eq!(euros(&ours), euros(&theirs));
+    // The foreign claim comes in the accounting currency.
+    let theirs: Vec<&Value> = theirs
+        .iter()
+        .filter(|row| row["client"]["number"] == "C003")
+        .collect();
+    assert_eq!(
+        (&theirs[0]["currency"], &theirs[0]["total"]),
+        (&json!("EUR"), &json!("920.00"))
+    );
+    let again = other
+        .upload("/import/fec", "text/plain", &whole.text)
+        .json();
+    assert_eq!(again["importedBefore"], true);
+}
+
+#[test]
+fn who_may_have_the_file_and_when_it_is_refused() {
+    let company = Company::new();
+    let api = company.admin();
+    api.client("C001");
+    let path = format!("/export/fec/{}", year());
+    let nameless = api.fetch(&path);
+    assert_eq!(
+        nameless.status, 422,
+        "without a SIREN it has no name: {}",
+        nameless.text
+    );
+    api.done(
+        "mutation { updateCompany(input: { siren: \"732829320\" }) { userErrors { code field message } } }",
+        json!({}),
+    );
+    let empty = api.fetch(&path);
+    assert_eq!(
+        (
+            empty.status,
+            empty.json()["errors"][0]["extensions"]["code"].clone()
+        ),
+        (422, json!("FILE_INVALID"))
+    );
+    for (role, status) in [
+        ("AUDITOR", 422),
+        ("AR_ACCOUNTANT", 422),
+        ("SALES", 403),
+        ("BI_READER", 403),
+        ("DIRECTOR", 403),
+    ] {
+        assert_eq!(company.as_role(role).fetch(&path).status, status, "{role}");
+    }
+    assert_eq!(Api::stranger().fetch(&path).status, 401);
+    assert_eq!(api.fetch(&format!("{path}?separator=comma")).status, 400);
+    assert_eq!(
+        company
+            .as_role("AUDITOR")
+            .upload("/import/fec", "text/plain", "x")
+            .status,
+        403
+    );
+}
+
+#[test]
+fn a_file_of_other_software_is_taken_in_with_its_quirks() {
+    let api = Company::new().admin();
+    let report = api
+        .upload(
+            "/import/fec",
+            "text/plain",
+            include_str!("../fixtures/fec-quirks.txt"),
+        )
+        .json();
+    assert_eq!(
+        (
+            &report["lines"],
+            &report["entries"],
+            &report["clientsCreated"],
+            &report["allocations"],
+            &report["openLetters"]
+        ),
+        (&json!(7), &json!(3), &json!(1), &json!(1), &json!(0)),
+        "{report:#}"
+    );
+    let (balance, items) = api.account("C1", "2025-12-31");
+    assert_eq!(balance["total"], "240.00");
+    let item = single(json!(items));
+    assert_eq!(
+        (&item["reference"], &item["dueOn"]),
+        (&json!("FA-91"), &json!("2025-02-14"))
+    );
+    let check = api.data(
+        "{ integrityCheck { ok checks { code broken } } }",
+        json!({}),
+    );
+    assert_eq!(check["integrityCheck"]["ok"], true, "{check:#}");
+    // Before it was lettered, both lines stood open.
+    assert_eq!(api.account("C1", "2025-02-04").1.len(), 3);
+}
+
+#[test]
+fn a_bad_file_is_refused_whole_with_line_and_field() {
+    let api = Company::new().admin();
+    let good = include_str!("../fixtures/fec-quirks.txt");
+    let cases = [
+        ("%PDF-1.7".to_owned(), 1, json!("Debit")),
+        (
+            good.lines().next().expect("a header").to_owned(),
+            2,
+            Value::Null,
+        ),
+        (good.replace("|200|C|", "|201|C|"), 4, json!("Debit")),
+        (
+            good.replace("20250203|512000", "2025-02-30|512000"),
+            7,
+            json!("EcritureDate"),
+        ),
+        (
+            good.replace("120,00|D|||20250420", "12O,00|D|||20250420"),
+            7,
+            json!("Debit"),
+        ),
+        (good[..good.len() - 60].to_owned(), 8, Value::Null),
+        (good.replace("706000", "771400"), 2, json!("CompteNum")),
+    ];
+    for (text, line, field) in cases {
+        let answer = api.upload("/import/fec", "text/plain", &text);
+        let shown = answer.json();
+        let error = &shown["errors"][0]["extensions"];
+        assert_eq!(answer.status, 422, "{shown:#}");
+        assert_eq!(error["code"], "FILE_INVALID", "{shown:#}");
+        assert_eq!(
+            (&error["details"]["line"], &error["details"]["field"]),
+            (&json!(line), &field),
+            "{shown:#}"
+        );
+    }
+    let nothing = api.data(
+        "{ clients { totalCount } journalEntries { totalCount } }",
+        json!({}),
+    );
+    assert_eq!(
+        nothing,
+        json!({ "clients": { "totalCount": 0 }, "journalEntries": { "totalCount": 0 } })
+    );
+    assert_eq!(api.upload("/import/fec", "text/plain", good).status, 200);
+}
