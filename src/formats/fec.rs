@@ -858,7 +858,8 @@ mod tests {
     }
 
     proptest! {
-        /// What is written is read back, in both encodings and separators.
+        /// What is written is read back, in both encodings and separators. Latin text whose bytes happen
+        /// to be UTF-8 as well (a run such as `çœœ`, in no French word) cannot be told apart by anybody.
         #[test]
         fn written_files_are_read_back(cents in 1..9_000_000_000_i64, label in "[a-zA-Zéèçœ€ 0-9./-]{1,30}[a-z]", latin in any::<bool>(), pipe in any::<bool>()) {
             let amount = Decimal::new(cents, 2);
@@ -870,6 +871,7 @@ mod tests {
             let encoding = if latin { Encoding::Latin9 } else { Encoding::Utf8 };
             let separator = if pipe { Separator::Pipe } else { Separator::Tab };
             let bytes = written(&[(debit.clone(), 1), (credit.clone(), 1)], separator, encoding).expect("written");
+            prop_assume!(!latin || label.is_ascii() || std::str::from_utf8(&bytes).is_err());
             prop_assert_eq!(read(&bytes).expect("read"), vec![debit, credit]);
         }
 
