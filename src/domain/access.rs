@@ -239,6 +239,7 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Mutation.recordPayment", Action::RecordPayments),
     ("Mutation.identifyPayment", Action::RecordPayments),
     ("Mutation.returnPayment", Action::RecordPayments),
+    ("Mutation.reversePayment", Action::RecordPayments),
     ("Mutation.allocate", Action::Match),
     ("Mutation.unallocate", Action::Match),
     ("Mutation.autoAllocate", Action::Match),

@@ -99,6 +99,8 @@ ids! {
     BankStatementId = "stm",
     /// A movement on a bank account.
     BankLineId = "bln",
+    /// A decision about a movement.
+    BankMatchId = "bmt",
     /// Something that a person has to look at.
     TaskId = "tsk",
 }

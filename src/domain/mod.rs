@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod aging;
+pub mod bank;
 pub mod bill;
 pub mod chart;
 pub mod company;

@@ -277,7 +277,15 @@ fn statement(format: Format, element: &Element) -> Result<Statement, StatementEr
             .collect(),
         currency,
         from_on: period("FrToDt/FrDtTm")?,
-        to_on: period("FrToDt/ToDtTm")?,
+        to_on: match period("FrToDt/ToDtTm")? {
+            Some(on) => Some(on),
+            None => element
+                .all("Bal")
+                .find(|balance| balance.text_at("Tp/CdOrPrtry/Cd") == Some("CLBD"))
+                .and_then(|balance| balance.child("Dt"))
+                .map(day)
+                .transpose()?,
+        },
         opening: balance(&["OPBD", "PRCD"])?,
         closing: balance(&["CLBD"])?,
         movements,
@@ -354,10 +362,8 @@ fn entries(entry: &Element) -> Result<Vec<Movement>, StatementError> {
             .child("Amt")
             .and_then(|amount| amount.currency.clone())
             .unwrap_or_else(|| "EUR".to_owned()),
-        servicer_ref: entry
-            .text_at("AcctSvcrRef")
-            .or_else(|| entry.text_at("NtryRef"))
-            .map(str::to_owned),
+        servicer_ref: entry.text_at("AcctSvcrRef").map(str::to_owned),
+        entry_ref: entry.text_at("AcctSvcrRef").map(str::to_owned),
         is_reversal: entry.text_at("RvslInd") == Some("true"),
         family,
         text: entry.text_at("AddtlNtryInf").unwrap_or_default().to_owned(),
@@ -526,6 +532,7 @@ mod tests {
             ("FA-1 et FA-2", &None)
         );
         assert_eq!(first.servicer_ref.as_deref(), Some("B1#1"));
+        assert_eq!(first.entry_ref.as_deref(), Some("B1"));
         let second = &statement.movements[1];
         assert_eq!(second.structured, ["RF75FA3", "FA-3"]);
         assert_eq!(second.servicer_ref.as_deref(), Some("T2"));

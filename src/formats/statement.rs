@@ -56,8 +56,10 @@ pub struct Movement {
     /// Signed: money in is positive.
     pub amount: Decimal,
     pub currency: String,
-    /// The bank's unique key, of the payment where it has one, else of the entry.
+    /// The bank's key, of the payment where it has one, else of the entry.
     pub servicer_ref: Option<String>,
+    /// The bank's key of the entry: that of a batch, when this is one payment of it.
+    pub entry_ref: Option<String>,
     pub end_to_end_id: Option<String>,
     pub counterparty: Option<String>,
     pub counterparty_iban: Option<String>,
@@ -106,6 +108,16 @@ pub fn wrong(line: u64, field: Option<&str>, message: impl Into<String>) -> Stat
 }
 
 impl Statement {
+    /// The last day it speaks of.
+    pub fn last_day(&self) -> Option<NaiveDate> {
+        let booked = self
+            .movements
+            .iter()
+            .map(|movement| movement.booked_on)
+            .max();
+        self.to_on.or(booked).or(self.from_on)
+    }
+
     /// Refuses a statement whose movements do not lead from its opening to its closing balance.
     pub fn check(&self, line: u64) -> Result<(), StatementError> {
         let (Some(opening), Some(closing)) = (self.opening, self.closing) else {

@@ -76,7 +76,7 @@ impl Allocation {
             None => Ok(None),
         }
     }
-    /// Why: OPERATION, MANUAL, DEBTOR_INDICATION, CREDIT_NOTE_REFERENCE, DEDUCTION, RETURN, or a rule of R3.8.
+    /// Why: OPERATION, MANUAL, DEBTOR_INDICATION, CREDIT_NOTE_REFERENCE, DEDUCTION, RETURN, BANK (13.2), or a rule of R3.8.
     async fn rule(&self) -> &str {
         &self.0.rule
     }

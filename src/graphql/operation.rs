@@ -65,6 +65,9 @@ code_enum! {
         Transfer = "TRANSFER",
         /// Takes another operation back (contre-passation).
         Reversal = "REVERSAL",
+        /// A movement on a bank account that no receipt explains: the bank's charge (627), or money back whose
+        /// receipt is not found (471).
+        BankMovement = "BANK_MOVEMENT",
     }
 }
 

@@ -143,6 +143,13 @@ impl Payment {
             .await?
             .and_then(|event| event.reason))
     }
+    /// The day it was taken back as an error; null when it was not (R2.2).
+    async fn reversed_on(&self, ctx: &Context<'_>) -> Result<Option<Date>> {
+        Ok(self
+            .event(ctx, store::payment::REVERSED)
+            .await?
+            .map(|event| event.happened_on.into()))
+    }
     /// What it was matched with, ended matchings included, latest first.
     async fn allocations(
         &self,
@@ -374,6 +381,22 @@ struct ReturnPaymentInput {
     idempotency_key: Option<String>,
 }
 
+/// A payment that was recorded in error.
+#[derive(InputObject, Clone, Debug)]
+struct ReversePaymentInput {
+    /// The payment.
+    payment: PaymentRef,
+    /// Why, kept for ever.
+    reason: String,
+    /// The day; today when absent.
+    on: Option<Date>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Check everything, write nothing.
+    #[graphql(default)]
+    validate_only: bool,
+}
+
 /// What happened to a payment.
 #[derive(SimpleObject)]
 struct PaymentPayload {
@@ -506,6 +529,32 @@ impl PaymentMutation {
                     fee: input.fee.map(|fee| fee.0),
                     late_entry: input.late_entry,
                 },
+            )
+        })
+        .await?;
+        payload(ctx, done).await
+    }
+
+    /// Takes back a payment that was recorded in error, by a mirror entry (contre-passation, R2.2): what it
+    /// had paid is open again, and both stay in the books. What came back unpaid is `returnPayment`'s.
+    #[graphql(guard = "Permitted(\"Mutation.reversePayment\")")]
+    async fn reverse_payment(
+        &self,
+        ctx: &Context<'_>,
+        input: ReversePaymentInput,
+    ) -> Result<PaymentPayload> {
+        let how = How {
+            idempotency_key: input.idempotency_key.clone(),
+            validate_only: input.validate_only,
+        };
+        let done = mutate(ctx, how, move |conn, caller| {
+            let input = input.clone();
+            payment::reverse(
+                conn,
+                caller,
+                &input.payment.into(),
+                super::scalars::on(input.on),
+                &input.reason,
             )
         })
         .await?;

@@ -52,25 +52,9 @@ pub fn grant(
         .percent
         .or(invoice.discount_percent)
         .unwrap_or_default();
-    // R2.15: of the whole TTC, then split like the invoice.
-    let whole = vat::percent_of(invoice.total, percent);
-    let taxes: Vec<RateShare> = store::document::taxes(conn, caller.company, &[invoice.id])?
-        .iter()
-        .map(|tax| RateShare {
-            rate: tax.vat_rate,
-            net: tax.net,
-            vat: tax.vat,
-        })
-        .collect();
-    let split = vat::split_over_rates(whole, &taxes);
-    let (net, tax) = if input.corrects_vat {
-        split.iter().fold((0, 0), |(net, vat), share| {
-            (net + share.net, vat + share.vat)
-        })
-    } else {
-        // Net de taxe: only the HT part is granted, VAT stays as invoiced.
-        (split.iter().map(|share| share.net).sum(), 0)
-    };
+    let (net, whole_tax) = parts(conn, caller, &invoice, percent)?;
+    // Net de taxe: only the HT part is granted, VAT stays as invoiced.
+    let tax = if input.corrects_vat { whole_tax } else { 0 };
     let amount = net + tax;
     let item = open_item(conn, caller, &books, &invoice, amount)?;
     let operation = New {
@@ -110,6 +94,44 @@ pub fn grant(
     let made = books::post(conn, caller, &books, vec![posting])?;
     settle_first(conn, caller, &books, &item, &made, amount, on)?;
     Ok(operation.id)
+}
+
+/// R2.15: the percent of the whole TTC, then split like the invoice into its HT and VAT.
+fn parts(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    invoice: &Document,
+    percent: Decimal,
+) -> Result<(Minor, Minor)> {
+    let whole = vat::percent_of(invoice.total, percent);
+    let taxes: Vec<RateShare> = store::document::taxes(conn, caller.company, &[invoice.id])?
+        .iter()
+        .map(|tax| RateShare {
+            rate: tax.vat_rate,
+            net: tax.net,
+            vat: tax.vat,
+        })
+        .collect();
+    let split = vat::split_over_rates(whole, &taxes);
+    Ok(split.iter().fold((0, 0), |(net, vat), share| {
+        (net + share.net, vat + share.vat)
+    }))
+}
+
+/// The discount (HT, VAT) that a receipt of a day would earn on an invoice; none when it offers none, or came too late.
+pub fn offered(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    invoice: &Document,
+    received_on: NaiveDate,
+) -> Result<Option<(Minor, Minor)>> {
+    let Some(percent) = invoice.discount_percent else {
+        return Ok(None);
+    };
+    if check_offer(invoice, received_on, None).is_err() {
+        return Ok(None);
+    }
+    parts(conn, caller, invoice, percent).map(Some)
 }
 
 /// R2.16: only when the receipt came within the days offered.

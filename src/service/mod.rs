@@ -3,6 +3,7 @@
 //! A service receives a connection that is already in a transaction and inside the company's wall.
 
 pub mod accrual;
+pub mod bank;
 pub mod books;
 pub mod chart;
 pub mod client;

@@ -57,6 +57,8 @@ codes! {
         Transfer = "TRANSFER",
         /// Takes another operation back (R2.2).
         Reversal = "REVERSAL",
+        /// A movement on a bank account that no receipt explains: a charge, or money back of an unknown receipt (13.2).
+        BankMovement = "BANK_MOVEMENT",
     }
 }
 
@@ -308,6 +310,7 @@ fn is_reversible(kind: OperationKind) -> bool {
         | OperationKind::Doubtful
         | OperationKind::WriteOff
         | OperationKind::Accrual
+        | OperationKind::BankMovement
         | OperationKind::Transfer => true,
         OperationKind::Penalty
         | OperationKind::Waiver

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
+use super::bank;
 use super::books::{self, Books, NewItem, NewLine, Posting};
 use super::matching::{self, Pair};
 use super::reference::{self, ItemRef, Ref};
@@ -16,7 +17,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat;
 use crate::error::{Error, Result};
 use crate::store::item::Item;
-use crate::store::payment::{DEPOSIT, Event, IDENTIFIED, Payment, RECEIVABLE, RETURNED};
+use crate::store::payment::{DEPOSIT, Event, IDENTIFIED, Payment, RECEIVABLE, RETURNED, REVERSED};
 use crate::store::remittance::Remittance;
 use crate::store::{self};
 
@@ -53,6 +54,16 @@ pub struct Recorded {
 
 /// Records a receipt (section 2.4) and matches it where told; the rest stays on account.
 pub fn record(conn: &mut PgConnection, caller: &Caller, input: &PaymentInput) -> Result<Recorded> {
+    record_by(conn, caller, input, "DEBTOR_INDICATION")
+}
+
+/// Records a receipt whose matchings follow a rule of ours.
+pub fn record_by(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &PaymentInput,
+    rule: &str,
+) -> Result<Recorded> {
     let books = books::open(conn, caller)?;
     let received_on = input.received_on.unwrap_or(caller.today);
     books.accounting_day("receivedOn", received_on, input.late_entry)?;
@@ -136,7 +147,7 @@ pub fn record(conn: &mut PgConnection, caller: &Caller, input: &PaymentInput) ->
         .sum();
     let entry = receipt_entry(&books, &payment, currency, doubtful);
     let items = books::post(conn, caller, &books, vec![entry])?;
-    let allocations = allocate(conn, caller, &books, &items, &parts)?;
+    let allocations = allocate(conn, caller, &books, &items, &parts, rule)?;
     Ok(Recorded {
         payment: id,
         allocations,
@@ -261,6 +272,7 @@ fn allocate(
     books: &Books,
     made: &[Item],
     parts: &[Part],
+    rule: &str,
 ) -> Result<Vec<AllocationId>> {
     let credit_on = |family: &str| {
         let mut credits = made.iter().filter(|item| !item.is_debit);
@@ -286,7 +298,7 @@ fn allocate(
     let Some(on) = on else {
         return Ok(Vec::new());
     };
-    matching::match_pairs(conn, caller, books, &pairs, on, "DEBTOR_INDICATION").map_err(|error| {
+    matching::match_pairs(conn, caller, books, &pairs, on, rule).map_err(|error| {
         match error {
             // The lines of a matching are the allocations of this input.
             Error::Refused(mut refusals) => {
@@ -450,11 +462,12 @@ pub fn identify(
         )
         .into());
     }
-    if payment.method == "BILL" || events.iter().any(|event| event.kind == RETURNED) {
+    refuse_taken_back(&events, "payment")?;
+    if payment.method == "BILL" {
         return Err(Refusal::new(
             RefusalCode::WrongState,
             "payment",
-            "this payment was returned or is a bill: record it anew for its client",
+            "this payment is a bill: record it anew for its client",
         )
         .into());
     }
@@ -492,6 +505,7 @@ pub fn identify(
     );
     entry.journal = "OD".into();
     books::post(conn, caller, &books, vec![entry])?;
+    bank::identified(conn, caller, payment.id, client.id)?;
     Ok(payment.id)
 }
 
@@ -542,90 +556,125 @@ pub fn record_return(
     let books = books::open(conn, caller)?;
     let payment = reference::payment(conn, caller, "payment", payment)?;
     let on = input.on.unwrap_or(caller.today.max(payment.received_on));
-    let posted_on = books.accounting_day("returnedOn", on, input.late_entry)?;
-    if on < payment.received_on {
-        return Err(Refusal::invalid(
-            "returnedOn",
-            format!("the payment was received on {}", payment.received_on),
-        )
-        .into());
-    }
     let currency = books::currency(&payment.currency)?;
     let fee = input
         .fee
         .map(|fee| books::amount("fee", fee, currency))
         .transpose()?
         .unwrap_or_default();
-    let events = store::payment::events(conn, caller.company, &[payment.id])?;
-    let client = client_of(&payment, &events);
     if payment.method == "CASH" {
         return Err(Refusal::invalid("payment", "cash does not come back unpaid").into());
     }
-    if let Some(before) = events.iter().find(|event| event.kind == RETURNED) {
+    let taking = Taking {
+        event: RETURNED,
+        field: "returnedOn",
+        on,
+        posted_on: books.accounting_day("returnedOn", on, input.late_entry)?,
+        reason: books::optional_text("reason", input.reason.as_deref(), 300)?,
+        fee,
+    };
+    take_back(conn, caller, &books, &payment, &taking)
+}
+
+/// Takes back a receipt that was recorded in error (contre-passation, R2.2): what it had paid is open
+/// again, receipt and reversal settle each other, and both stay in the books.
+pub fn reverse(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    payment: &Ref,
+    on: Option<NaiveDate>,
+    reason: &str,
+) -> Result<PaymentId> {
+    let books = books::open(conn, caller)?;
+    let payment = reference::payment(conn, caller, "payment", payment)?;
+    let on = on.unwrap_or(caller.today.max(payment.received_on));
+    books.check_day("on", on)?;
+    let reason = books::text("reason", reason, 300)?;
+    if let Some(slip) = store::remittance::of_payment(conn, caller.company, payment.id)? {
         return Err(Refusal::new(
             RefusalCode::WrongState,
             "payment",
             format!(
-                "this payment was returned on {} already",
-                before.happened_on
+                "the bank has this instrument, on slip {}: when it comes back unpaid, record its return",
+                slip.number
             ),
+        )
+        .detail("remittance", slip.number)
+        .into());
+    }
+    let taking = Taking {
+        event: REVERSED,
+        field: "on",
+        on,
+        posted_on: on,
+        reason: Some(reason),
+        fee: 0,
+    };
+    take_back(conn, caller, &books, &payment, &taking)
+}
+
+/// How a receipt is taken back: it returned unpaid, or was an error.
+struct Taking {
+    event: &'static str,
+    /// The input that gave the day.
+    field: &'static str,
+    on: NaiveDate,
+    posted_on: NaiveDate,
+    reason: Option<String>,
+    fee: Minor,
+}
+
+fn take_back(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    payment: &Payment,
+    taking: &Taking,
+) -> Result<PaymentId> {
+    if taking.on < payment.received_on {
+        return Err(Refusal::invalid(
+            taking.field,
+            format!("the payment was received on {}", payment.received_on),
         )
         .into());
     }
-    let reason = books::optional_text("reason", input.reason.as_deref(), 300)?;
-    insert_event(conn, caller, &payment, RETURNED, on, client, reason, fee)?;
+    let events = store::payment::events(conn, caller.company, &[payment.id])?;
+    refuse_taken_back(&events, "payment")?;
+    let client = client_of(payment, &events);
+    insert_event(
+        conn,
+        caller,
+        payment,
+        taking.event,
+        taking.on,
+        client,
+        taking.reason.clone(),
+        taking.fee,
+    )?;
     let handed_in = store::remittance::of_payment(conn, caller.company, payment.id)?;
     let mut items = store::item::by_sources(conn, caller.company, &[payment.id.0])?;
     if handed_in.is_some() {
         // The bank has the bill: its item on 413 was settled by the remittance and stays so.
         items.retain(|item| !item.is_debit);
     }
-    let ids: Vec<_> = items.iter().map(|item| item.id).collect();
-    let running = store::matching::active_of(conn, caller.company, &ids)?;
-    if let Some(late) = running
-        .iter()
-        .find(|allocation| allocation.effective_on > posted_on)
-    {
-        return Err(Refusal::invalid(
-            "returnedOn",
-            format!(
-                "the payment is matched as of {}: take that day or a later one",
-                late.effective_on
-            ),
-        )
-        .into());
-    }
-    if payment.purpose == DEPOSIT && !running.is_empty() {
-        return Err(Refusal::new(
-            RefusalCode::WrongState,
-            "payment",
-            "this deposit was used on an invoice: take that operation back first",
-        )
-        .into());
-    }
-    if !running.is_empty() {
-        matching::end_allocations(conn, caller, &books, &running, posted_on)?;
-    }
+    end_matchings(conn, caller, books, payment, &items, taking)?;
     let matured = !store::operation::of_payment(conn, caller.company, payment.id, "BILL_MATURITY")?
         .is_empty();
-    let lines = return_lines(
-        &books,
-        &payment,
-        &items,
-        handed_in.as_ref(),
-        matured,
-        on,
-        fee,
-    );
+    let lines = return_lines(books, payment, &items, handed_in.as_ref(), matured, taking);
+    let label = if taking.event == RETURNED {
+        "Impayé"
+    } else {
+        "Extourne règlement"
+    };
     let entry = posting(
-        &books,
-        &payment,
-        currency,
-        on,
-        format!("Impayé {}", payment.number),
+        books,
+        payment,
+        books::currency(&payment.currency)?,
+        taking.on,
+        format!("{label} {}", payment.number),
         lines,
     );
-    let made = books::post(conn, caller, &books, vec![entry])?;
+    let made = books::post(conn, caller, books, vec![entry])?;
     // The receipt and its reversal settle each other, on each account they stand on.
     let mut pairs = Vec::new();
     for mirror in &made {
@@ -647,9 +696,69 @@ pub fn record_return(
         }
     }
     if !pairs.is_empty() {
-        matching::match_pairs(conn, caller, &books, &pairs, posted_on, "RETURN")?;
+        matching::match_pairs(conn, caller, books, &pairs, taking.posted_on, "RETURN")?;
     }
     Ok(payment.id)
+}
+
+/// Refuses a receipt that came back, or was taken back, already.
+fn refuse_taken_back(events: &[Event], field: &str) -> Result<()> {
+    let before = events
+        .iter()
+        .find(|event| event.kind == RETURNED || event.kind == REVERSED);
+    match before {
+        Some(event) if event.kind == RETURNED => Err(Refusal::new(
+            RefusalCode::WrongState,
+            field,
+            format!("this payment was returned on {} already", event.happened_on),
+        )
+        .into()),
+        Some(event) => Err(Refusal::new(
+            RefusalCode::WrongState,
+            field,
+            format!("this payment was reversed on {} already", event.happened_on),
+        )
+        .into()),
+        None => Ok(()),
+    }
+}
+
+/// Ends what a receipt is matched with, so that what it had paid is open again.
+fn end_matchings(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    payment: &Payment,
+    items: &[Item],
+    taking: &Taking,
+) -> Result<()> {
+    let ids: Vec<_> = items.iter().map(|item| item.id).collect();
+    let running = store::matching::active_of(conn, caller.company, &ids)?;
+    if let Some(late) = running
+        .iter()
+        .find(|allocation| allocation.effective_on > taking.posted_on)
+    {
+        return Err(Refusal::invalid(
+            taking.field,
+            format!(
+                "the payment is matched as of {}: take that day or a later one",
+                late.effective_on
+            ),
+        )
+        .into());
+    }
+    if payment.purpose == DEPOSIT && !running.is_empty() {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "payment",
+            "this deposit was used on an invoice: take that operation back first",
+        )
+        .into());
+    }
+    if running.is_empty() {
+        return Ok(());
+    }
+    matching::end_allocations(conn, caller, books, &running, taking.posted_on)
 }
 
 /// D 411 / C 512 and the bank's fee (sections 2.4 and 2.7). The client's accounts take back what they
@@ -660,16 +769,22 @@ fn return_lines(
     items: &[Item],
     handed_in: Option<&Remittance>,
     matured: bool,
-    on: NaiveDate,
-    fee: Minor,
+    taking: &Taking,
 ) -> Vec<NewLine> {
     let accounts = &books.settings.accounts;
+    let (on, fee) = (taking.on, taking.fee);
+    // The same mark as for other mirrors; only what came back unpaid is a return.
+    let kind = if taking.event == RETURNED {
+        "RETURN"
+    } else {
+        "REVERSAL"
+    };
     let mut lines: Vec<NewLine> = items
         .iter()
         .filter(|item| !item.is_debit)
         .map(|credit| {
             NewLine::debit(books.client_account(&credit.family), credit.amount)
-                .open(credit.client_id, item("RETURN", payment, on, Some(on)))
+                .open(credit.client_id, item(kind, payment, on, Some(on)))
         })
         .collect();
     if lines.is_empty() {
@@ -678,8 +793,8 @@ fn return_lines(
     let bill = items.iter().find(|item| item.family == "413");
     lines.push(match bill {
         Some(bill) => NewLine::credit(&accounts.bills, payment.amount)
-            .open(bill.client_id, item("RETURN", payment, on, None)),
-        None => NewLine::credit(stands_on(books, payment, handed_in), payment.amount),
+            .open(bill.client_id, item(kind, payment, on, None)),
+        None => NewLine::credit(stands_on(books, payment, handed_in, taking), payment.amount),
     });
     if payment.purpose == DEPOSIT {
         let (_, tax) = deposit_vat(payment);
@@ -711,11 +826,14 @@ fn stands_on<'a>(
     books: &'a Books,
     payment: &'a Payment,
     handed_in: Option<&'a Remittance>,
+    taking: &Taking,
 ) -> &'a str {
     match handed_in {
         Some(slip) if slip.credited_on.is_none() => remittance::waiting_account(books, &slip.kind),
         Some(slip) => &slip.bank_account,
         None if payment.method == "CASH" => &books.settings.accounts.cash,
+        // A cheque that never reached the bank is still on its own account.
+        None if taking.event == REVERSED => money_account(books, payment),
         None => bank_of(books, payment),
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::money::Minor;
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat;
 use crate::error::{Error, Result};
-use crate::store::payment::{Payment, RETURNED};
+use crate::store::payment::{Payment, RETURNED, REVERSED};
 use crate::store::remittance::{Line, Remittance};
 use crate::store::{self};
 
@@ -177,12 +177,12 @@ fn check_instrument(
     }
     let returned = store::payment::events(conn, caller.company, &[payment.id])?
         .iter()
-        .any(|event| event.kind == RETURNED);
+        .any(|event| event.kind == RETURNED || event.kind == REVERSED);
     if returned {
         return Err(Refusal::new(
             RefusalCode::WrongState,
             field,
-            format!("payment {} was returned", payment.number),
+            format!("payment {} was returned or reversed", payment.number),
         )
         .into());
     }

@@ -5,6 +5,7 @@
 //! and nothing else opens a transaction on behalf of a caller.
 
 pub mod aging;
+pub mod bank;
 pub mod chart;
 pub mod client;
 pub mod company;
@@ -31,6 +32,7 @@ pub mod provision_run;
 pub mod remittance;
 pub mod schema;
 mod sql_types;
+pub mod task;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

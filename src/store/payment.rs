@@ -57,7 +57,8 @@ pub const RECEIVABLE: &str = "RECEIVABLE";
 /// ... or an order that is not invoiced yet.
 pub const DEPOSIT: &str = "DEPOSIT";
 
-/// Something that became known of a receipt: its payer (`IDENTIFIED`) or its return (`RETURNED`).
+/// Something that became known of a receipt: its payer (`IDENTIFIED`), its return (`RETURNED`), or that it was
+/// an error (`REVERSED`).
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = payment_events)]
 pub struct Event {
@@ -75,6 +76,8 @@ pub struct Event {
 pub const IDENTIFIED: &str = "IDENTIFIED";
 /// The cheque bounced, the direct debit or bill came back (R2.6).
 pub const RETURNED: &str = "RETURNED";
+/// The receipt was recorded in error and taken back (R2.2).
+pub const REVERSED: &str = "REVERSED";
 
 /// What a list of receipts may be narrowed to.
 #[derive(Clone, Debug, Default)]
@@ -132,7 +135,7 @@ pub fn from(company: CompanyId, filter: &Filter) -> Sql {
     if let Some(unknown) = filter.unknown_payer {
         sql.and(
             &format!(
-                "(t.client_id IS NULL AND NOT EXISTS ({event} AND e.kind = 'IDENTIFIED')) = ?"
+                "(t.client_id IS NULL AND NOT EXISTS ({event} AND e.kind IN ('IDENTIFIED', 'REVERSED'))) = ?"
             ),
             [Bind::Flag(unknown)],
         );

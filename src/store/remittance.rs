@@ -171,6 +171,28 @@ pub fn from(company: CompanyId, kinds: &[String], credited: Option<bool>) -> Sql
     sql
 }
 
+/// Slips of a bank account that it has not credited, by their amount; at most two, since two are no answer.
+pub fn awaiting(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    bank_account: &str,
+    amount: i64,
+    currency: &str,
+    by: NaiveDate,
+) -> QueryResult<Vec<Remittance>> {
+    remittances::table
+        .filter(remittances::company_id.eq(company))
+        .filter(remittances::bank_account.eq(bank_account))
+        .filter(remittances::amount.eq(amount))
+        .filter(remittances::currency.eq(currency))
+        .filter(remittances::remitted_on.le(by))
+        .filter(remittances::credited_on.is_null())
+        .order(remittances::id)
+        .limit(2)
+        .select(Remittance::as_select())
+        .load(conn)
+}
+
 /// Bills that the bank has discounted, that mature by a day, and whose maturity is not recorded; returned ones left out.
 pub fn maturing(
     conn: &mut PgConnection,
@@ -188,7 +210,7 @@ pub fn maturing(
            JOIN remittances r ON r.company_id = l.company_id AND r.id = l.remittance_id \
          WHERE p.company_id = ? AND r.kind = 'BILLS_FOR_DISCOUNT' AND r.credited_on IS NOT NULL AND coalesce(p.matures_on, p.received_on) <= ? \
            AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.company_id = p.company_id AND o.payment_id = p.id AND o.kind = 'BILL_MATURITY') \
-           AND NOT EXISTS (SELECT 1 FROM payment_events e WHERE e.company_id = p.company_id AND e.payment_id = p.id AND e.kind = 'RETURNED') \
+           AND NOT EXISTS (SELECT 1 FROM payment_events e WHERE e.company_id = p.company_id AND e.payment_id = p.id AND e.kind IN ('RETURNED', 'REVERSED')) \
          ORDER BY p.matures_on, p.id",
         [Bind::Id(company.0), Bind::Day(through)],
     );

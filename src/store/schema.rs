@@ -67,6 +67,7 @@ diesel::table! {
         recorded_at -> Timestamptz,
         status -> Text,
         payment_id -> Nullable<Uuid>,
+        entry_ref -> Nullable<Text>,
     }
 }
 
@@ -84,6 +85,7 @@ diesel::table! {
         alternatives -> Jsonb,
         recorded_at -> Timestamptz,
         recorded_by -> Text,
+        operations -> Jsonb,
     }
 }
 

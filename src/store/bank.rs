@@ -1,0 +1,585 @@
+//! Bank accounts, statements, their movements, what was decided about each, and whose account a payer's is.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::dsl::sql;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, Bool, Text};
+use serde_json::Value;
+
+use super::item::Item;
+use super::list::{Bind, Sql, containing};
+use super::schema::{
+    bank_accounts, bank_lines, bank_matches, bank_statements, clients, items, payer_accounts,
+};
+use crate::domain::ids::{
+    BankAccountId, BankLineId, BankMatchId, BankStatementId, ClientId, CompanyId, PaymentId,
+};
+
+/// A bank account of the company, and the general account that stands for it.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = bank_accounts, primary_key(company_id, id))]
+pub struct Account {
+    pub company_id: CompanyId,
+    pub id: BankAccountId,
+    pub label: String,
+    /// IBAN, or the bank's own number, without blanks.
+    pub iban: String,
+    pub bic: Option<String>,
+    /// 512 and below.
+    pub account: String,
+    pub journal: String,
+    pub currency: String,
+}
+
+/// Opens a bank account.
+pub fn insert_account(conn: &mut PgConnection, row: &Account) -> QueryResult<()> {
+    diesel::insert_into(bank_accounts::table)
+        .values(row)
+        .execute(conn)
+        .map(drop)
+}
+
+/// Changes label, BIC and general account of a bank account.
+pub fn update_account(conn: &mut PgConnection, row: &Account) -> QueryResult<()> {
+    diesel::update(bank_accounts::table.find((row.company_id, row.id)))
+        .set((
+            bank_accounts::label.eq(&row.label),
+            bank_accounts::bic.eq(&row.bic),
+            bank_accounts::account.eq(&row.account),
+        ))
+        .execute(conn)
+        .map(drop)
+}
+
+/// All bank accounts, by label.
+pub fn accounts(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<Account>> {
+    bank_accounts::table
+        .filter(bank_accounts::company_id.eq(company))
+        .order((bank_accounts::label, bank_accounts::id))
+        .select(Account::as_select())
+        .load(conn)
+}
+
+/// Bank accounts by id, in no order.
+pub fn accounts_by_ids(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[BankAccountId],
+) -> QueryResult<Vec<Account>> {
+    bank_accounts::table
+        .filter(bank_accounts::company_id.eq(company))
+        .filter(bank_accounts::id.eq_any(ids))
+        .select(Account::as_select())
+        .load(conn)
+}
+
+/// The account that a statement names, locked: two imports of one account wait for each other.
+pub fn account_for_update(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    iban: &str,
+    currency: &str,
+) -> QueryResult<Option<Account>> {
+    bank_accounts::table
+        .filter(bank_accounts::company_id.eq(company))
+        .filter(bank_accounts::iban.eq(iban))
+        .filter(bank_accounts::currency.eq(currency))
+        .for_update()
+        .select(Account::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// A statement or notification. Balances are signed minor units, none in notifications.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = bank_statements)]
+pub struct Statement {
+    pub company_id: CompanyId,
+    pub id: BankStatementId,
+    pub bank_account_id: BankAccountId,
+    pub format: String,
+    /// The bank's identification.
+    pub reference: String,
+    pub sequence: Option<i64>,
+    pub from_on: Option<NaiveDate>,
+    pub to_on: Option<NaiveDate>,
+    pub opening: Option<i64>,
+    pub closing: Option<i64>,
+    pub currency: String,
+    pub file_name: String,
+    pub recorded_by: String,
+}
+
+/// Adds a statement.
+pub fn insert_statement(conn: &mut PgConnection, row: &Statement) -> QueryResult<()> {
+    diesel::insert_into(bank_statements::table)
+        .values(row)
+        .execute(conn)
+        .map(drop)
+}
+
+/// Statements by id, in no order.
+pub fn statements_by_ids(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[BankStatementId],
+) -> QueryResult<Vec<Statement>> {
+    bank_statements::table
+        .filter(bank_statements::company_id.eq(company))
+        .filter(bank_statements::id.eq_any(ids))
+        .select(Statement::as_select())
+        .load(conn)
+}
+
+/// A statement of an account by the bank's identification.
+pub fn statement_by_reference(
+    conn: &mut PgConnection,
+    account: &Account,
+    format: &str,
+    reference: &str,
+) -> QueryResult<Option<Statement>> {
+    bank_statements::table
+        .filter(bank_statements::company_id.eq(account.company_id))
+        .filter(bank_statements::bank_account_id.eq(account.id))
+        .filter(bank_statements::format.eq(format))
+        .filter(bank_statements::reference.eq(reference))
+        .select(Statement::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// The statement with balances that ends last on or before a day; of several, the one taken in last.
+pub fn statement_before(
+    conn: &mut PgConnection,
+    account: &Account,
+    day: NaiveDate,
+) -> QueryResult<Option<Statement>> {
+    bank_statements::table
+        .filter(bank_statements::company_id.eq(account.company_id))
+        .filter(bank_statements::bank_account_id.eq(account.id))
+        .filter(bank_statements::closing.is_not_null())
+        .filter(bank_statements::to_on.le(day))
+        .order((bank_statements::to_on.desc(), bank_statements::id.desc()))
+        .select(Statement::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// `FROM bank_statements t WHERE …`, of one account or of all.
+pub fn statements_from(company: CompanyId, account: Option<BankAccountId>) -> Sql {
+    let mut sql = Sql::default();
+    sql.push(
+        "FROM bank_statements t WHERE t.company_id = ?",
+        [Bind::Id(company.0)],
+    );
+    if let Some(account) = account {
+        sql.and("t.bank_account_id = ?", [Bind::Id(account.0)]);
+    }
+    sql
+}
+
+/// A movement: a line of a statement, or one payment of a batch. The amount is signed: money in is positive.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = bank_lines)]
+pub struct Line {
+    pub company_id: CompanyId,
+    pub id: BankLineId,
+    pub statement_id: BankStatementId,
+    pub bank_account_id: BankAccountId,
+    pub position: i32,
+    /// What makes an import repeatable (R13.2).
+    pub fingerprint: String,
+    pub booked_on: NaiveDate,
+    pub value_on: Option<NaiveDate>,
+    pub amount: i64,
+    pub currency: String,
+    pub counterparty: Option<String>,
+    pub counterparty_iban: Option<String>,
+    pub end_to_end_id: Option<String>,
+    pub servicer_ref: Option<String>,
+    pub structured: Vec<String>,
+    pub remittance: String,
+    pub return_reason: Option<String>,
+    pub family: Option<String>,
+    pub status: String,
+    pub payment_id: Option<PaymentId>,
+    pub entry_ref: Option<String>,
+}
+
+/// Adds movements.
+pub fn insert_lines(conn: &mut PgConnection, rows: &[Line]) -> QueryResult<()> {
+    for chunk in rows.chunks(1000) {
+        diesel::insert_into(bank_lines::table)
+            .values(chunk)
+            .execute(conn)?;
+    }
+    Ok(())
+}
+
+/// Movements by id, in no order.
+pub fn lines_by_ids(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[BankLineId],
+) -> QueryResult<Vec<Line>> {
+    bank_lines::table
+        .filter(bank_lines::company_id.eq(company))
+        .filter(bank_lines::id.eq_any(ids))
+        .select(Line::as_select())
+        .load(conn)
+}
+
+/// A movement, locked.
+pub fn line_for_update(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: BankLineId,
+) -> QueryResult<Option<Line>> {
+    bank_lines::table
+        .find((company, id))
+        .for_no_key_update()
+        .select(Line::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// Those of these fingerprints that an account knows.
+pub fn known(
+    conn: &mut PgConnection,
+    account: &Account,
+    fingerprints: &[String],
+) -> QueryResult<Vec<String>> {
+    bank_lines::table
+        .filter(bank_lines::company_id.eq(account.company_id))
+        .filter(bank_lines::bank_account_id.eq(account.id))
+        .filter(bank_lines::fingerprint.eq_any(fingerprints))
+        .select(bank_lines::fingerprint)
+        .load(conn)
+}
+
+/// The movements of an account that belong to one of these bookings.
+pub fn lines_by_entries(
+    conn: &mut PgConnection,
+    account: &Account,
+    entries: &[String],
+) -> QueryResult<Vec<Line>> {
+    bank_lines::table
+        .filter(bank_lines::company_id.eq(account.company_id))
+        .filter(bank_lines::bank_account_id.eq(account.id))
+        .filter(bank_lines::entry_ref.eq_any(entries))
+        .order(bank_lines::id)
+        .select(Line::as_select())
+        .load(conn)
+}
+
+/// The movement that became a receipt, if any.
+pub fn line_of_payment(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    payment: PaymentId,
+) -> QueryResult<Option<Line>> {
+    bank_lines::table
+        .filter(bank_lines::company_id.eq(company))
+        .filter(bank_lines::payment_id.eq(payment))
+        .filter(bank_lines::amount.gt(0))
+        .order(bank_lines::id.desc())
+        .select(Line::as_select())
+        .first(conn)
+        .optional()
+}
+
+/// Money that came in and may have gone back: credits with this end-to-end id or bank key that became a
+/// receipt, up to a day, latest first.
+pub fn receipts_like(
+    conn: &mut PgConnection,
+    line: &Line,
+    end_to_end_id: Option<&str>,
+    servicer_ref: Option<&str>,
+) -> QueryResult<Vec<Line>> {
+    let credits = || {
+        bank_lines::table
+            .filter(bank_lines::company_id.eq(line.company_id))
+            .filter(bank_lines::amount.gt(0))
+            .filter(bank_lines::payment_id.is_not_null())
+            .filter(bank_lines::booked_on.le(line.booked_on))
+            .order((bank_lines::booked_on.desc(), bank_lines::id.desc()))
+            .limit(5)
+            .select(Line::as_select())
+    };
+    let mut found = Vec::new();
+    if let Some(id) = end_to_end_id {
+        found = credits()
+            .filter(bank_lines::end_to_end_id.eq(id))
+            .load(conn)?;
+    }
+    if let (true, Some(key)) = (found.is_empty(), servicer_ref) {
+        found = credits()
+            .filter(bank_lines::servicer_ref.eq(key))
+            .load(conn)?;
+    }
+    Ok(found)
+}
+
+/// Moves a movement to another state, with the receipt that it became.
+pub fn set_status(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: BankLineId,
+    status: &str,
+    payment: Option<PaymentId>,
+) -> QueryResult<()> {
+    diesel::update(bank_lines::table.find((company, id)))
+        .set((
+            bank_lines::status.eq(status),
+            bank_lines::payment_id.eq(payment),
+        ))
+        .execute(conn)
+        .map(drop)
+}
+
+/// What a list of movements may be narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub statuses: Vec<String>,
+    pub account: Option<BankAccountId>,
+    pub statement: Option<BankStatementId>,
+    pub from: Option<NaiveDate>,
+    pub to: Option<NaiveDate>,
+    /// Part of the counterparty or of what the payer wrote, any case.
+    pub search: Option<String>,
+}
+
+/// `FROM bank_lines t WHERE …` of a filter.
+pub fn lines_from(company: CompanyId, filter: &Filter) -> Sql {
+    let mut sql = Sql::default();
+    sql.push(
+        "FROM bank_lines t WHERE t.company_id = ?",
+        [Bind::Id(company.0)],
+    );
+    if !filter.statuses.is_empty() {
+        sql.and("t.status = ANY(?)", [Bind::Texts(filter.statuses.clone())]);
+    }
+    if let Some(account) = filter.account {
+        sql.and("t.bank_account_id = ?", [Bind::Id(account.0)]);
+    }
+    if let Some(statement) = filter.statement {
+        sql.and("t.statement_id = ?", [Bind::Id(statement.0)]);
+    }
+    if let Some(from) = filter.from {
+        sql.and("t.booked_on >= ?", [Bind::Day(from)]);
+    }
+    if let Some(to) = filter.to {
+        sql.and("t.booked_on <= ?", [Bind::Day(to)]);
+    }
+    if let Some(search) = &filter.search {
+        let pattern = Bind::Text(containing(search));
+        sql.and(
+            "(t.counterparty ILIKE ? OR t.remittance ILIKE ?)",
+            [pattern.clone(), pattern],
+        );
+    }
+    sql
+}
+
+/// A decision about a movement, automatic or a person's; kept for ever (R13.1).
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = bank_matches)]
+pub struct Match {
+    pub company_id: CompanyId,
+    pub id: BankMatchId,
+    pub line_id: BankLineId,
+    /// See `domain::bank::Rule`.
+    pub rule: i16,
+    /// 0 to 100.
+    pub score: i16,
+    pub outcome: String,
+    pub client_id: Option<ClientId>,
+    pub evidence: String,
+    pub allocations: Value,
+    pub alternatives: Value,
+    /// Ids of the operations that it made: reversed when it is undone.
+    pub operations: Value,
+    pub recorded_by: String,
+    #[diesel(skip_insertion)]
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// Adds decisions.
+pub fn insert_match(conn: &mut PgConnection, row: &Match) -> QueryResult<()> {
+    diesel::insert_into(bank_matches::table)
+        .values(row)
+        .execute(conn)
+        .map(drop)
+}
+
+/// The decisions about movements, oldest first.
+pub fn matches_of(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    lines: &[BankLineId],
+) -> QueryResult<Vec<Match>> {
+    bank_matches::table
+        .filter(bank_matches::company_id.eq(company))
+        .filter(bank_matches::line_id.eq_any(lines))
+        .order((bank_matches::line_id, bank_matches::id))
+        .select(Match::as_select())
+        .load(conn)
+}
+
+/// Whose account a payer's IBAN is.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = payer_accounts)]
+pub struct PayerAccount {
+    pub iban: String,
+    pub client_id: ClientId,
+    pub recorded_at: DateTime<Utc>,
+    pub recorded_by: String,
+}
+
+/// Remembers that an account pays for a client; again after it was removed.
+pub fn link(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    iban: &str,
+    client: ClientId,
+    author: &str,
+) -> QueryResult<()> {
+    diesel::insert_into(payer_accounts::table)
+        .values((
+            payer_accounts::company_id.eq(company),
+            payer_accounts::iban.eq(iban),
+            payer_accounts::client_id.eq(client),
+            payer_accounts::recorded_by.eq(author),
+        ))
+        .on_conflict((
+            payer_accounts::company_id,
+            payer_accounts::iban,
+            payer_accounts::client_id,
+        ))
+        .do_update()
+        .set(payer_accounts::removed_at.eq(None::<DateTime<Utc>>))
+        .execute(conn)
+        .map(drop)
+}
+
+/// Forgets that an account pays for a client; false when it was not remembered.
+pub fn unlink(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    iban: &str,
+    client: ClientId,
+) -> QueryResult<bool> {
+    diesel::update(payer_accounts::table.find((company, iban.to_owned(), client)))
+        .filter(payer_accounts::removed_at.is_null())
+        .set(payer_accounts::removed_at.eq(Utc::now()))
+        .execute(conn)
+        .map(|rows| rows == 1)
+}
+
+/// The clients that an account pays for.
+pub fn clients_of_iban(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    iban: &str,
+) -> QueryResult<Vec<ClientId>> {
+    payer_accounts::table
+        .filter(payer_accounts::company_id.eq(company))
+        .filter(payer_accounts::iban.eq(iban))
+        .filter(payer_accounts::removed_at.is_null())
+        .order(payer_accounts::client_id)
+        .select(payer_accounts::client_id)
+        .load(conn)
+}
+
+/// The accounts that pay for clients, in order.
+pub fn payer_accounts_of(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    clients: &[ClientId],
+) -> QueryResult<Vec<PayerAccount>> {
+    payer_accounts::table
+        .filter(payer_accounts::company_id.eq(company))
+        .filter(payer_accounts::client_id.eq_any(clients))
+        .filter(payer_accounts::removed_at.is_null())
+        .order((payer_accounts::client_id, payer_accounts::iban))
+        .select(PayerAccount::as_select())
+        .load(conn)
+}
+
+/// Clients whose name is this one as banks write it; at most two, since two are no answer.
+pub fn clients_named(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    name: &str,
+) -> QueryResult<Vec<ClientId>> {
+    clients::table
+        .filter(clients::company_id.eq(company))
+        .filter(
+            sql::<Bool>("name_key(name) <> '' AND name_key(name) = name_key(")
+                .bind::<Text, _>(name)
+                .sql(")"),
+        )
+        .order(clients::id)
+        .limit(2)
+        .select(clients::id)
+        .load(conn)
+}
+
+/// Open items on 411 and 416 in a currency; a receipt that is still on account is not one of them.
+macro_rules! candidates {
+    ($company:expr, $currency:expr) => {
+        items::table
+            .filter(items::company_id.eq($company))
+            .filter(items::currency.eq($currency))
+            .filter(items::open_amount.gt(0))
+            .filter(items::family.eq_any(["411", "416"]))
+            .filter(items::is_debit.or(items::kind.ne("PAYMENT")))
+    };
+}
+
+/// Open items of any client whose number has one of these keys, or keys in runs; at most `limit`.
+pub fn named(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    currency: &str,
+    keys: &[String],
+    runs: &[String],
+    limit: i64,
+) -> QueryResult<Vec<Item>> {
+    candidates!(company, currency)
+        .filter(
+            sql::<Bool>("(reference_key(reference) = ANY(")
+                .bind::<Array<Text>, _>(keys)
+                .sql(") OR reference_runs(reference) = ANY(")
+                .bind::<Array<Text>, _>(runs)
+                .sql("))"),
+        )
+        .order((items::due_on, items::id))
+        .limit(limit)
+        .select(Item::as_select())
+        .load(conn)
+}
+
+/// Open items of clients, oldest due first; at most `limit`. With an amount, only debits open for it.
+pub fn open_of(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    currency: &str,
+    of: &[ClientId],
+    amount: Option<i64>,
+    limit: i64,
+) -> QueryResult<Vec<Item>> {
+    let mut query = candidates!(company, currency)
+        .filter(items::client_id.eq_any(of))
+        .order((items::due_on, items::id))
+        .limit(limit)
+        .select(Item::as_select())
+        .into_boxed();
+    if let Some(amount) = amount {
+        query = query
+            .filter(items::is_debit)
+            .filter(items::open_amount.eq(amount));
+    }
+    query.load(conn)
+}
