@@ -185,6 +185,8 @@ pub enum ImportCommand {
     Receivables(ImportReceivables),
     /// Take in a FEC (fichier des écritures comptables) of any software, whole or not at all
     Fec(ImportFile),
+    /// Take in a bank statement (camt.053, camt.054, CFONB 120) and match its movements
+    Bank(ImportBank),
 }
 
 /// What to write.
@@ -207,6 +209,21 @@ pub struct ImportFile {
     /// The company to load it into
     #[arg(long, value_name = "ID", value_parser = company)]
     pub company: CompanyId,
+}
+
+/// A bank file to take in.
+#[derive(Debug, Args)]
+pub struct ImportBank {
+    #[command(flatten)]
+    pub file: ImportFile,
+
+    /// Take a statement although one is missing before it
+    #[arg(long)]
+    pub allow_gap: bool,
+
+    /// Company-currency units for one unit of the account's currency, when they differ
+    #[arg(long, value_name = "RATE")]
+    pub exchange_rate: Option<rust_decimal::Decimal>,
 }
 
 /// Writes SirenFECAAAAMMJJ.txt and its description into a directory; nothing when a rule of the FEC is broken.

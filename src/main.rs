@@ -23,8 +23,8 @@ use encours::store::{self, Conn, Db};
 use encours::{graphql, http, service};
 
 use config::{
-    Check, Cli, Command, CompanyCommand, CreateCompany, ExportCommand, ExportFec, ImportCommand,
-    ImportFile, ImportReceivables, Options, Serve, Switch, Token,
+    Check, Cli, Command, CompanyCommand, CreateCompany, ExportCommand, ExportFec, ImportBank,
+    ImportCommand, ImportFile, ImportReceivables, Options, Serve, Switch, Token,
 };
 
 /// Longest execution of one request: a little longer than its longest statement.
@@ -62,6 +62,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Company(CompanyCommand::Create(args)) => create_company(&args),
         Command::Import(ImportCommand::Receivables(args)) => import_receivables(&args),
         Command::Import(ImportCommand::Fec(args)) => import_fec(&args),
+        Command::Import(ImportCommand::Bank(args)) => import_bank(&args),
         Command::Export(ExportCommand::Fec(args)) => export_fec(&args),
         Command::Token(args) => token(&args),
         Command::Check(args) => check(&args),
@@ -374,6 +375,46 @@ fn import_fec(args: &ImportFile) -> anyhow::Result<()> {
         "receivables: {} in the file, {} in the items",
         report.receivables_in_file, report.receivables_in_items
     ))
+}
+
+fn import_bank(args: &ImportBank) -> anyhow::Result<()> {
+    let ImportFile {
+        options,
+        file,
+        company,
+    } = &args.file;
+    let database = Database::open(options)?;
+    let company = known_company(&mut database.owner()?, *company)?;
+    let how = service::bank::Options {
+        allow_gap: args.allow_gap,
+        exchange_rate: args.exchange_rate,
+        file_name: file
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+    };
+    let report = Db::open(&database.settings)
+        .write_now(
+            &auth::script(company, Role::ArAccountant),
+            |conn, caller| service::bank::import(conn, caller, file, &how),
+        )
+        .with_context(|| format!("cannot import {}", file.display()))?;
+    if report.imported_before {
+        return say(&format!(
+            "{} was imported before: nothing to do",
+            file.display()
+        ));
+    }
+    for statement in &report.statements {
+        say(&format!(
+            "statement {} of {}: {} movements, {} known before",
+            statement.reference, statement.account, statement.lines, statement.known_before
+        ))?;
+    }
+    for (status, count) in &report.outcomes {
+        say(&format!("{status}: {count}"))?;
+    }
+    Ok(())
 }
 
 fn export_fec(args: &ExportFec) -> anyhow::Result<()> {

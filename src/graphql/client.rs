@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::aging::{OpenItem, open_items};
+use super::bank::{PayerAccount, payer_accounts};
 use super::company::User;
 use super::dispute::{Deduction, Dispute};
 use super::document::{
@@ -344,6 +345,11 @@ impl Client {
         self.0
             .credit_limit
             .map(|limit| money(limit, &self.0.currency))
+    }
+    /// Accounts that pay for it, learned from matches or recorded (R13.4); null for roles that record no payments.
+    #[graphql(guard = "Permitted(\"Client.payerAccounts\")")]
+    async fn payer_accounts(&self, ctx: &Context<'_>) -> Result<Option<Vec<PayerAccount>>> {
+        payer_accounts(ctx, self.0.id).await.map(Some)
     }
     /// Contacts; null when the role may not read personal data.
     #[graphql(guard = "Permitted(\"Client.contacts\")")]

@@ -10,8 +10,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
 use crate::domain::ids::{
-    AllocationId, ClientId, DeductionId, DisputeId, DocumentId, DoubtfulFileId, EntryId, ItemId,
-    MatchingId, OperationId, PaymentId, ProvisionRunId, RemittanceId, UserId,
+    AllocationId, BankAccountId, BankLineId, BankStatementId, ClientId, DeductionId, DisputeId,
+    DocumentId, DoubtfulFileId, EntryId, ItemId, MatchingId, OperationId, PaymentId,
+    ProvisionRunId, RemittanceId, TaskId, UserId,
 };
 use crate::error::Error;
 use crate::store::aging::{ClientBalance, Population};
@@ -53,6 +54,10 @@ by_id! {
     RemittanceId => store::remittance::Remittance, store::remittance::by_ids;
     DoubtfulFileId => store::doubtful::File, store::doubtful::by_ids;
     ProvisionRunId => store::provision_run::Run, store::provision_run::by_ids;
+    BankAccountId => store::bank::Account, store::bank::accounts_by_ids;
+    BankStatementId => store::bank::Statement, store::bank::statements_by_ids;
+    BankLineId => store::bank::Line, store::bank::lines_by_ids;
+    TaskId => store::task::Task, store::task::by_ids;
 }
 
 /// Rows that hang below a key, in order; a key without rows has an empty list.
@@ -104,6 +109,8 @@ below! {
     EntriesOf(Uuid) => store::journal::Entry, store::journal::by_sources, |row| row.source_id;
     /// The lines of a journal entry.
     LinesOfEntry(EntryId) => store::journal::Line, store::journal::lines, |row| row.entry_id;
+    /// The decisions about a movement on a bank account.
+    MatchesOf(BankLineId) => store::bank::Match, store::bank::matches_of, |row| row.line_id;
     /// The disputes that a deduction opened.
     DisputesOfDeduction(DeductionId) => store::dispute::Dispute, store::dispute::of_deductions,
         |row| row.deduction_id.unwrap_or(DeductionId(Uuid::nil()));

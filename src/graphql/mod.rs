@@ -1,6 +1,7 @@
 //! The API: views of the records, one guarded field per question, one mutation per use case.
 
 mod aging;
+mod bank;
 mod client;
 mod company;
 mod dispute;
@@ -44,6 +45,7 @@ pub struct Query(
     ledger::LedgerQuery,
     operation::OperationQuery,
     remittance::RemittanceQuery,
+    bank::BankQuery,
     doubtful::DoubtfulQuery,
     penalty::PenaltyQuery,
     provision_run::ProvisionRunQuery,
@@ -62,6 +64,7 @@ pub struct Mutation(
     ledger::LedgerMutation,
     operation::OperationMutation,
     remittance::RemittanceMutation,
+    bank::BankMutation,
     doubtful::DoubtfulMutation,
     penalty::PenaltyMutation,
     provision_run::ProvisionRunMutation,

@@ -1,4 +1,4 @@
-//! The FEC over HTTP: `GET /export/fec/{year}` and `POST /import/fec`.
+//! Accounting files over HTTP: `GET /export/fec/{year}`, `POST /import/fec` and `POST /import/bank`.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -12,6 +12,7 @@ use super::graphql::GraphqlEndpoint;
 use crate::domain::access::Action;
 use crate::error::Error;
 use crate::formats::fec::{Encoding, Separator};
+use crate::service::bank;
 use crate::service::fec::{self, Options};
 
 /// How the file is to be written.
@@ -109,6 +110,51 @@ pub async fn import(
     let path = file.path().to_owned();
     let done = session
         .write(move |conn, caller| fec::import(conn, caller, &path))
+        .await;
+    session.finish().await;
+    match done {
+        Ok(report) => HttpResponse::Ok().json(report),
+        Err(error) => files::refused(error),
+    }
+}
+
+/// How a bank file is to be taken in.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BankFile {
+    /// Take a statement although one is missing before it.
+    allow_gap: Option<bool>,
+    /// Company-currency units for one unit of the account's currency, when they differ.
+    exchange_rate: Option<rust_decimal::Decimal>,
+    /// What the file is called.
+    file_name: Option<String>,
+}
+
+/// `POST /import/bank`: a camt.053, camt.054 or CFONB 120 file as the body, matched at once. All of it is
+/// taken in, or nothing.
+pub async fn import_bank(
+    request: HttpRequest,
+    mut body: web::Payload,
+    asked: web::Query<BankFile>,
+    endpoint: web::Data<GraphqlEndpoint>,
+) -> HttpResponse {
+    let caller = match files::permitted(&request, &endpoint, Action::Import) {
+        Ok(caller) => caller,
+        Err(refused) => return *refused,
+    };
+    let file = Spool::new("bank");
+    if let Err(refused) = files::spool(&mut body, &file).await {
+        return *refused;
+    }
+    let options = bank::Options {
+        allow_gap: asked.allow_gap.unwrap_or_default(),
+        exchange_rate: asked.exchange_rate,
+        file_name: asked.file_name.clone().unwrap_or_default(),
+    };
+    let session = endpoint.store.session(caller);
+    let path = file.path().to_owned();
+    let done = session
+        .write(move |conn, caller| bank::import(conn, caller, &path, &options))
         .await;
     session.finish().await;
     match done {

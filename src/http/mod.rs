@@ -55,6 +55,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         )
         .service(web::resource("/import/receivables").route(web::post().to(import::receivables)))
         .service(web::resource("/import/fec").route(web::post().to(accounting::import)))
+        .service(web::resource("/import/bank").route(web::post().to(accounting::import_bank)))
         .service(web::resource("/export/fec/{year}").route(web::get().to(accounting::export)))
         .service(
             web::resource("/health")

@@ -1,6 +1,7 @@
 //! The API as clients see it: a real server, real tokens, a company of its own for each test.
 
 mod accounting;
+mod bank;
 mod contract;
 mod corrections;
 mod fec;

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
@@ -41,19 +42,19 @@ fn last(conn: &mut PgConnection, caller: &Caller, line: &Line) -> Result<Match> 
         .ok_or_else(|| Error::Internal("a bank line without a decision".into()))
 }
 
-/// The receipt that a movement became, and whose it is.
+/// The receipt that a movement became, whose it is, and its day: a later one when it was recorded anew.
 fn receipt(
     conn: &mut PgConnection,
     caller: &Caller,
     line: &Line,
-) -> Result<(PaymentId, Option<ClientId>)> {
+) -> Result<(PaymentId, Option<ClientId>, NaiveDate)> {
     let id = line
         .payment_id
         .ok_or_else(|| wrong_state("line", "this movement is no receipt"))?;
     let found = store::payment::by_id(conn, caller.company, id)?
         .ok_or_else(|| Error::Internal("a bank line's receipt is missing".into()))?;
     let events = store::payment::events(conn, caller.company, &[id])?;
-    Ok((id, payment::client_of(&found, &events)))
+    Ok((id, payment::client_of(&found, &events), found.received_on))
 }
 
 /// Does what was proposed, or one of the alternatives (counted from 0).
@@ -102,8 +103,8 @@ fn put(
     remember: bool,
 ) -> Result<BankLineId> {
     let books = books::open(conn, caller)?;
-    let (payment, owner) = receipt(conn, caller, line)?;
-    let on = books.first_open_day(line.booked_on);
+    let (payment, owner, received_on) = receipt(conn, caller, line)?;
+    let on = books.first_open_day(line.booked_on.max(received_on));
     let owner = match owner {
         Some(owner) => owner,
         None => {
@@ -152,7 +153,7 @@ pub fn reject(
     if status_of(&line)? != LineStatus::Proposed {
         return Err(wrong_state("line", "nothing is proposed for this movement"));
     }
-    let (payment, client) = receipt(conn, caller, &line)?;
+    let (payment, client, _) = receipt(conn, caller, &line)?;
     store::task::finish_of(conn, caller.company, line.id.0, &caller.author)?;
     let status = match client {
         Some(_) => LineStatus::OnAccount,
@@ -190,7 +191,6 @@ pub fn assign(
     parts: &[(ItemRef, Option<Decimal>)],
     remember: bool,
 ) -> Result<BankLineId> {
-    let books = books::open(conn, caller)?;
     let line = line(conn, caller, id)?;
     let client = reference::client(conn, caller, "client", client)?;
     let waiting = [
@@ -204,7 +204,7 @@ pub fn assign(
             "this movement is not waiting for its payer: undo its match first",
         ));
     }
-    let (payment, owner) = receipt(conn, caller, &line)?;
+    let (payment, owner, _) = receipt(conn, caller, &line)?;
     if owner.is_some_and(|owner| owner != client.id) {
         return Err(wrong_state(
             "client",
@@ -221,9 +221,7 @@ pub fn assign(
     };
     let mut shares = Vec::new();
     for (place, (item, amount)) in parts.iter().enumerate() {
-        shares.extend(part(
-            conn, caller, &books, &line, place, item, *amount, &mut left,
-        )?);
+        shares.extend(part(conn, caller, &line, place, item, *amount, &mut left)?);
     }
     let laid = Laid {
         shares,
@@ -240,14 +238,9 @@ pub fn assign(
     )
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the part, where it stands, and what is left"
-)]
 fn part(
     conn: &mut PgConnection,
     caller: &Caller,
-    books: &Books,
     line: &Line,
     place: usize,
     target: &ItemRef,
@@ -293,7 +286,6 @@ fn part(
             });
         }
     }
-    let _ = books;
     Ok(shares)
 }
 
@@ -351,7 +343,7 @@ fn take_operations_back(
     conn: &mut PgConnection,
     caller: &Caller,
     decision: &Match,
-    on: chrono::NaiveDate,
+    on: NaiveDate,
     reason: &str,
 ) -> Result<()> {
     for id in operations_of(decision)?.into_iter().rev() {
@@ -402,7 +394,7 @@ pub fn undo(
             return Err(wrong_state("line", "this movement is not matched"));
         }
     }
-    let (payment, client) = receipt(conn, caller, &line)?;
+    let (payment, client, _) = receipt(conn, caller, &line)?;
     end_matchings(conn, caller, &books, payment, &decision, &operations)?;
     let on = caller.today.max(line.booked_on);
     take_operations_back(conn, caller, &decision, on, &reason)?;
@@ -482,7 +474,7 @@ fn again(
     conn: &mut PgConnection,
     caller: &Caller,
     payment: PaymentId,
-    on: chrono::NaiveDate,
+    on: NaiveDate,
 ) -> Result<PaymentId> {
     let old = store::payment::by_id(conn, caller.company, payment)?
         .ok_or_else(|| Error::Internal("a bank line's receipt is missing".into()))?;

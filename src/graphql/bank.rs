@@ -1,0 +1,926 @@
+//! Bank accounts, statements, movements and their matches, and the tasks they leave (section 13).
+
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::aging::OpenItem;
+use super::client::{Client, code_enum};
+use super::document::{maybe, one};
+use super::error::UserError;
+use super::loaders::MatchesOf;
+use super::mutation::{Done, mutate};
+use super::operation::how;
+use super::page::{self, Asked, Connection, Listed};
+use super::payment::Payment;
+use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, PaymentRef, money, on, show};
+use super::{Permitted, session};
+use crate::domain::access::{Action, Caller};
+use crate::domain::bank::{self, Share};
+use crate::domain::ids::{BankAccountId, BankLineId, BankStatementId, ClientId, Id, TaskId};
+use crate::error::{Error, Result};
+use crate::service::bank as desk;
+use crate::store::list::{Direction, Sort};
+use crate::store::{self};
+
+code_enum! {
+    /// Where a movement on a bank account stands.
+    BankLineStatus {
+        /// Matched by a rule.
+        Automatic = "AUTOMATIC",
+        /// Matched by a person.
+        Matched = "MATCHED",
+        /// A rule proposes, a person decides; the money waits on account, or on 471.
+        Proposed = "PROPOSED",
+        /// The client is known, the money is on account.
+        OnAccount = "ON_ACCOUNT",
+        /// Nobody is known: the money is on 471.
+        Unknown = "UNKNOWN",
+        /// It took a receipt back (R13.3).
+        Returned = "RETURNED",
+        /// A remittance slip credited, or a charge of the bank.
+        Posted = "POSTED",
+        /// Not receivables.
+        Ignored = "IGNORED",
+        /// Taken back.
+        Undone = "UNDONE",
+    }
+}
+
+code_enum! {
+    /// What decided about a movement, in the order of 13.2.
+    BankRule {
+        /// A person.
+        ByHand = "BY_HAND",
+        /// The structured reference or end-to-end id is an open item's, for its amount.
+        StructuredReference = "STRUCTURED_REFERENCE",
+        /// Numbers in the text add up to the amount.
+        NumbersInText = "NUMBERS_IN_TEXT",
+        /// The same, but for a discount, a small difference or a part.
+        NumbersWithDifference = "NUMBERS_WITH_DIFFERENCE",
+        /// The payer's account is known, and one item, or one sum, is open for the amount.
+        KnownAccount = "KNOWN_ACCOUNT",
+        /// The client is known, nothing fits.
+        KnownClient = "KNOWN_CLIENT",
+        /// Nobody is known.
+        UnknownPayer = "UNKNOWN_PAYER",
+        /// The bank credits a remittance slip.
+        RemittanceSlip = "REMITTANCE_SLIP",
+        /// A receipt comes back.
+        Return = "RETURN",
+        /// The bank's own charge.
+        BankCharge = "BANK_CHARGE",
+        /// A payment of ours.
+        NotReceivable = "NOT_RECEIVABLE",
+    }
+}
+
+code_enum! {
+    /// What a task is about.
+    TaskKind {
+        /// A receipt on 471: who paid?
+        UnknownReceipt = "UNKNOWN_RECEIPT",
+        /// A match that is proposed.
+        BankProposal = "BANK_PROPOSAL",
+        /// Money that went back: which receipt?
+        UnmatchedReturn = "UNMATCHED_RETURN",
+    }
+}
+
+macro_rules! listed {
+    ($($record:path => $view:ident),+) => {$(
+        impl Listed for $record {
+            type View = $view;
+            fn id(&self) -> Uuid {
+                self.id.0
+            }
+            fn view(self) -> $view {
+                $view(self)
+            }
+        }
+    )+};
+}
+listed!(
+    store::bank::Statement => BankStatement,
+    store::bank::Line => BankLine,
+    store::task::Task => Task
+);
+
+/// An account's number as the caller may see it: whole for those who record payments.
+fn shown(caller: &Caller, iban: &str) -> String {
+    if caller.may(Action::RecordPayments) {
+        return iban.to_owned();
+    }
+    let end = iban.get(iban.len().saturating_sub(4)..).unwrap_or_default();
+    format!("…{end}")
+}
+
+/// A bank account of the company (compte bancaire).
+#[derive(Clone)]
+pub struct BankAccount(pub store::bank::Account);
+
+/// A bank account of the company (compte bancaire).
+#[Object]
+impl BankAccount {
+    /// The opaque id.
+    async fn id(&self) -> ID {
+        show(self.0.id)
+    }
+    /// What the company calls it.
+    async fn label(&self) -> &str {
+        &self.0.label
+    }
+    /// IBAN, or the bank's own number; only its end for roles that record no payments.
+    async fn iban(&self, ctx: &Context<'_>) -> Result<String> {
+        Ok(shown(session(ctx)?.caller(), &self.0.iban))
+    }
+    /// The bank's BIC; null when not given.
+    async fn bic(&self) -> Option<&str> {
+        self.0.bic.as_deref()
+    }
+    /// The general account, 512 and below.
+    async fn account(&self) -> &str {
+        &self.0.account
+    }
+    /// Its currency.
+    async fn currency(&self) -> &str {
+        &self.0.currency
+    }
+}
+
+/// A bank statement or notification that was imported.
+#[derive(Clone)]
+pub struct BankStatement(pub store::bank::Statement);
+
+/// A bank statement (relevé) or notification that was imported.
+#[Object]
+impl BankStatement {
+    /// The opaque id.
+    async fn id(&self) -> ID {
+        show(self.0.id)
+    }
+    /// The bank's identification.
+    async fn reference(&self) -> &str {
+        &self.0.reference
+    }
+    /// CAMT053, CAMT054 or CFONB120.
+    async fn format(&self) -> &str {
+        &self.0.format
+    }
+    /// The bank's running number; null when it gives none.
+    async fn sequence(&self) -> Option<String> {
+        self.0.sequence.map(|number| number.to_string())
+    }
+    /// The bank account.
+    async fn bank_account(&self, ctx: &Context<'_>) -> Result<BankAccount> {
+        Ok(BankAccount(one(ctx, self.0.bank_account_id).await?))
+    }
+    /// The last day it speaks of.
+    async fn to_on(&self) -> Option<Date> {
+        self.0.to_on.map(Into::into)
+    }
+    /// Balance before, negative when overdrawn; null in notifications.
+    async fn opening(&self) -> Option<Decimal> {
+        self.0.opening.map(|amount| money(amount, &self.0.currency))
+    }
+    /// Balance after; null in notifications.
+    async fn closing(&self) -> Option<Decimal> {
+        self.0.closing.map(|amount| money(amount, &self.0.currency))
+    }
+    /// The currency of the amounts.
+    async fn currency(&self) -> &str {
+        &self.0.currency
+    }
+    /// The file it came in.
+    async fn file_name(&self) -> &str {
+        &self.0.file_name
+    }
+    /// Who imported it.
+    async fn recorded_by(&self) -> &str {
+        &self.0.recorded_by
+    }
+}
+
+/// A movement on a bank account: a line of a statement, or one payment of a batch.
+#[derive(Clone)]
+pub struct BankLine(pub store::bank::Line);
+
+/// A movement on a bank account: a line of a statement, or one payment of a batch.
+#[Object]
+impl BankLine {
+    /// The opaque id.
+    async fn id(&self) -> ID {
+        show(self.0.id)
+    }
+    /// The statement that brought it.
+    async fn statement(&self, ctx: &Context<'_>) -> Result<BankStatement> {
+        Ok(BankStatement(one(ctx, self.0.statement_id).await?))
+    }
+    /// The bank account.
+    async fn bank_account(&self, ctx: &Context<'_>) -> Result<BankAccount> {
+        Ok(BankAccount(one(ctx, self.0.bank_account_id).await?))
+    }
+    /// The day the bank booked it.
+    async fn booked_on(&self) -> Date {
+        self.0.booked_on.into()
+    }
+    /// The value date; null when not given.
+    async fn value_on(&self) -> Option<Date> {
+        self.0.value_on.map(Into::into)
+    }
+    /// The amount: positive for money in, negative for money out.
+    async fn amount(&self) -> Decimal {
+        money(self.0.amount, &self.0.currency)
+    }
+    /// The currency of the amount.
+    async fn currency(&self) -> &str {
+        &self.0.currency
+    }
+    /// Who paid or was paid, as the bank names it; null when not given.
+    async fn counterparty(&self) -> Option<&str> {
+        self.0.counterparty.as_deref()
+    }
+    /// The account of who paid; only its end for roles that record no payments.
+    async fn counterparty_iban(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        let caller = session(ctx)?.caller();
+        Ok(self
+            .0
+            .counterparty_iban
+            .as_deref()
+            .map(|iban| shown(caller, iban)))
+    }
+    /// The payer's own reference (EndToEndId); null when not given.
+    async fn end_to_end_id(&self) -> Option<&str> {
+        self.0.end_to_end_id.as_deref()
+    }
+    /// Structured references.
+    async fn structured_references(&self) -> &[String] {
+        &self.0.structured
+    }
+    /// What the payer wrote.
+    async fn remittance(&self) -> &str {
+        &self.0.remittance
+    }
+    /// Why money came back, as the bank's code; null when it did not.
+    async fn return_reason(&self) -> Option<&str> {
+        self.0.return_reason.as_deref()
+    }
+    /// Where it stands.
+    async fn status(&self) -> Result<BankLineStatus> {
+        BankLineStatus::of(&self.0.status)
+    }
+    /// The receipt that it became, or took back; null when there is none.
+    async fn payment(&self, ctx: &Context<'_>) -> Result<Option<Payment>> {
+        match self.0.payment_id {
+            Some(id) => Ok(Some(Payment(one(ctx, id).await?))),
+            None => Ok(None),
+        }
+    }
+    /// Every decision about it, oldest first: the last one counts.
+    async fn matches(&self, ctx: &Context<'_>) -> Result<Vec<BankMatch>> {
+        let rows = maybe(ctx, MatchesOf(self.0.id)).await?.unwrap_or_default();
+        Ok(rows
+            .into_iter()
+            .map(|row| BankMatch(row, self.0.currency.clone()))
+            .collect())
+    }
+}
+
+/// A decision about a movement, with its currency.
+#[derive(Clone)]
+pub struct BankMatch(store::bank::Match, String);
+
+/// A decision about a movement, by a rule or a person; kept for ever (R13.1).
+#[Object]
+impl BankMatch {
+    /// What decided.
+    async fn rule(&self) -> Result<BankRule> {
+        let rule = bank::Rule::numbered(self.0.rule)
+            .ok_or_else(|| Error::Internal(format!("stored rule {}", self.0.rule)))?;
+        BankRule::of(rule.code())
+    }
+    /// How sure it is, 0 to 100.
+    async fn score(&self) -> i32 {
+        i32::from(self.0.score)
+    }
+    /// AUTOMATIC, PROPOSED, ACCEPTED, REJECTED, ON_ACCOUNT, UNKNOWN, RETURNED, POSTED, IGNORED or UNDONE.
+    async fn outcome(&self) -> &str {
+        &self.0.outcome
+    }
+    /// Why.
+    async fn evidence(&self) -> &str {
+        &self.0.evidence
+    }
+    /// Whose money it was taken for; null when nobody's.
+    async fn client(&self, ctx: &Context<'_>) -> Result<Option<Client>> {
+        match self.0.client_id {
+            Some(id) => Ok(maybe(ctx, id).await?.map(Client)),
+            None => Ok(None),
+        }
+    }
+    /// What it pays.
+    async fn shares(&self) -> Result<Vec<BankShare>> {
+        Ok(shares(desk::Laid::of(&self.0)?.shares, &self.1))
+    }
+    /// What else it could have paid, counted from 0 for `acceptBankProposal`.
+    async fn alternatives(&self) -> Result<Vec<BankAlternative>> {
+        Ok(desk::alternatives(&self.0)?
+            .into_iter()
+            .map(|found| BankAlternative {
+                evidence: found.evidence,
+                shares: shares(found.shares, &self.1),
+            })
+            .collect())
+    }
+    /// When it was recorded.
+    async fn recorded_at(&self) -> DateTime<Utc> {
+        self.0.recorded_at
+    }
+    /// Who decided.
+    async fn recorded_by(&self) -> &str {
+        &self.0.recorded_by
+    }
+}
+
+fn shares(found: Vec<Share>, currency: &str) -> Vec<BankShare> {
+    found
+        .into_iter()
+        .map(|share| BankShare(share, currency.to_owned()))
+        .collect()
+}
+
+/// Something else that a movement could have paid.
+#[derive(SimpleObject, Clone)]
+struct BankAlternative {
+    /// Why.
+    evidence: String,
+    /// What it would pay.
+    shares: Vec<BankShare>,
+}
+
+#[derive(Clone)]
+struct BankShare(Share, String);
+
+/// A part of a decision: what the money, or a credit that the payer took off, pays of an item.
+#[Object]
+impl BankShare {
+    /// What is paid.
+    async fn debit(&self, ctx: &Context<'_>) -> Result<OpenItem> {
+        OpenItem::now(ctx, one(ctx, self.0.debit).await?)
+    }
+    /// The credit that the payer took off; null for the money itself.
+    async fn credit(&self, ctx: &Context<'_>) -> Result<Option<OpenItem>> {
+        match self.0.credit {
+            Some(id) => Ok(Some(OpenItem::now(ctx, one(ctx, id).await?)?)),
+            None => Ok(None),
+        }
+    }
+    /// How much, positive.
+    async fn amount(&self) -> Decimal {
+        money(self.0.amount, &self.1)
+    }
+}
+
+/// Something that a person has to look at.
+#[derive(Clone)]
+pub struct Task(pub store::task::Task);
+
+/// Something that a person has to look at.
+#[Object]
+impl Task {
+    /// The opaque id.
+    async fn id(&self) -> ID {
+        show(self.0.id)
+    }
+    /// What it is about.
+    async fn kind(&self) -> Result<TaskKind> {
+        TaskKind::of(&self.0.kind)
+    }
+    /// What to do.
+    async fn subject(&self) -> &str {
+        &self.0.subject
+    }
+    /// By when.
+    async fn due_on(&self) -> Date {
+        self.0.due_on.into()
+    }
+    /// The movement concerned.
+    async fn bank_line(&self, ctx: &Context<'_>) -> Result<Option<BankLine>> {
+        Ok(maybe(ctx, BankLineId(self.0.source_id))
+            .await?
+            .map(BankLine))
+    }
+    /// When it was done; null until then.
+    async fn done_at(&self) -> Option<DateTime<Utc>> {
+        self.0.done_at
+    }
+    /// Who did it; null until then.
+    async fn done_by(&self) -> Option<&str> {
+        self.0.done_by.as_deref()
+    }
+}
+
+/// An account that pays for a client (R13.4: one account may pay for several).
+#[derive(SimpleObject, Clone)]
+pub struct PayerAccount {
+    /// IBAN, or the bank's own number.
+    iban: String,
+    /// Who recorded it, or what.
+    recorded_by: String,
+}
+
+/// The accounts that pay for a client.
+pub async fn payer_accounts(ctx: &Context<'_>, client: ClientId) -> Result<Vec<PayerAccount>> {
+    let rows = session(ctx)?
+        .read(move |conn, caller| {
+            Ok(store::bank::payer_accounts_of(
+                conn,
+                caller.company,
+                &[client],
+            )?)
+        })
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| PayerAccount {
+            iban: row.iban,
+            recorded_by: row.recorded_by,
+        })
+        .collect())
+}
+
+/// Narrows movements; all conditions hold at once.
+#[derive(InputObject, Clone, Debug, Default)]
+struct BankLineFilter {
+    /// Standing so.
+    statuses: Option<Vec<BankLineStatus>>,
+    /// On this bank account.
+    bank_account: Option<ID>,
+    /// Of this statement.
+    statement: Option<ID>,
+    /// Booked on or after this day.
+    booked_from: Option<Date>,
+    /// Booked on or before this day.
+    booked_to: Option<Date>,
+    /// Part of the counterparty's name or of what the payer wrote, any case.
+    search: Option<String>,
+}
+
+/// An id of a filter: unknown ones find nothing.
+fn wanted<T: Id>(id: Option<ID>) -> Option<T> {
+    id.map(|id| T::read(&id).unwrap_or(T::from_uuid(Uuid::nil())))
+}
+
+/// The bank.
+#[derive(Default)]
+pub struct BankQuery;
+
+#[Object]
+impl BankQuery {
+    /// The company's bank accounts, by label.
+    #[graphql(guard = "Permitted(\"Query.bankAccounts\")")]
+    async fn bank_accounts(&self, ctx: &Context<'_>) -> Result<Vec<BankAccount>> {
+        let rows = session(ctx)?
+            .read(|conn, caller| Ok(store::bank::accounts(conn, caller.company)?))
+            .await?;
+        Ok(rows.into_iter().map(BankAccount).collect())
+    }
+
+    /// Imported statements and notifications, latest first.
+    #[graphql(guard = "Permitted(\"Query.bankStatements\")")]
+    async fn bank_statements(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of this bank account; of all when absent.")] bank_account: Option<ID>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<BankStatement>> {
+        let asked = Asked::new(
+            first,
+            after.as_deref(),
+            &format!("statements{bank_account:?}"),
+        )?;
+        let session = session(ctx)?;
+        let from = store::bank::statements_from(session.caller().company, wanted(bank_account));
+        let sort = Sort {
+            column: "t.to_on",
+            sql_type: "date",
+            direction: Direction::Descending,
+        };
+        page::list(session, from, sort, asked, |conn, caller, ids| {
+            let ids: Vec<_> = ids.iter().copied().map(BankStatementId).collect();
+            Ok(store::bank::statements_by_ids(conn, caller.company, &ids)?)
+        })
+        .await
+    }
+
+    /// A movement; null when there is none.
+    #[graphql(guard = "Permitted(\"Query.bankLine\")")]
+    async fn bank_line(&self, ctx: &Context<'_>, id: ID) -> Result<Option<BankLine>> {
+        match BankLineId::read(&id) {
+            Some(id) => Ok(maybe(ctx, id).await?.map(BankLine)),
+            None => Ok(None),
+        }
+    }
+
+    /// Movements, latest first.
+    #[graphql(guard = "Permitted(\"Query.bankLines\")")]
+    async fn bank_lines(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<BankLineFilter>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<BankLine>> {
+        let asked = Asked::new(first, after.as_deref(), &format!("bank lines{filter:?}"))?;
+        let input = filter.unwrap_or_default();
+        let statuses = input.statuses.unwrap_or_default();
+        let filter = store::bank::Filter {
+            statuses: statuses
+                .into_iter()
+                .map(|status| status.code().to_owned())
+                .collect(),
+            account: wanted(input.bank_account),
+            statement: wanted(input.statement),
+            from: on(input.booked_from),
+            to: on(input.booked_to),
+            search: input.search,
+        };
+        let session = session(ctx)?;
+        let from = store::bank::lines_from(session.caller().company, &filter);
+        let sort = Sort {
+            column: "t.booked_on",
+            sql_type: "date",
+            direction: Direction::Descending,
+        };
+        page::list(session, from, sort, asked, |conn, caller, ids| {
+            let ids: Vec<_> = ids.iter().copied().map(BankLineId).collect();
+            Ok(store::bank::lines_by_ids(conn, caller.company, &ids)?)
+        })
+        .await
+    }
+
+    /// Tasks by the day they are due; those not done unless asked otherwise.
+    #[graphql(guard = "Permitted(\"Query.tasks\")")]
+    async fn tasks(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of these kinds; all when absent.")] kinds: Option<Vec<TaskKind>>,
+        #[graphql(default)] done: bool,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Task>> {
+        let asked = Asked::new(first, after.as_deref(), &format!("tasks{kinds:?}{done}"))?;
+        let kinds = kinds.unwrap_or_default();
+        let kinds: Vec<String> = kinds
+            .into_iter()
+            .map(|kind| kind.code().to_owned())
+            .collect();
+        let session = session(ctx)?;
+        let sort = Sort {
+            column: "t.due_on",
+            sql_type: "date",
+            direction: Direction::Ascending,
+        };
+        let from = store::task::from(session.caller().company, &kinds, Some(done));
+        page::list(session, from, sort, asked, |conn, caller, ids| {
+            let ids: Vec<_> = ids.iter().copied().map(TaskId).collect();
+            Ok(store::task::by_ids(conn, caller.company, &ids)?)
+        })
+        .await
+    }
+}
+
+/// A bank account to open or change.
+#[derive(InputObject, Clone, Debug)]
+struct SaveBankAccountInput {
+    /// Changes this one; opens another when absent.
+    id: Option<ID>,
+    /// What the company calls it.
+    label: String,
+    /// IBAN, or the bank's own number; needed to open.
+    iban: Option<String>,
+    /// The bank's BIC.
+    bic: Option<String>,
+    /// The general account, 512 and below; the account map's when absent.
+    account: Option<String>,
+    /// The company's currency when absent.
+    currency: Option<String>,
+}
+
+/// Accepts what is proposed for a movement.
+#[derive(InputObject, Clone, Debug)]
+struct AcceptBankProposalInput {
+    /// The movement.
+    line: ID,
+    /// One of the alternatives instead, counted from 0.
+    alternative: Option<i32>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+}
+
+/// Turns a proposal down.
+#[derive(InputObject, Clone, Debug)]
+struct RejectBankProposalInput {
+    /// The movement.
+    line: ID,
+    /// Why, kept for ever.
+    reason: String,
+}
+
+/// What a movement pays.
+#[derive(InputObject, Clone, Debug)]
+struct BankAllocationInput {
+    /// The invoice, instalment or deduction, of any client (R13.4).
+    debit: ItemRefInput,
+    /// How much; as much as is open and left when absent.
+    amount: Option<Decimal>,
+}
+
+/// Whose money a movement is.
+#[derive(InputObject, Clone, Debug)]
+struct AssignBankLineInput {
+    /// The movement, a credit that waits.
+    line: ID,
+    /// Who paid.
+    client: ClientRef,
+    /// What it pays, at most 100; the rest stays on account.
+    #[graphql(default)]
+    allocations: Vec<BankAllocationInput>,
+    /// Remember that this account pays for the client.
+    #[graphql(default = true)]
+    remember: bool,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+}
+
+/// Which receipt a movement took back.
+#[derive(InputObject, Clone, Debug)]
+struct AssignBankReturnInput {
+    /// The movement, a debit that waits on 471.
+    line: ID,
+    /// The receipt that went back; what exceeds it is the bank's fee.
+    payment: PaymentRef,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+}
+
+/// A match to undo.
+#[derive(InputObject, Clone, Debug)]
+struct UndoBankMatchInput {
+    /// The movement.
+    line: ID,
+    /// Why, kept for ever.
+    reason: String,
+    /// The client was right, only the matching was not: the money stays on account instead of going to 471.
+    #[graphql(default)]
+    keep_on_account: bool,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+}
+
+/// An account that pays for a client.
+#[derive(InputObject, Clone, Debug)]
+struct PayerAccountInput {
+    /// The client.
+    client: ClientRef,
+    /// IBAN, or the bank's own number.
+    iban: String,
+}
+
+/// What happened to a bank account.
+#[derive(SimpleObject)]
+struct BankAccountPayload {
+    /// The account as it is now; null when refused.
+    bank_account: Option<BankAccount>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// What happened to a movement.
+#[derive(SimpleObject)]
+struct BankLinePayload {
+    /// The movement as it is now; null when refused.
+    bank_line: Option<BankLine>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// What happened to a task.
+#[derive(SimpleObject)]
+struct TaskPayload {
+    /// The task as it is now; null when refused.
+    task: Option<Task>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// What happened to a payer's account.
+#[derive(SimpleObject)]
+struct PayerAccountPayload {
+    /// The client; null when refused.
+    client: Option<Client>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+async fn moved(ctx: &Context<'_>, done: Done<BankLineId>) -> Result<BankLinePayload> {
+    let bank_line = match done.made {
+        Some(id) => Some(BankLine(one(ctx, id).await?)),
+        None => None,
+    };
+    Ok(BankLinePayload {
+        bank_line,
+        user_errors: done.user_errors,
+    })
+}
+
+async fn linked(ctx: &Context<'_>, done: Done<ClientId>) -> Result<PayerAccountPayload> {
+    let client = match done.made {
+        Some(id) => Some(Client(one(ctx, id).await?)),
+        None => None,
+    };
+    Ok(PayerAccountPayload {
+        client,
+        user_errors: done.user_errors,
+    })
+}
+
+/// The bank.
+#[derive(Default)]
+pub struct BankMutation;
+
+#[Object]
+impl BankMutation {
+    /// Opens a bank account, or changes its label, BIC and general account.
+    #[graphql(guard = "Permitted(\"Mutation.saveBankAccount\")")]
+    async fn save_bank_account(
+        &self,
+        ctx: &Context<'_>,
+        input: SaveBankAccountInput,
+    ) -> Result<BankAccountPayload> {
+        let done = mutate(ctx, how(&None, false), move |conn, caller| {
+            let input = input.clone();
+            let input = desk::AccountInput {
+                id: input.id.map(|id| id.0),
+                label: input.label,
+                iban: input.iban,
+                bic: input.bic,
+                account: input.account,
+                currency: input.currency,
+            };
+            desk::save_account(conn, caller, &input)
+        })
+        .await?;
+        let bank_account = match done.made {
+            Some(id) => Some(BankAccount(one::<BankAccountId>(ctx, id).await?)),
+            None => None,
+        };
+        Ok(BankAccountPayload {
+            bank_account,
+            user_errors: done.user_errors,
+        })
+    }
+
+    /// Does what is proposed for a movement: names the payer when it is not known, and matches.
+    #[graphql(guard = "Permitted(\"Mutation.acceptBankProposal\")")]
+    async fn accept_bank_proposal(
+        &self,
+        ctx: &Context<'_>,
+        input: AcceptBankProposalInput,
+    ) -> Result<BankLinePayload> {
+        let run = how(&input.idempotency_key, false);
+        let done = mutate(ctx, run, move |conn, caller| {
+            let place = input
+                .alternative
+                .map(|place| usize::try_from(place).unwrap_or(usize::MAX));
+            desk::accept(conn, caller, &input.line, place)
+        })
+        .await?;
+        moved(ctx, done).await
+    }
+
+    /// Turns a proposal down: the money stays on account, or on 471.
+    #[graphql(guard = "Permitted(\"Mutation.rejectBankProposal\")")]
+    async fn reject_bank_proposal(
+        &self,
+        ctx: &Context<'_>,
+        input: RejectBankProposalInput,
+    ) -> Result<BankLinePayload> {
+        let done = mutate(ctx, how(&None, false), move |conn, caller| {
+            desk::reject(conn, caller, &input.line, &input.reason)
+        })
+        .await?;
+        moved(ctx, done).await
+    }
+
+    /// Says whose money a movement is, and what it pays.
+    #[graphql(guard = "Permitted(\"Mutation.assignBankLine\")")]
+    async fn assign_bank_line(
+        &self,
+        ctx: &Context<'_>,
+        input: AssignBankLineInput,
+    ) -> Result<BankLinePayload> {
+        let run = how(&input.idempotency_key, false);
+        let done = mutate(ctx, run, move |conn, caller| {
+            let input = input.clone();
+            let parts: Vec<_> = input
+                .allocations
+                .into_iter()
+                .map(|part| (part.debit.into(), part.amount.map(|amount| amount.0)))
+                .collect();
+            desk::assign(
+                conn,
+                caller,
+                &input.line,
+                &input.client.into(),
+                &parts,
+                input.remember,
+            )
+        })
+        .await?;
+        moved(ctx, done).await
+    }
+
+    /// Says which receipt a debit of the bank took back (R2.6).
+    #[graphql(guard = "Permitted(\"Mutation.assignBankReturn\")")]
+    async fn assign_bank_return(
+        &self,
+        ctx: &Context<'_>,
+        input: AssignBankReturnInput,
+    ) -> Result<BankLinePayload> {
+        let run = how(&input.idempotency_key, false);
+        let done = mutate(ctx, run, move |conn, caller| {
+            desk::assign_return(conn, caller, &input.line, &input.payment.clone().into())
+        })
+        .await?;
+        moved(ctx, done).await
+    }
+
+    /// Undoes the last match of a movement as one step (R13.1): its matchings end, discounts, differences and
+    /// transfers are reversed, what it taught is forgotten, and the money waits on 471 again.
+    #[graphql(guard = "Permitted(\"Mutation.undoBankMatch\")")]
+    async fn undo_bank_match(
+        &self,
+        ctx: &Context<'_>,
+        input: UndoBankMatchInput,
+    ) -> Result<BankLinePayload> {
+        let run = how(&input.idempotency_key, false);
+        let done = mutate(ctx, run, move |conn, caller| {
+            desk::undo(
+                conn,
+                caller,
+                &input.line,
+                &input.reason,
+                input.keep_on_account,
+            )
+        })
+        .await?;
+        moved(ctx, done).await
+    }
+
+    /// Remembers that an account pays for a client; it may pay for several (R13.4).
+    #[graphql(guard = "Permitted(\"Mutation.linkPayerAccount\")")]
+    async fn link_payer_account(
+        &self,
+        ctx: &Context<'_>,
+        input: PayerAccountInput,
+    ) -> Result<PayerAccountPayload> {
+        let done = mutate(ctx, how(&None, false), move |conn, caller| {
+            desk::link(conn, caller, &input.iban, &input.client.clone().into())
+        })
+        .await?;
+        linked(ctx, done).await
+    }
+
+    /// Forgets that an account pays for a client.
+    #[graphql(guard = "Permitted(\"Mutation.unlinkPayerAccount\")")]
+    async fn unlink_payer_account(
+        &self,
+        ctx: &Context<'_>,
+        input: PayerAccountInput,
+    ) -> Result<PayerAccountPayload> {
+        let done = mutate(ctx, how(&None, false), move |conn, caller| {
+            desk::unlink(conn, caller, &input.iban, &input.client.clone().into())
+        })
+        .await?;
+        linked(ctx, done).await
+    }
+
+    /// Marks a task as done.
+    #[graphql(guard = "Permitted(\"Mutation.completeTask\")")]
+    async fn complete_task(&self, ctx: &Context<'_>, task: ID) -> Result<TaskPayload> {
+        let done = mutate(ctx, how(&None, false), move |conn, caller| {
+            desk::complete(conn, caller, &task)
+        })
+        .await?;
+        let task = match done.made {
+            Some(id) => Some(Task(one(ctx, id).await?)),
+            None => None,
+        };
+        Ok(TaskPayload {
+            task,
+            user_errors: done.user_errors,
+        })
+    }
+}
