@@ -45,7 +45,7 @@ impl Listed for store::remittance::Remittance {
     }
 }
 
-/// A remittance slip (bordereau de remise).
+/// A remittance slip (bordereau de remise). A printable list is at `GET /print/remittance/{id}`.
 #[Object]
 impl Remittance {
     /// The opaque id.

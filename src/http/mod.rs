@@ -8,6 +8,7 @@ pub mod graphql;
 pub mod guard;
 pub mod health;
 pub mod import;
+mod print;
 
 use std::io;
 use std::net::TcpListener;
@@ -57,6 +58,13 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/import/fec").route(web::post().to(accounting::import)))
         .service(web::resource("/import/bank").route(web::post().to(accounting::import_bank)))
         .service(web::resource("/export/fec/{year}").route(web::get().to(accounting::export)))
+        .service(
+            web::resource("/print/remittance/{id}").route(web::get().to(print::remittance_slip)),
+        )
+        .service(
+            web::resource("/print/rectified-invoice/{id}")
+                .route(web::get().to(print::rectified_invoice)),
+        )
         .service(
             web::resource("/health")
                 .route(web::get().to(health::health))

@@ -583,7 +583,7 @@ fn propose(api: &Api, mutation: &str, input: Value) -> Value {
 fn decide(api: &Api, number: &Value) -> Value {
     api.done(
         "mutation($number: String!) { decideDoubtfulFile(input: { file: { number: $number }, approve: true }) { file { status operations { number kind amount net vat \
-           entries { label lines { account debit credit } } } rectifiedInvoices { number wording } } userErrors { code field message } } }",
+           entries { label lines { account debit credit } } } rectifiedInvoices { id number wording } } userErrors { code field message } } }",
         json!({ "number": number }),
     )["file"]
         .take()
@@ -690,6 +690,13 @@ fn a_doubtful_claim_is_provided_paid_in_part_and_lost_2_10_2_11_2_12() {
         wording.contains("700,00 € (prix net)")
             && wording.contains("140,00 € (TVA correspondante)"),
         "{wording}"
+    );
+    let id = file["rectifiedInvoices"][0]["id"].as_str().expect("an id");
+    let page = api.fetch(&format!("/print/rectified-invoice/{id}"));
+    assert!(
+        page.text.contains("Duplicata") && page.text.contains("<td class=\"n\">840,00</td>"),
+        "{}",
+        page.text
     );
     assert_eq!(api.account("C001", &day("06-30")).1, Vec::<Value>::new());
     sound(&api);

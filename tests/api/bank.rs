@@ -467,3 +467,64 @@ fn a_receipt_recorded_in_error_is_reversed_r2_2() {
     );
     healthy(&api);
 }
+
+#[test]
+fn a_slip_is_printed_and_credited_by_the_bank_13_2() {
+    let company = Company::new();
+    let api = company.admin();
+    open_account(&api);
+    api.make(
+        "CreateClient",
+        json!({ "number": "C001", "name": "Dupont & <Fils>" }),
+    );
+    let cheque = json!({ "client": { "number": "C001" }, "number": "RG-1", "receivedOn": day("03-01"), "method": "CHEQUE", "amount": "1234.56" });
+    api.make("RecordPayment", cheque);
+    let slip = api.data(
+        "mutation($on: Date!) { handIn(input: { kind: CHEQUES, payments: [{ number: \"RG-1\" }], bankAccount: \"512100\", remittedOn: $on }) \
+           { remittance { id number } userErrors { message } } }",
+        json!({ "on": day("03-02") }),
+    );
+    let id = slip["handIn"]["remittance"]["id"]
+        .as_str()
+        .expect("a slip")
+        .to_owned();
+    let page = api.fetch(&format!("/print/remittance/{id}"));
+    assert_eq!(page.status, 200, "{}", page.text);
+    for part in [
+        "Remise de chèques",
+        "Dupont &amp; &lt;Fils&gt;",
+        "1\u{202f}234,56 EUR",
+        "RG-1",
+    ] {
+        assert!(page.text.contains(part), "{part}: {}", page.text);
+    }
+    assert_eq!(
+        company
+            .as_role("SALES")
+            .fetch(&format!("/print/remittance/{id}"))
+            .status,
+        403
+    );
+    assert_eq!(
+        Company::new()
+            .admin()
+            .fetch(&format!("/print/remittance/{id}"))
+            .status,
+        422
+    );
+    assert_eq!(api.fetch("/print/rectified-invoice/nothing").status, 422);
+
+    let credit = entry("1234.56", &day("03-05"), "B1", &family("RCHQ", "XCHQ"));
+    let file = statement("S-1", 1, "0.00", "1234.56", &[credit]);
+    let report = api.upload("/import/bank", "application/xml", &file).json();
+    assert_eq!(report["outcomes"], json!({ "POSTED": 1 }), "{report:#}");
+    let credited = api.data(
+        "query($id: ID!) { remittance(ref: { id: $id }) { creditedOn received } }",
+        json!({ "id": id }),
+    );
+    assert_eq!(
+        credited["remittance"],
+        json!({ "creditedOn": day("03-05"), "received": "1234.56" })
+    );
+    healthy(&api);
+}
