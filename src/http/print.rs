@@ -3,7 +3,6 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::NaiveDate;
-use diesel::pg::PgConnection;
 
 use super::files;
 use super::graphql::GraphqlEndpoint;
@@ -15,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::service::books;
 use crate::service::reference::Ref;
 use crate::service::remittance;
-use crate::store::{self};
+use crate::store::{self, Conn};
 
 const STYLE: &str = "body{font:11pt sans-serif;max-width:18cm;margin:1cm auto;color:#111}h1{font-size:15pt}\
   table{border-collapse:collapse;width:100%;margin:1em 0}th,td{border:1px solid #999;padding:4px 6px;text-align:left}\
@@ -43,7 +42,7 @@ async fn page(
     request: &HttpRequest,
     endpoint: &GraphqlEndpoint,
     id: String,
-    write: fn(&mut PgConnection, &Caller, &str) -> Result<String>,
+    write: fn(&mut Conn, &Caller, &str) -> Result<String>,
 ) -> HttpResponse {
     let caller = match files::permitted(request, endpoint, Action::ReadJournal) {
         Ok(caller) => caller,
@@ -107,7 +106,7 @@ fn amount(minor: Minor, code: &str) -> Result<String> {
 }
 
 /// Who the company is: name, address, SIREN.
-fn sender(conn: &mut PgConnection, caller: &Caller) -> Result<String> {
+fn sender(conn: &mut Conn, caller: &Caller) -> Result<String> {
     let company = books::open(conn, caller)?.company;
     let mut lines = vec![format!("<strong>{}</strong>", text(&company.name))];
     lines.extend(company.address.as_deref().map(text));
@@ -115,7 +114,7 @@ fn sender(conn: &mut PgConnection, caller: &Caller) -> Result<String> {
     Ok(format!("<p>{}</p>", lines.join("<br>")))
 }
 
-fn slip(conn: &mut PgConnection, caller: &Caller, id: &str) -> Result<String> {
+fn slip(conn: &mut Conn, caller: &Caller, id: &str) -> Result<String> {
     let found = remittance::find(conn, caller, "id", &Ref::Id(id.to_owned()))?;
     let lines = store::remittance::lines(conn, caller.company, &[found.id])?;
     let ids: Vec<_> = lines.iter().map(|line| line.payment_id).collect();
@@ -161,7 +160,7 @@ fn slip(conn: &mut PgConnection, caller: &Caller, id: &str) -> Result<String> {
     Ok(document(&format!("{title} {}", found.number), &body))
 }
 
-fn rectified(conn: &mut PgConnection, caller: &Caller, id: &str) -> Result<String> {
+fn rectified(conn: &mut Conn, caller: &Caller, id: &str) -> Result<String> {
     let found = match RectifiedInvoiceId::read(id) {
         Some(id) => store::doubtful::rectified_by_ids(conn, caller.company, &[id])?.pop(),
         None => None,

@@ -528,3 +528,63 @@ fn a_slip_is_printed_and_credited_by_the_bank_13_2() {
     );
     healthy(&api);
 }
+
+#[test]
+fn a_notification_tells_the_payments_of_a_batch_apart_r13_2() {
+    let api = Company::new().admin();
+    open_account(&api);
+    api.client("C001");
+    for (number, net) in [("FA-2026-101", "100.00"), ("FA-2026-102", "200.00")] {
+        api.invoice("C001", number, &day("01-10"), &day("02-09"), (net, "20"));
+    }
+    let on = day("03-10");
+    let whole = statement(
+        "S-1",
+        1,
+        "0.00",
+        "360.00",
+        &[entry("360.00", &on, "BATCH", "")],
+    );
+    let report = api.upload("/import/bank", "application/xml", &whole).json();
+    assert_eq!(report["outcomes"], json!({ "UNKNOWN": 1 }), "{report:#}");
+    let part = |id: &str, amount: &str, number: &str| {
+        format!(
+            "<TxDtls><Refs><AcctSvcrRef>{id}</AcctSvcrRef></Refs><Amt Ccy=\"EUR\">{amount}</Amt><RmtInf><Ustrd>{number}</Ustrd></RmtInf></TxDtls>"
+        )
+    };
+    let parts = [
+        part("T1", "120.00", "FA-2026-101"),
+        part("T2", "240.00", "FA-2026-102"),
+    ]
+    .concat();
+    let told = entry(
+        "360.00",
+        &on,
+        "BATCH",
+        &format!("<NtryDtls><Btch><NbOfTxs>2</NbOfTxs></Btch>{parts}</NtryDtls>"),
+    );
+    let notification = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.054.001.08\"><BkToCstmrDbtCdtNtfctn>\
+         <GrpHdr><MsgId>N</MsgId></GrpHdr><Ntfctn><Id>N-1</Id><Acct><Id><IBAN>{OURS}</IBAN></Id><Ccy>EUR</Ccy></Acct>{told}</Ntfctn></BkToCstmrDbtCdtNtfctn></Document>"
+    );
+    let report = api
+        .upload("/import/bank", "application/xml", &notification)
+        .json();
+    assert_eq!(report["outcomes"], json!({ "AUTOMATIC": 2 }), "{report:#}");
+    assert_eq!(report["detailed"], 1);
+    assert_eq!(line_of(&api, "360.00")["status"], "UNDONE");
+    let tasks = api.data("{ tasks { totalCount } }", json!({}));
+    assert_eq!(tasks["tasks"]["totalCount"], 0);
+    assert_eq!(open(&api, "FA-2026-102"), "0.00");
+    // The other way round: the sum of what was told is known.
+    let later = statement(
+        "S-2",
+        2,
+        "360.00",
+        "720.00",
+        &[entry("360.00", &on, "BATCH", "")],
+    );
+    let report = api.upload("/import/bank", "application/xml", &later).json();
+    assert_eq!(report["statements"][0]["knownBefore"], 1, "{report:#}");
+    healthy(&api);
+}
