@@ -577,8 +577,30 @@ pub fn record_return(
 }
 
 /// Takes back a receipt that was recorded in error (contre-passation, R2.2): what it had paid is open
-/// again, receipt and reversal settle each other, and both stay in the books.
+/// again, receipt and reversal settle each other, and both stay in the books. What came with a bank
+/// statement did arrive: only its match can be undone.
 pub fn reverse(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    payment: &Ref,
+    on: Option<NaiveDate>,
+    reason: &str,
+) -> Result<PaymentId> {
+    let found = reference::payment(conn, caller, "payment", payment)?;
+    if let Some(line) = store::bank::line_of_payment(conn, caller.company, found.id)? {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "payment",
+            "this payment came with a bank statement: undo its match with undoBankMatch",
+        )
+        .detail("bankLine", line.id.show())
+        .into());
+    }
+    reverse_any(conn, caller, payment, on, reason)
+}
+
+/// The same for the bank's own steps, which put another receipt in its place.
+pub fn reverse_any(
     conn: &mut PgConnection,
     caller: &Caller,
     payment: &Ref,

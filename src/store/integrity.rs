@@ -155,6 +155,15 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
          WHERE y.company_id = $1 AND coalesce(a.s, 0) <> coalesce(b.s, 0)",
     ),
     (
+        "BANK_LINES",
+        "money that came in over a bank account is one receipt of its amount, on that bank (section 13)",
+        "SELECT min('bank line ' || l.id) AS broken FROM bank_lines l JOIN bank_accounts b ON b.company_id = l.company_id AND b.id = l.bank_account_id \
+         LEFT JOIN payments p ON p.company_id = l.company_id AND p.id = l.payment_id \
+         WHERE l.company_id = $1 AND l.amount > 0 AND l.status IN ('AUTOMATIC', 'MATCHED', 'PROPOSED', 'ON_ACCOUNT', 'UNKNOWN') \
+           AND (p.id IS NULL OR p.amount <> l.amount OR p.currency <> l.currency OR p.bank_account IS NULL OR EXISTS \
+             (SELECT 1 FROM payment_events e WHERE e.company_id = p.company_id AND e.payment_id = p.id AND e.kind = 'REVERSED'))",
+    ),
+    (
         "DISPUTES",
         "a dispute's parts add up to its amount",
         "SELECT min('dispute ' || d.number) AS broken FROM disputes d \

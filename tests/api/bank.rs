@@ -380,6 +380,16 @@ fn a_person_decides_and_undoes_r13_1() {
     assert_eq!(assigned["bankLine"]["status"], "MATCHED", "{assigned:#}");
     assert_eq!(open(&api, "FA-2026-102"), "0.50");
 
+    // What the bank brought did arrive: its receipt is not reversed by itself.
+    let number = line_of(&api, "77.00")["payment"]["number"].clone();
+    let refused = api.data(
+        "mutation($n: String!) { reversePayment(input: { payment: { number: $n }, reason: \"no\" }) { userErrors { code field } } }",
+        json!({ "n": number }),
+    );
+    assert_eq!(
+        refused["reversePayment"]["userErrors"],
+        json!([{ "code": "WRONG_STATE", "field": ["payment"] }])
+    );
     // Kept on account: only the matching was wrong.
     let kept = desk(
         &api,

@@ -408,7 +408,7 @@ pub fn undo(
             reason,
         );
     }
-    payment::reverse(conn, caller, &Ref::Id(payment.show()), Some(on), &reason)?;
+    payment::reverse_any(conn, caller, &Ref::Id(payment.show()), Some(on), &reason)?;
     let anew = again(conn, caller, payment, on)?;
     if let (Some(iban), Some(client)) = (&line.counterparty_iban, client) {
         // What the match taught was wrong with it.

@@ -428,7 +428,7 @@ fn replace(conn: &mut PgConnection, caller: &Caller, whole: &Line) -> Result<()>
     if let Some(id) = whole.payment_id {
         let books = books::open(conn, caller)?;
         let on = books.first_open_day(whole.booked_on);
-        payment::reverse(conn, caller, &Ref::Id(id.show()), Some(on), WHY)?;
+        payment::reverse_any(conn, caller, &Ref::Id(id.show()), Some(on), WHY)?;
     }
     store::bank::set_status(
         conn,
