@@ -7,6 +7,7 @@ pub mod bill;
 pub mod chart;
 pub mod company;
 pub mod dispute;
+pub mod hex;
 pub mod identity;
 pub mod ids;
 pub mod lettering;

@@ -8,7 +8,7 @@ use super::aging::OpenItem;
 use super::client::{Client, code_enum};
 use super::document::{maybe, one};
 use super::error::UserError;
-use super::loaders::MatchesOf;
+use super::loaders::{MatchesOf, PayerAccountsOf};
 use super::mutation::{Done, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Listed};
@@ -111,8 +111,7 @@ fn shown(caller: &Caller, iban: &str) -> String {
     if caller.may(Action::RecordPayments) {
         return iban.to_owned();
     }
-    let end = iban.get(iban.len().saturating_sub(4)..).unwrap_or_default();
-    format!("…{end}")
+    desk::masked(iban)
 }
 
 /// A bank account of the company (compte bancaire).
@@ -431,15 +430,9 @@ pub struct PayerAccount {
 
 /// The accounts that pay for a client.
 pub async fn payer_accounts(ctx: &Context<'_>, client: ClientId) -> Result<Vec<PayerAccount>> {
-    let rows = session(ctx)?
-        .read(move |conn, caller| {
-            Ok(store::bank::payer_accounts_of(
-                conn,
-                caller.company,
-                &[client],
-            )?)
-        })
-        .await?;
+    let rows = maybe(ctx, PayerAccountsOf(client))
+        .await?
+        .unwrap_or_default();
     Ok(rows
         .into_iter()
         .map(|row| PayerAccount {

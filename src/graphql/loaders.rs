@@ -111,6 +111,8 @@ below! {
     LinesOfEntry(EntryId) => store::journal::Line, store::journal::lines, |row| row.entry_id;
     /// The decisions about a movement on a bank account.
     MatchesOf(BankLineId) => store::bank::Match, store::bank::matches_of, |row| row.line_id;
+    /// The accounts that pay for a client.
+    PayerAccountsOf(ClientId) => store::bank::PayerAccount, store::bank::payer_accounts_of, |row| row.client_id;
     /// The disputes that a deduction opened.
     DisputesOfDeduction(DeductionId) => store::dispute::Dispute, store::dispute::of_deductions,
         |row| row.deduction_id.unwrap_or(DeductionId(Uuid::nil()));

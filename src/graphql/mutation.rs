@@ -9,6 +9,7 @@ use super::error::UserError;
 use super::replay::Asked;
 use super::session;
 use crate::domain::access::Caller;
+use crate::domain::hex::hex;
 use crate::error::{Error, Result};
 use crate::service::idempotency;
 use crate::store::Conn;
@@ -82,10 +83,7 @@ fn request_hash(ctx: &Context<'_>) -> Result<String> {
         text.push_str(&name);
         canonical(&value, &mut text);
     }
-    Ok(Sha256::digest(text)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&Sha256::digest(text)))
 }
 
 fn canonical(value: &Value, text: &mut String) {

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::domain::access::Caller;
+use crate::domain::hex::hex;
 use crate::error::{Error, Result};
 use crate::store::list::{Keyset, Sort, Sql};
 use crate::store::{self, Conn, Session};
@@ -79,11 +80,7 @@ impl Asked {
                 message: format!("a page has 0 to {MAX_SIZE} rows, {first} were asked for"),
             });
         }
-        let digest = Sha256::digest(list)
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>();
+        let digest = hex(&Sha256::digest(list)[..4]);
         let after = after.map(|cursor| read(cursor, &digest)).transpose()?;
         Ok(Asked {
             first: i64::from(first),
@@ -104,10 +101,6 @@ impl Asked {
     pub fn cursor(&self, sort: &str, id: Uuid) -> String {
         hex(format!("{}|{}|{sort}", self.digest, id.simple()).as_bytes())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read(cursor: &str, digest: &str) -> Result<(String, Uuid)> {

@@ -20,7 +20,7 @@ impl Asked {
     pub fn new(document: &str, operation: Option<&str>) -> Asked {
         let document = Sha256::digest(format!("{}\n{document}", operation.unwrap_or_default()));
         Asked {
-            document: document.iter().map(|byte| format!("{byte:02x}")).collect(),
+            document: crate::domain::hex::hex(&document),
             keys: Mutex::default(),
         }
     }

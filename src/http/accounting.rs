@@ -2,18 +2,20 @@
 
 use std::fs::File;
 use std::io::BufWriter;
+use std::path::Path;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::fault;
 use super::files::{self, Spool};
 use super::graphql::GraphqlEndpoint;
-use crate::domain::access::Action;
-use crate::error::Error;
+use crate::domain::access::{Action, Caller};
+use crate::error::{Error, Result};
 use crate::formats::fec::{Encoding, Separator};
 use crate::service::bank;
 use crate::service::fec::{self, Options};
+use crate::store::Conn;
 
 /// How the file is to be written.
 #[derive(Deserialize)]
@@ -32,7 +34,7 @@ pub fn options(
     separator: Option<&str>,
     encoding: Option<&str>,
     partial_letters: bool,
-) -> Result<Options, String> {
+) -> std::result::Result<Options, String> {
     Ok(Options {
         separator: match separator {
             None | Some("tab") => Separator::Tab,
@@ -95,10 +97,24 @@ pub async fn export(
 /// `POST /import/fec`: a FEC as the body, whatever software wrote it. All of it is taken in, or nothing.
 pub async fn import(
     request: HttpRequest,
-    mut body: web::Payload,
+    body: web::Payload,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
-    let caller = match files::permitted(&request, &endpoint, Action::Import) {
+    taken_in(&request, body, &endpoint, fec::import).await
+}
+
+/// Keeps the body as a file and does `work` with it in one transaction; its report is the answer.
+async fn taken_in<T, F>(
+    request: &HttpRequest,
+    mut body: web::Payload,
+    endpoint: &GraphqlEndpoint,
+    mut work: F,
+) -> HttpResponse
+where
+    T: Serialize + Send + 'static,
+    F: FnMut(&mut Conn, &Caller, &Path) -> Result<T> + Send + 'static,
+{
+    let caller = match files::permitted(request, endpoint, Action::Import) {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };
@@ -109,7 +125,7 @@ pub async fn import(
     let session = endpoint.store.session(caller);
     let path = file.path().to_owned();
     let done = session
-        .write(move |conn, caller| fec::import(conn, caller, &path))
+        .write(move |conn, caller| work(conn, caller, &path))
         .await;
     session.finish().await;
     match done {
@@ -134,31 +150,18 @@ pub struct BankFile {
 /// taken in, or nothing.
 pub async fn import_bank(
     request: HttpRequest,
-    mut body: web::Payload,
+    body: web::Payload,
     asked: web::Query<BankFile>,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
-    let caller = match files::permitted(&request, &endpoint, Action::Import) {
-        Ok(caller) => caller,
-        Err(refused) => return *refused,
-    };
-    let file = Spool::new("bank");
-    if let Err(refused) = files::spool(&mut body, &file).await {
-        return *refused;
-    }
+    let asked = asked.into_inner();
     let options = bank::Options {
         allow_gap: asked.allow_gap.unwrap_or_default(),
         exchange_rate: asked.exchange_rate,
-        file_name: asked.file_name.clone().unwrap_or_default(),
+        file_name: asked.file_name.unwrap_or_default(),
     };
-    let session = endpoint.store.session(caller);
-    let path = file.path().to_owned();
-    let done = session
-        .write(move |conn, caller| bank::import(conn, caller, &path, &options))
-        .await;
-    session.finish().await;
-    match done {
-        Ok(report) => HttpResponse::Ok().json(report),
-        Err(error) => files::refused(error),
-    }
+    taken_in(&request, body, &endpoint, move |conn, caller, path| {
+        bank::import(conn, caller, path, &options)
+    })
+    .await
 }

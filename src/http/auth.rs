@@ -196,7 +196,7 @@ fn make_key(data_dir: &Path, path: &Path) -> std::io::Result<()> {
     fs::create_dir_all(data_dir)?;
     let mut bytes = [0; SECRET_BYTES];
     OsRng.fill_bytes(&mut bytes);
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = crate::domain::hex::hex(&bytes);
     let draft = data_dir.join(format!("jwt.key.{}", Uuid::now_v7().simple()));
     let mut file = OpenOptions::new()
         .write(true)

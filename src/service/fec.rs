@@ -3,20 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::path::Path;
 
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
 use super::books::{self, Books, CARRY_FORWARD, NewItem, NewLine, Posting};
 use super::chart::{self as charts, Labels};
+use super::files;
 use super::matching::{self, Pair};
 use super::year;
 use crate::domain::access::Caller;
+use crate::domain::hex::hex;
 use crate::domain::ids::{ClientId, EntryId, Id, ItemId};
 use crate::domain::lettering;
 use crate::domain::money::{Currency, Minor};
@@ -277,14 +279,7 @@ impl From<ImportError> for Error {
         match error {
             ImportError::Books(error) => error,
             ImportError::Io(error) => Error::Internal(format!("the file cannot be read: {error}")),
-            ImportError::File(error) => {
-                let refusal = Refusal::new(RefusalCode::FileInvalid, "file", error.to_string())
-                    .detail("line", error.line);
-                match error.field {
-                    Some(field) => refusal.detail("field", field).into(),
-                    None => refusal.into(),
-                }
-            }
+            ImportError::File(error) => files::invalid(error.line, error.field, error.to_string()),
         }
     }
 }
@@ -302,7 +297,7 @@ fn take_in(
 ) -> std::result::Result<Report, ImportError> {
     let books = books::open(conn, caller)?;
     let entries = checked(&books, path)?;
-    let hash = fingerprint(path)?;
+    let hash = hex(&files::digest(path)?.finalize());
     if !store::imports::claim(conn, caller.company, &hash, KIND, &caller.author)? {
         return Ok(Report {
             imported_before: true,
@@ -339,24 +334,6 @@ fn take_in(
         i64::try_from(report.lines).unwrap_or(i64::MAX),
     )?;
     Ok(report)
-}
-
-fn fingerprint(path: &Path) -> std::io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut file = File::open(path)?;
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        hash.update(&buffer[..read]);
-    }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
 }
 
 /// An entry of the file: its lines with their place.

@@ -35,13 +35,15 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::json;
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
 use super::books::{self, Books, NewItem, NewLine, Posting};
+use super::files;
 use super::invoice;
 use super::matching::{self, Pair};
 use crate::domain::access::Caller;
 use crate::domain::company::VatDue;
+use crate::domain::hex::hex;
 use crate::domain::ids::{DocumentId, Id, ItemId, PaymentId};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
@@ -520,23 +522,10 @@ pub fn receivables(
 
 /// Names the content of a file together with how it is read.
 fn fingerprint(path: &Path, options: &Options) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    let mut file = File::open(path)?;
-    let mut chunk = vec![0; 64 * 1024];
-    loop {
-        let count = file.read(&mut chunk)?;
-        if count == 0 {
-            break;
-        }
-        hasher.update(&chunk[..count]);
-    }
+    let mut hasher = files::digest(path)?;
     hasher.update([0, u8::from(options.ignore_settlements)]);
     hasher.update(options.mapping.as_deref().unwrap_or_default());
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&hasher.finalize()))
 }
 
 /// The sign that separates the header's columns: the most frequent of the usual three.

@@ -16,6 +16,7 @@ pub mod doubtful;
 pub mod exchange;
 pub mod factoring;
 pub mod fec;
+mod files;
 pub mod idempotency;
 pub mod import;
 pub mod integrity;

@@ -22,7 +22,7 @@ use crate::store::remittance::Remittance;
 use crate::store::{self};
 
 /// A receipt as entered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PaymentInput {
     pub client: Option<Ref>,
     /// Who paid, as far as known, when the client is not.
@@ -725,9 +725,7 @@ fn take_back(
 
 /// Refuses a receipt that came back, or was taken back, already.
 fn refuse_taken_back(events: &[Event], field: &str) -> Result<()> {
-    let before = events
-        .iter()
-        .find(|event| event.kind == RETURNED || event.kind == REVERSED);
+    let before = events.iter().find(|event| event.takes_back());
     match before {
         Some(event) if event.kind == RETURNED => Err(Refusal::new(
             RefusalCode::WrongState,

@@ -16,7 +16,7 @@ use crate::domain::money::Minor;
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat;
 use crate::error::{Error, Result};
-use crate::store::payment::{Payment, RETURNED, REVERSED};
+use crate::store::payment::{Payment, RETURNED};
 use crate::store::remittance::{Line, Remittance};
 use crate::store::{self};
 
@@ -177,7 +177,7 @@ fn check_instrument(
     }
     let returned = store::payment::events(conn, caller.company, &[payment.id])?
         .iter()
-        .any(|event| event.kind == RETURNED || event.kind == REVERSED);
+        .any(store::payment::Event::takes_back);
     if returned {
         return Err(Refusal::new(
             RefusalCode::WrongState,

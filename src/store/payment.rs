@@ -72,6 +72,13 @@ pub struct Event {
     pub recorded_by: String,
 }
 
+impl Event {
+    /// Whether the receipt is gone since: it came back unpaid, or was an error.
+    pub fn takes_back(&self) -> bool {
+        self.kind == RETURNED || self.kind == REVERSED
+    }
+}
+
 /// The payer became known.
 pub const IDENTIFIED: &str = "IDENTIFIED";
 /// The cheque bounced, the direct debit or bill came back (R2.6).

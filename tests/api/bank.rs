@@ -109,14 +109,6 @@ fn desk(api: &Api, field: &str, input: Value) -> Value {
     api.data(&document, json!({ "input": input }))[field].clone()
 }
 
-fn healthy(api: &Api) {
-    let check = api.data(
-        "{ integrityCheck { ok checks { code broken } } }",
-        json!({}),
-    );
-    assert_eq!(check["integrityCheck"]["ok"], true, "{check:#}");
-}
-
 /// Three invoices, and a first statement with a movement of every sort.
 fn first_month(api: &Api) -> String {
     open_account(api);
@@ -224,7 +216,7 @@ fn a_statement_matches_itself_13_2() {
         .collect();
     kinds.sort_unstable();
     assert_eq!(kinds, ["BANK_PROPOSAL", "UNKNOWN_RECEIPT"], "{tasks:#}");
-    healthy(&api);
+    api.sound();
 
     // Accounts are shown whole only to those who record payments.
     let auditor = company.as_role("AUDITOR");
@@ -309,7 +301,7 @@ fn each_statement_once_and_without_a_gap_13_1() {
         let answer = api.upload("/import/bank", "application/xml", bad);
         assert_eq!(answer.status, 422, "{}", answer.text);
     }
-    healthy(&api);
+    api.sound();
 }
 
 #[test]
@@ -348,7 +340,7 @@ fn a_person_decides_and_undoes_r13_1() {
     assert_eq!(undone["bankLine"]["status"], "UNKNOWN", "{undone:#}");
     assert_eq!(open(&api, "FA-2026-102"), "240.00");
     assert_eq!(line_of(&api, "239.50")["payment"]["client"], json!(null));
-    healthy(&api);
+    api.sound();
     let twice = desk(
         &api,
         "undoBankMatch",
@@ -404,7 +396,7 @@ fn a_person_decides_and_undoes_r13_1() {
         json!({ "line": id("-12.90"), "reason": "not ours" }),
     );
     assert_eq!(charge["bankLine"]["status"], "UNDONE", "{charge:#}");
-    healthy(&api);
+    api.sound();
 }
 
 #[test]
@@ -435,7 +427,7 @@ fn what_comes_back_finds_its_receipt_r13_3() {
         "{report:#}"
     );
     assert_eq!(open(&api, "FA-2026-101"), "120.00");
-    healthy(&api);
+    api.sound();
     // The other one waits on 471 until a person names the receipt.
     let receipt = line_of(&api, "55.00")["payment"]["number"].clone();
     let line = line_of(&api, "-55.00")["id"].clone();
@@ -445,7 +437,7 @@ fn what_comes_back_finds_its_receipt_r13_3() {
         json!({ "line": line, "payment": { "number": receipt } }),
     );
     assert_eq!(done["bankLine"]["status"], "RETURNED", "{done:#}");
-    healthy(&api);
+    api.sound();
 }
 
 #[test]
@@ -475,7 +467,7 @@ fn a_receipt_recorded_in_error_is_reversed_r2_2() {
         again["reversePayment"]["userErrors"][0]["code"],
         "WRONG_STATE"
     );
-    healthy(&api);
+    api.sound();
 }
 
 #[test]
@@ -536,7 +528,7 @@ fn a_slip_is_printed_and_credited_by_the_bank_13_2() {
         credited["remittance"],
         json!({ "creditedOn": day("03-05"), "received": "1234.56" })
     );
-    healthy(&api);
+    api.sound();
 }
 
 #[test]
@@ -596,5 +588,5 @@ fn a_notification_tells_the_payments_of_a_batch_apart_r13_2() {
     );
     let report = api.upload("/import/bank", "application/xml", &later).json();
     assert_eq!(report["statements"][0]["knownBefore"], 1, "{report:#}");
-    healthy(&api);
+    api.sound();
 }

@@ -402,6 +402,16 @@ impl Api {
         self.make("RecordPayment", input)["payment"].take()
     }
 
+    /// Every invariant of the books holds.
+    #[track_caller]
+    pub fn sound(&self) {
+        let check = self.data(
+            "{ integrityCheck { ok checks { code broken } } }",
+            json!({}),
+        );
+        assert_eq!(check["integrityCheck"]["ok"], true, "{check:#}");
+    }
+
     /// Matches by numbers: debit, credit, amount.
     pub fn allocate(&self, allocated_on: &str, lines: &[(&str, &str, &str)]) -> Value {
         let lines: Vec<Value> = lines

@@ -8,7 +8,7 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::{Laid, RULE, Record, ask, learn};
+use super::{Laid, RULE, Record, SOMEBODY, ask, learn, who_paid};
 use crate::domain::access::Caller;
 use crate::domain::bank::{
     self, Candidate, Decision, Difference, LineStatus, Offer, Payer, Receipt, Rule, Share, TaskKind,
@@ -25,6 +25,7 @@ use crate::service::reference::{ItemRef, Ref};
 use crate::service::remittance::{self, CreditInput};
 use crate::store::bank::{Account, Line};
 use crate::store::item::Item;
+use crate::store::payment::Payment;
 use crate::store::{self};
 
 /// Open items of a payer that are looked at one by one; of one with more, only those open for the amount.
@@ -52,7 +53,7 @@ pub fn decide(
     movement: &Movement<'_>,
 ) -> Result<LineStatus> {
     if movement.line.amount > 0 {
-        if credit_slip(conn, caller, movement)? {
+        if credit_slip(conn, caller, books, movement)? {
             return Ok(LineStatus::Posted);
         }
         return receive(conn, caller, books, movement);
@@ -131,6 +132,13 @@ fn is_charge(line: &Line) -> bool {
             && has_word(line, &["FRAIS", "COMMISSION", "COTISATION", "AGIOS"])
 }
 
+/// The payer's own reference, when the payer gave one.
+fn end_to_end(line: &Line) -> Option<&str> {
+    line.end_to_end_id
+        .as_deref()
+        .filter(|id| *id != "NOTPROVIDED")
+}
+
 fn method_of(line: &Line) -> &'static str {
     if has_family(line, &["IDDT", "ESDD"]) {
         "DIRECT_DEBIT"
@@ -142,7 +150,12 @@ fn method_of(line: &Line) -> &'static str {
 }
 
 /// The bank credits the one slip of this amount that it has.
-fn credit_slip(conn: &mut PgConnection, caller: &Caller, movement: &Movement<'_>) -> Result<bool> {
+fn credit_slip(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    movement: &Movement<'_>,
+) -> Result<bool> {
     let (line, account) = (movement.line, movement.account);
     let instruments = has_family(line, &["RCHQ", "DRFT"]) || has_word(line, &["REMISE", "REM CHQ"]);
     if !instruments {
@@ -161,7 +174,6 @@ fn credit_slip(conn: &mut PgConnection, caller: &Caller, movement: &Movement<'_>
     };
     let target = Ref::Id(slip.id.show());
     let done = attempt(conn, |conn| {
-        let books = books::open(conn, caller)?;
         let input = CreditInput {
             credited_on: Some(books.first_open_day(line.booked_on)),
             received: Some(movement.currency.decimal(line.amount)),
@@ -199,7 +211,9 @@ fn receive(
             shares: decision.shares.clone(),
             difference: decision.difference.clone(),
         };
-        let paid = attempt(conn, |conn| pay(conn, caller, movement, client, &laid))?;
+        let paid = attempt(conn, |conn| {
+            pay(conn, caller, books, movement, client, &laid)
+        })?;
         match paid {
             Ok((payment, operations)) => {
                 let status = LineStatus::Automatic;
@@ -223,20 +237,20 @@ fn receive(
     }
     let input = receipt_of(movement, decision.client, Vec::new());
     let payment = payment::record_by(conn, caller, &input, RULE)?.payment;
-    let shown = movement.currency.show(line.amount);
-    let from = line.counterparty.as_deref().unwrap_or("an unknown payer");
     let status = if !decision.shares.is_empty() || !decision.alternatives.is_empty() {
         let subject = format!(
-            "{shown} from {from} on {}: {}",
-            line.booked_on, decision.evidence
+            "{} from {} on {}: {}",
+            movement.currency.show(line.amount),
+            line.counterparty.as_deref().unwrap_or(SOMEBODY),
+            line.booked_on,
+            decision.evidence
         );
         ask(conn, caller, line, TaskKind::BankProposal, subject)?;
         LineStatus::Proposed
     } else if decision.client.is_some() {
         LineStatus::OnAccount
     } else {
-        let subject = format!("{shown} from {from} on {}: who paid?", line.booked_on);
-        ask(conn, caller, line, TaskKind::UnknownReceipt, subject)?;
+        who_paid(conn, caller, line)?;
         LineStatus::Unknown
     };
     store::bank::set_status(conn, caller.company, line.id, status.code(), Some(payment))?;
@@ -276,11 +290,7 @@ fn ask_rules(
 ) -> Result<Decision> {
     let (line, company) = (movement.line, caller.company);
     let mut structured: Vec<&str> = line.structured.iter().map(String::as_str).collect();
-    structured.extend(
-        line.end_to_end_id
-            .as_deref()
-            .filter(|id| *id != "NOTPROVIDED"),
-    );
+    structured.extend(end_to_end(line));
     let receipt = Receipt {
         amount: line.amount,
         structured,
@@ -408,19 +418,16 @@ fn receipt_of(
     PaymentInput {
         client: client.map(|client| Ref::Id(client.show())),
         payer: Some(payer),
-        number: None,
-        external_ref: None,
         received_on: Some(line.booked_on),
         method: method_of(line),
         amount: movement.currency.decimal(line.amount),
         currency: Some(line.currency.clone()),
         exchange_rate: Some(movement.rate),
         remittance: Some(line.remittance.clone()),
-        matures_on: None,
-        deposit: None,
         bank_account: Some(movement.account.account.clone()),
         late_entry: true,
         allocations,
+        ..PaymentInput::default()
     }
 }
 
@@ -428,11 +435,11 @@ fn receipt_of(
 fn pay(
     conn: &mut PgConnection,
     caller: &Caller,
+    books: &Books,
     movement: &Movement<'_>,
     client: ClientId,
     laid: &Laid,
 ) -> Result<(PaymentId, Vec<OperationId>)> {
-    let books = books::open(conn, caller)?;
     let on = books.first_open_day(movement.line.booked_on);
     let (own, others): (Vec<Share>, Vec<Share>) = laid
         .shares
@@ -450,7 +457,7 @@ fn pay(
         .collect();
     let input = receipt_of(movement, Some(client), allocations);
     let payment = payment::record_by(conn, caller, &input, RULE)?.payment;
-    let mut operations = lay(conn, caller, &books, payment, client, &others, on)?;
+    let mut operations = lay(conn, caller, books, payment, client, &others, on)?;
     operations.extend(settle(conn, caller, payment, laid, on)?);
     Ok((payment, operations))
 }
@@ -598,24 +605,22 @@ fn take_back(
     let mut evidence = "no receipt with this reference and amount".to_owned();
     if let Some((payment, fee)) = original(conn, caller, line)? {
         let done = attempt(conn, |conn| {
-            returned(conn, caller, movement.currency, line, payment, fee)
+            returned(conn, caller, movement.currency, line, payment.id, fee)
         })?;
         match done {
             Ok(()) => {
-                let found = store::payment::by_id(conn, caller.company, payment)?;
-                let number = found.map(|payment| payment.number).unwrap_or_default();
                 let status = LineStatus::Returned;
                 store::bank::set_status(
                     conn,
                     caller.company,
                     line.id,
                     status.code(),
-                    Some(payment),
+                    Some(payment.id),
                 )?;
                 Record::of(
                     Rule::Return,
                     status.code(),
-                    format!("takes receipt {number} back"),
+                    format!("takes receipt {} back", payment.number),
                 )
                 .keep(conn, caller, line)?;
                 return Ok(status);
@@ -675,11 +680,8 @@ fn original(
     conn: &mut PgConnection,
     caller: &Caller,
     line: &Line,
-) -> Result<Option<(PaymentId, Minor)>> {
-    let id = line
-        .end_to_end_id
-        .as_deref()
-        .filter(|id| *id != "NOTPROVIDED");
+) -> Result<Option<(Payment, Minor)>> {
+    let id = end_to_end(line);
     let found = store::bank::receipts_like(conn, line, id, line.servicer_ref.as_deref())?;
     let mut payments: Vec<PaymentId> = found.iter().filter_map(|line| line.payment_id).collect();
     if payments.is_empty() {
@@ -701,13 +703,12 @@ fn original(
     for payment in store::payment::by_ids(conn, caller.company, &payments)? {
         let fee = -line.amount - payment.amount;
         if payment.currency == line.currency && (0..=FEE.min(payment.amount)).contains(&fee) {
-            fitting.push((payment.id, fee));
+            fitting.push((payment, fee));
         }
     }
-    Ok(match fitting.as_slice() {
-        [only] => Some(*only),
-        _ => None,
-    })
+    // Two that fit are no answer.
+    let only = fitting.pop();
+    Ok(only.filter(|_| fitting.is_empty()))
 }
 
 /// Posts a debit of the bank that is no receipt: D `account` / C 512.

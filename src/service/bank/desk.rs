@@ -8,9 +8,9 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
 use super::apply;
-use super::{Laid, RULE, Record, alternatives, ask, learn, number, wrong_state};
+use super::{Laid, RULE, Record, alternatives, learn, number, who_paid, wrong_state};
 use crate::domain::access::Caller;
-use crate::domain::bank::{Difference, LineStatus, Rule, Share, TaskKind};
+use crate::domain::bank::{Difference, LineStatus, Rule, Share};
 use crate::domain::ids::{BankLineId, ClientId, Id, ItemId, OperationId, PaymentId, TaskId};
 use crate::domain::money::Minor;
 use crate::domain::refusal::{Refusal, RefusalCode};
@@ -169,17 +169,6 @@ pub fn reject(
     }
     .keep(conn, caller, &line)?;
     Ok(line.id)
-}
-
-fn who_paid(conn: &mut PgConnection, caller: &Caller, line: &Line) -> Result<()> {
-    let currency = books::currency(&line.currency)?;
-    let from = line.counterparty.as_deref().unwrap_or("an unknown payer");
-    let subject = format!(
-        "{} from {from} on {}: who paid?",
-        currency.show(line.amount),
-        line.booked_on
-    );
-    ask(conn, caller, line, TaskKind::UnknownReceipt, subject)
 }
 
 /// Says whose money it is, and what it pays; without parts it stays on account.
@@ -371,17 +360,11 @@ pub fn undo(
     let reason = books::text("reason", reason, 300)?;
     let decision = last(conn, caller, &line)?;
     let operations = operations_of(&decision)?;
-    let status = status_of(&line)?;
-    match status {
+    let on = caller.today.max(line.booked_on);
+    match status_of(&line)? {
         LineStatus::Automatic | LineStatus::Matched | LineStatus::OnAccount => {}
         LineStatus::Posted if !operations.is_empty() => {
-            take_operations_back(
-                conn,
-                caller,
-                &decision,
-                caller.today.max(line.booked_on),
-                &reason,
-            )?;
+            take_operations_back(conn, caller, &decision, on, &reason)?;
             return done(conn, caller, &line, LineStatus::Undone, None, reason);
         }
         LineStatus::Posted | LineStatus::Returned => {
@@ -396,7 +379,6 @@ pub fn undo(
     }
     let (payment, client, _) = receipt(conn, caller, &line)?;
     end_matchings(conn, caller, &books, payment, &decision, &operations)?;
-    let on = caller.today.max(line.booked_on);
     take_operations_back(conn, caller, &decision, on, &reason)?;
     if keep_on_account {
         return done(
@@ -482,25 +464,17 @@ fn again(
         .into_iter()
         .find(|method| *method == old.method)
         .unwrap_or("TRANSFER");
-    let books = books::open(conn, caller)?;
-    let currency = books::currency(&old.currency)?;
-    let rate = (currency != books.currency).then_some(old.exchange_rate);
     let input = PaymentInput {
-        client: None,
         payer: Some(old.payer.unwrap_or_else(|| "inconnu".into())),
-        number: None,
-        external_ref: None,
         received_on: Some(on),
         method,
-        amount: currency.decimal(old.amount),
+        amount: books::currency(&old.currency)?.decimal(old.amount),
         currency: Some(old.currency),
-        exchange_rate: rate,
+        exchange_rate: Some(old.exchange_rate),
         remittance: old.remittance,
-        matures_on: None,
-        deposit: None,
         bank_account: old.bank_account,
         late_entry: true,
-        allocations: Vec::new(),
+        ..PaymentInput::default()
     };
     Ok(payment::record(conn, caller, &input)?.payment)
 }

@@ -9,16 +9,18 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::Record;
 use super::apply::{self, Movement};
-use super::{RULE, Record};
 use crate::domain::access::Caller;
 use crate::domain::bank::{LineStatus, Rule};
+use crate::domain::hex::hex;
 use crate::domain::ids::{BankLineId, BankStatementId, Id};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::formats::statement::{self, StatementError};
 use crate::service::books::{self, Books};
+use crate::service::files;
 use crate::service::payment;
 use crate::service::reference::Ref;
 use crate::store::bank::{Account, Line, Statement};
@@ -101,22 +103,7 @@ pub fn import(
 }
 
 fn invalid(error: StatementError) -> Error {
-    let refusal = Refusal::new(RefusalCode::FileInvalid, "file", error.to_string())
-        .detail("line", error.line);
-    match error.field {
-        Some(field) => refusal.detail("field", field).into(),
-        None => refusal.into(),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// All but the last digits of an account's number hidden: messages end up in logs.
-fn masked(iban: &str) -> String {
-    let shown = iban.len().saturating_sub(4);
-    format!("…{}", iban.get(shown..).unwrap_or_default())
+    files::invalid(error.line, error.field.as_deref(), error.to_string())
 }
 
 fn take_in(
@@ -141,7 +128,7 @@ fn take_in(
             format!(
                 "statement {}: no bank account {} in {currency}: open it with saveBankAccount",
                 found.reference,
-                masked(&found.account)
+                super::masked(&found.account)
             ),
         )
     })?;
@@ -149,7 +136,7 @@ fn take_in(
     let row = row_of(caller, &account, currency, found, options)?;
     check_sequence(conn, &account, currency, &row, options.allow_gap)?;
     store::bank::insert_statement(conn, &row)?;
-    let (fresh, detailed) = fresh(conn, caller, &account, currency, &row, found)?;
+    let (fresh, detailed) = fresh(conn, caller, books, &account, currency, &row, found)?;
     report.detailed += detailed;
     report.statements.push(StatementReport {
         id: row.id.show(),
@@ -278,6 +265,7 @@ fn check_sequence(
 fn fresh(
     conn: &mut PgConnection,
     caller: &Caller,
+    books: &Books,
     account: &Account,
     currency: Currency,
     statement: &Statement,
@@ -338,7 +326,7 @@ fn fresh(
     let known: HashSet<String> = store::bank::known(conn, account, &fingerprints)?
         .into_iter()
         .collect();
-    let (told, detailed) = told_by_entry(conn, caller, account, &lines)?;
+    let (told, detailed) = told_by_entry(conn, caller, books, account, &lines)?;
     lines.retain(|(line, _)| {
         let by_entry = line
             .entry_ref
@@ -373,6 +361,7 @@ fn short(text: Option<&str>, longest: usize) -> Option<String> {
 fn told_by_entry(
     conn: &mut PgConnection,
     caller: &Caller,
+    books: &Books,
     account: &Account,
     lines: &[(Line, bool)],
 ) -> Result<(HashSet<String>, u64)> {
@@ -411,7 +400,7 @@ fn told_by_entry(
                     && whole.status == LineStatus::Unknown.code()
                     && whole.amount > 0 =>
             {
-                replace(conn, caller, whole)?;
+                replace(conn, caller, books, whole)?;
                 detailed += 1;
             }
             _ => {
@@ -423,10 +412,9 @@ fn told_by_entry(
 }
 
 /// Takes a sum back whose payments are now known.
-fn replace(conn: &mut PgConnection, caller: &Caller, whole: &Line) -> Result<()> {
+fn replace(conn: &mut PgConnection, caller: &Caller, books: &Books, whole: &Line) -> Result<()> {
     const WHY: &str = "its payments came one by one in another file";
     if let Some(id) = whole.payment_id {
-        let books = books::open(conn, caller)?;
         let on = books.first_open_day(whole.booked_on);
         payment::reverse_any(conn, caller, &Ref::Id(id.show()), Some(on), WHY)?;
     }
@@ -438,10 +426,5 @@ fn replace(conn: &mut PgConnection, caller: &Caller, whole: &Line) -> Result<()>
         None,
     )?;
     store::task::finish_of(conn, caller.company, whole.id.0, &caller.author)?;
-    Record::of(
-        Rule::UnknownPayer,
-        LineStatus::Undone.code(),
-        format!("{WHY} ({RULE})"),
-    )
-    .keep(conn, caller, whole)
+    Record::of(Rule::UnknownPayer, LineStatus::Undone.code(), WHY).keep(conn, caller, whole)
 }

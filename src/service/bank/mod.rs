@@ -27,6 +27,8 @@ pub use import::{Options, Report, import};
 
 /// The rule of matchings that a bank line made.
 pub const RULE: &str = "BANK";
+/// Who pays when the bank does not say.
+const SOMEBODY: &str = "an unknown payer";
 
 /// A bank account as entered.
 #[derive(Clone, Debug)]
@@ -284,4 +286,19 @@ fn is_number(iban: &str) -> bool {
 
 fn wrong_state(field: &str, message: impl Into<String>) -> Error {
     Refusal::new(RefusalCode::WrongState, field, message).into()
+}
+
+/// All but the end of an account's number hidden: for roles that record no payments, and for messages that
+/// end up in logs.
+pub fn masked(iban: &str) -> String {
+    let end = iban.get(iban.len().saturating_sub(4)..).unwrap_or_default();
+    format!("…{end}")
+}
+
+/// A receipt that waits on 471: a person finds out whose it is.
+fn who_paid(conn: &mut PgConnection, caller: &Caller, line: &Line) -> Result<()> {
+    let shown = books::currency(&line.currency)?.show(line.amount);
+    let from = line.counterparty.as_deref().unwrap_or(SOMEBODY);
+    let subject = format!("{shown} from {from} on {}: who paid?", line.booked_on);
+    ask(conn, caller, line, TaskKind::UnknownReceipt, subject)
 }
