@@ -8,7 +8,7 @@ use super::client::{Client, ClientFilter, client_filter_id, code_enum};
 use super::document::{Invoice, OrderDirection, maybe, one};
 use super::loaders::DisputedOn;
 use super::matching::Matching;
-use super::page::{Asked, Connection, counted};
+use super::page::{Asked, Connection, Window, counted};
 use super::scalars::{ClientRef, Date, Decimal, day, money, show};
 use super::{Permitted, loader, session};
 use crate::domain::aging::{AgingBasis as Basis, Buckets};
@@ -221,14 +221,13 @@ impl OpenItem {
 pub async fn open_items(
     ctx: &Context<'_>,
     question: OpenItems,
-    first: Option<i32>,
-    after: Option<String>,
+    window: Window,
 ) -> Result<Connection<OpenItem>> {
-    let asked = Asked::new(first, after.as_deref(), &format!("{question:?}"))?;
+    let asked = Asked::new(&window, &format!("{question:?}"))?;
     let as_of = question.population.as_of;
-    let (asking, keyset) = (question.clone(), asked.keyset());
+    let (asking, keyset) = (question.clone(), asked.keyset.clone());
     let session = session(ctx)?.clone();
-    let (rows, has_next) = session
+    let (rows, more) = session
         .read(move |conn, _| Ok(asking.page(conn, &keyset)?))
         .await?;
     let cursors = rows
@@ -242,8 +241,7 @@ pub async fn open_items(
     Ok(Connection {
         cursors,
         nodes,
-        behind: asked.after.is_some(),
-        has_next,
+        ends: asked.ends(more),
         count: counted(move || {
             let (session, question) = (session.clone(), question.clone());
             async move { session.read(move |conn, _| Ok(question.count(conn)?)).await }
@@ -346,6 +344,8 @@ impl AgedBalanceRow {
         #[graphql(desc = "Only the unallocated credits.", default)] unallocated: bool,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<OpenItem>> {
         let population = Population {
             client_ids: vec![ClientId(self.row.id)],
@@ -353,7 +353,18 @@ impl AgedBalanceRow {
             ..self.report.population.clone()
         };
         self.report
-            .cell(ctx, population, bucket, unallocated, first, after)
+            .cell(
+                ctx,
+                population,
+                bucket,
+                unallocated,
+                Window {
+                    first,
+                    after,
+                    last,
+                    before,
+                },
+            )
             .await
     }
 }
@@ -481,8 +492,7 @@ impl AgedBalance {
         population: Population,
         bucket: Option<i32>,
         unallocated: bool,
-        first: Option<i32>,
-        after: Option<String>,
+        window: Window,
     ) -> Result<Connection<OpenItem>> {
         let cell = match bucket {
             Some(_) if unallocated => {
@@ -515,8 +525,7 @@ impl AgedBalance {
                 is_debit: None,
                 invoice: None,
             },
-            first,
-            after,
+            window,
         )
         .await
     }
@@ -637,11 +646,17 @@ impl AgedBalance {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
         order_by: Option<AgedBalanceOrder>,
     ) -> Result<Connection<AgedBalanceRow>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("{:?}{:?}{order_by:?}", self.population, self.layout),
         )?;
         let order = order_by.unwrap_or(AgedBalanceOrder {
@@ -655,14 +670,9 @@ impl AgedBalance {
             AgedBalanceOrderField::Number => RowSort::Number,
             AgedBalanceOrderField::Name => RowSort::Name,
         };
-        // A row is found again by its sort value, client and currency; the cursor's text holds both.
-        let behind = asked.after.clone().map(|(text, client)| {
-            let (currency, value) = text.split_at_checked(3).unwrap_or(("", ""));
-            (value.to_owned(), client, currency.to_owned())
-        });
-        let (this, count) = (self.clone(), asked.first);
+        let (this, keyset) = (self.clone(), asked.keyset.clone());
         let session = session(ctx)?.clone();
-        let mut rows = session
+        let (rows, more) = session
             .read(move |conn, _| {
                 Ok(aging::rows(
                     conn,
@@ -670,13 +680,10 @@ impl AgedBalance {
                     &this.layout,
                     sort,
                     order.direction.into(),
-                    count,
-                    behind,
+                    &keyset,
                 )?)
             })
             .await?;
-        let has_next = rows.len() as i64 > asked.first;
-        rows.truncate(usize::try_from(asked.first).unwrap_or_default());
         let population = self.population.clone();
         Ok(Connection {
             cursors: rows
@@ -690,8 +697,7 @@ impl AgedBalance {
                     report: self.clone(),
                 })
                 .collect(),
-            behind: asked.after.is_some(),
-            has_next,
+            ends: asked.ends(more),
             count: counted(move || {
                 let (session, population) = (session.clone(), population.clone());
                 async move {
@@ -710,14 +716,20 @@ impl AgedBalance {
         #[graphql(desc = "Only the unallocated credits.", default)] unallocated: bool,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<OpenItem>> {
         self.cell(
             ctx,
             self.population.clone(),
             bucket,
             unallocated,
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -729,16 +741,22 @@ impl AgedBalance {
         since: Option<DateTime<Utc>>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<OpenItem>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("late{:?}{since:?}", self.population),
         )?;
         let since = since
             .or(self.population.known_at)
             .unwrap_or_else(|| end_of_day(self.population.as_of.into()));
-        let (population, keyset) = (self.population.clone(), asked.keyset());
+        let (population, keyset) = (self.population.clone(), asked.keyset.clone());
         let session = session(ctx)?;
         let (keys, mut items) = session
             .read(move |conn, caller| {
@@ -765,8 +783,7 @@ impl AgedBalance {
         Ok(Connection {
             cursors,
             nodes,
-            behind: asked.after.is_some(),
-            has_next: keys.has_next,
+            ends: asked.ends(keys.more),
             count: counted(move || {
                 let (session, population) = (session.clone(), population.clone());
                 async move {
@@ -796,7 +813,6 @@ pub struct AgingQuery;
 impl AgingQuery {
     /// What is open on a day, over all clients, oldest due first.
     #[graphql(guard = "Permitted(\"Query.openItems\")")]
-    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
     async fn open_items(
         &self,
         ctx: &Context<'_>,
@@ -808,6 +824,8 @@ impl AgingQuery {
         #[graphql(desc = "Only debts, or only credits.")] debit: Option<bool>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<OpenItem>> {
         let as_of = as_of.unwrap_or(session(ctx)?.caller().today.into());
         let population = population(ctx, as_of, known_at, filter).await?;
@@ -819,15 +837,18 @@ impl AgingQuery {
                 is_debit: debit,
                 invoice: None,
             },
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
 
     /// The aged balance (balance âgée) on a day: who owes what since when (section 4).
     #[graphql(guard = "Permitted(\"Query.agedBalance\")")]
-    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
     async fn aged_balance(
         &self,
         ctx: &Context<'_>,

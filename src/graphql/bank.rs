@@ -11,7 +11,7 @@ use super::error::UserError;
 use super::loaders::{MatchesOf, PayerAccountsOf};
 use super::mutation::{Done, mutate};
 use super::operation::how;
-use super::page::{self, Asked, Connection, Listed};
+use super::page::{self, Asked, Connection, Listed, Window};
 use super::payment::Payment;
 use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, PaymentRef, money, on, show};
 use super::{Permitted, session};
@@ -487,10 +487,16 @@ impl BankQuery {
         #[graphql(desc = "Of this bank account; of all when absent.")] bank_account: Option<ID>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<BankStatement>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("statements{bank_account:?}"),
         )?;
         let session = session(ctx)?;
@@ -524,8 +530,18 @@ impl BankQuery {
         filter: Option<BankLineFilter>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<BankLine>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("bank lines{filter:?}"))?;
+        let asked = Asked::new(
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
+            &format!("bank lines{filter:?}"),
+        )?;
         let input = filter.unwrap_or_default();
         let statuses = input.statuses.unwrap_or_default();
         let filter = store::bank::Filter {
@@ -562,8 +578,18 @@ impl BankQuery {
         #[graphql(default)] done: bool,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Task>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("tasks{kinds:?}{done}"))?;
+        let asked = Asked::new(
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
+            &format!("tasks{kinds:?}{done}"),
+        )?;
         let kinds = kinds.unwrap_or_default();
         let kinds: Vec<String> = kinds
             .into_iter()

@@ -14,7 +14,7 @@ use super::document::{
 use super::error::UserError;
 use super::loaders::{BalanceOf, ContactsOf};
 use super::mutation::{How, mutate};
-use super::page::{self, Asked, Connection, Listed};
+use super::page::{self, Asked, Connection, Listed, Window};
 use super::payment::Payment;
 use super::scalars::{ClientRef, Date, Decimal, day, money, rate, read, show};
 use super::{Permitted, session};
@@ -431,6 +431,8 @@ impl Client {
         >,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<OpenItem>> {
         let caller = session(ctx)?.caller();
         let as_of = day("asOf", as_of.unwrap_or(caller.today.into()).0)?;
@@ -447,8 +449,12 @@ impl Client {
                 is_debit: None,
                 invoice: None,
             },
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -459,10 +465,16 @@ impl Client {
         #[graphql(default_with = "ItemState::All")] state: ItemState,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<OpenItem>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("items{}{state:?}", self.0.id.0),
         )?;
         let session = session(ctx)?;
@@ -558,13 +570,19 @@ impl Client {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Invoice>> {
         nested::<DocumentId, store::document::Document>(
             ctx,
             Nested::InvoicesOfClient,
             self.0.id.0,
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -574,13 +592,19 @@ impl Client {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<CreditNote>> {
         nested::<CreditNoteKey, CreditNote>(
             ctx,
             Nested::CreditNotesOfClient,
             self.0.id.0,
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -590,13 +614,19 @@ impl Client {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Payment>> {
         nested::<PaymentId, store::payment::Payment>(
             ctx,
             Nested::PaymentsOfClient,
             self.0.id.0,
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -606,13 +636,19 @@ impl Client {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Dispute>> {
         nested::<DisputeId, store::dispute::Dispute>(
             ctx,
             Nested::DisputesOfClient,
             self.0.id.0,
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -622,13 +658,19 @@ impl Client {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Deduction>> {
         nested::<DeductionId, store::dispute::Deduction>(
             ctx,
             Nested::DeductionsOfClient,
             self.0.id.0,
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -756,10 +798,16 @@ impl ClientQuery {
         order_by: Option<ClientOrder>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Client>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("clients{filter:?}{order_by:?}"),
         )?;
         let session = session(ctx)?;

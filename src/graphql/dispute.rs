@@ -11,7 +11,7 @@ use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::loaders::{DisputesOfDeduction, EventsOfDispute, ItemsOf, ReasonCode};
 use super::mutation::{How, mutate};
-use super::page::{self, Asked, Connection, Listed};
+use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{
     ClientRef, CreditNoteRef, Date, Decimal, InvoiceRef, money, read, show, two_ways,
 };
@@ -429,10 +429,16 @@ impl DisputeQuery {
         order_by: Option<DisputeOrder>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Dispute>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("disputes{filter:?}{order_by:?}"),
         )?;
         let input = filter.unwrap_or_default();
@@ -502,10 +508,16 @@ impl DisputeQuery {
         order_by: Option<DisputeOrder>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Deduction>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("deductions{filter:?}{order_by:?}"),
         )?;
         let input = filter.unwrap_or_default();

@@ -15,7 +15,7 @@ use super::journal::{Entry, entries};
 use super::loaders::{ItemsOf, LinesOf, Loads, Page, TaxesOf};
 use super::matching::Allocation;
 use super::mutation::{How, mutate};
-use super::page::{self, Asked, Connection, Listed, counted};
+use super::page::{self, Asked, Connection, Listed, Window, counted};
 use super::payment::Payment;
 use super::scalars::{
     ClientRef, CreditNoteRef, Date, Decimal, InvoiceRef, JsonObject, money, rate, read, show,
@@ -76,24 +76,20 @@ pub async fn nested<K, R>(
     ctx: &Context<'_>,
     list: Nested,
     parent: Uuid,
-    first: Option<i32>,
-    after: Option<String>,
+    window: Window,
 ) -> Result<Connection<R::View>>
 where
     K: Id + Send + Sync + Eq + std::hash::Hash + 'static,
     R: Listed + Clone + Sync,
     Loads: async_graphql::dataloader::Loader<K, Value = R, Error = Arc<Error>>,
 {
-    let asked = Asked::new(first, after.as_deref(), &format!("{list:?}{parent}"))?;
+    let asked = Asked::new(&window, &format!("{list:?}{parent}"))?;
     let page = Page {
         list,
         parent,
-        first: asked.first + 1,
-        after: asked.after.clone(),
+        keyset: asked.keyset.clone(),
     };
-    let mut children = children(ctx, page).await?;
-    let has_next = children.len() as i64 > asked.first;
-    children.truncate(usize::try_from(asked.first).unwrap_or_default());
+    let (children, more) = asked.keyset.page(children(ctx, page).await?);
     let records = loader(ctx)?
         .load_many(children.iter().map(|child| K::from_uuid(child.id)))
         .await
@@ -109,8 +105,7 @@ where
     Ok(Connection {
         cursors,
         nodes,
-        behind: asked.after.is_some(),
-        has_next,
+        ends: asked.ends(more),
         count: counted(move || {
             let session = session.clone();
             async move { count_of(&session, list, parent).await }
@@ -387,13 +382,19 @@ impl Invoice {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<CreditNote>> {
         nested::<CreditNoteKey, CreditNote>(
             ctx,
             Nested::CreditNotesOfInvoice,
             self.0.id.0,
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -403,13 +404,19 @@ impl Invoice {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Deduction>> {
         nested::<DeductionId, store::dispute::Deduction>(
             ctx,
             Nested::DeductionsOfInvoice,
             self.0.id.0,
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -419,13 +426,19 @@ impl Invoice {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Dispute>> {
         nested::<DisputeId, store::dispute::Dispute>(
             ctx,
             Nested::DisputesOfInvoice,
             self.0.id.0,
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -435,13 +448,19 @@ impl Invoice {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Allocation>> {
         nested::<AllocationId, store::matching::Allocation>(
             ctx,
             Nested::AllocationsOfSource,
             self.0.id.0,
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -533,13 +552,19 @@ impl CreditNote {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Allocation>> {
         nested::<AllocationId, store::matching::Allocation>(
             ctx,
             Nested::AllocationsOfSource,
             self.0.id.0,
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -863,10 +888,16 @@ impl DocumentQuery {
         order_by: Option<InvoiceOrder>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Invoice>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("invoices{narrowed:?}{order_by:?}"),
         )?;
         let filter = filter(ctx, narrowed).await?;
@@ -889,8 +920,18 @@ impl DocumentQuery {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<InvoiceDraft>> {
-        let asked = Asked::new(first, after.as_deref(), "drafts")?;
+        let asked = Asked::new(
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
+            "drafts",
+        )?;
         let session = session(ctx)?;
         let mut from = store::list::Sql::default();
         from.push(
@@ -937,10 +978,16 @@ impl DocumentQuery {
         order_by: Option<InvoiceOrder>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<CreditNote>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("creditNotes{narrowed:?}{order_by:?}"),
         )?;
         let filter = filter(ctx, narrowed).await?;

@@ -8,7 +8,7 @@ use super::document::{Invoice, one};
 use super::error::UserError;
 use super::mutation::{Done, mutate};
 use super::operation::{Operation, how};
-use super::page::{self, Asked, Connection, Listed};
+use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, InvoiceRef, JsonObject, money, on, show, two_ways};
 use super::{Permitted, session};
 use crate::domain::ids::{DoubtfulFileId, RectifiedInvoiceId};
@@ -267,10 +267,16 @@ impl DoubtfulQuery {
         kinds: Option<Vec<DoubtfulFileKind>>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<DoubtfulFile>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("doubtful{statuses:?}{kinds:?}"),
         )?;
         let statuses: Vec<String> = statuses
@@ -311,8 +317,18 @@ impl DoubtfulQuery {
         to: Option<Date>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<RectifiedInvoice>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("rectified{from:?}{to:?}"))?;
+        let asked = Asked::new(
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
+            &format!("rectified{from:?}{to:?}"),
+        )?;
         let session = session(ctx)?;
         let sort = Sort {
             column: "t.issued_on",

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::client::client_filter_id;
 use super::document::maybe;
 use super::loaders::{EntriesOf, LinesOfEntry};
-use super::page::{self, Asked, Connection, Listed};
+use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, money, show};
 use super::{Permitted, session};
 use crate::domain::ids::EntryId;
@@ -185,8 +185,18 @@ impl JournalQuery {
         filter: Option<JournalEntryFilter>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Entry>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("entries{filter:?}"))?;
+        let asked = Asked::new(
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
+            &format!("entries{filter:?}"),
+        )?;
         let input = filter.unwrap_or_default();
         let filter = store::journal::Filter {
             journal: input.journal,

@@ -1,15 +1,14 @@
 //! The accountant's reading: chart of accounts, trial balance, general ledger, financial years.
 
 use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
-use chrono::{DateTime, NaiveDate, Utc};
-use uuid::Uuid;
+use chrono::{DateTime, Utc};
 
 use super::client::{Client, client_filter_id};
 use super::document::one;
 use super::error::UserError;
 use super::journal::Entry;
 use super::mutation::{How, mutate};
-use super::page::{Asked, Connection, counted};
+use super::page::{Asked, Connection, Window, counted};
 use super::scalars::{ClientRef, Date, Decimal, day, money, on};
 use super::{Permitted, session};
 use crate::domain::ids::{ClientId, EntryId};
@@ -146,31 +145,23 @@ impl GeneralLedger {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<LedgerLine>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("ledger{:?}", self.question),
         )?;
-        let wrong = || Error::BadInput {
-            field: "after",
-            message: "this is not a cursor of this list: take endCursor of its last page".into(),
-        };
-        let behind: Option<(NaiveDate, Uuid, i16)> = match &asked.after {
-            Some((text, entry)) => {
-                let (on, line) = text.split_once('/').ok_or_else(wrong)?;
-                let on = on.parse().map_err(|_| wrong())?;
-                Some((on, *entry, line.parse().map_err(|_| wrong())?))
-            }
-            None => None,
-        };
-        let (question, wanted) = (self.question.clone(), asked.first);
+        let (question, keyset) = (self.question.clone(), asked.keyset.clone());
         let session = session(ctx)?.clone();
-        let mut rows = session
-            .read(move |conn, _| Ok(question.lines(conn, behind, wanted + 1)?))
+        let (rows, more) = session
+            .read(move |conn, _| Ok(question.lines(conn, &keyset)?))
             .await?;
-        let has_next = rows.len() as i64 > asked.first;
-        rows.truncate(usize::try_from(asked.first).unwrap_or_default());
         let question = self.question.clone();
         Ok(Connection {
             cursors: rows
@@ -181,8 +172,7 @@ impl GeneralLedger {
                 .into_iter()
                 .map(|row| LedgerLine(row, self.currency.clone()))
                 .collect(),
-            behind: asked.after.is_some(),
-            has_next,
+            ends: asked.ends(more),
             count: counted(move || {
                 let (session, question) = (session.clone(), question.clone());
                 async move { session.read(move |conn, _| Ok(question.count(conn)?)).await }

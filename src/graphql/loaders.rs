@@ -16,6 +16,7 @@ use crate::domain::ids::{
 };
 use crate::error::Error;
 use crate::store::aging::{ClientBalance, Population};
+use crate::store::list::Keyset;
 use crate::store::nested::{Child, Nested};
 use crate::store::{self, Session};
 
@@ -176,16 +177,12 @@ impl Loader<ReasonCode> for Loads {
     }
 }
 
-/// Which page of a list: parents that ask for the same share a statement.
-type Question = (Nested, i64, Option<(String, Uuid)>);
-
 /// A page of a list below a parent.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Page {
     pub list: Nested,
     pub parent: Uuid,
-    pub first: i64,
-    pub after: Option<(String, Uuid)>,
+    pub keyset: Keyset,
 }
 
 impl Loader<Page> for Loads {
@@ -198,30 +195,24 @@ impl Loader<Page> for Loads {
             .0
             .read(move |conn, caller| {
                 // Parents that ask for the same page of the same list share a statement.
-                let mut questions: HashMap<Question, Vec<Uuid>> = HashMap::new();
+                let mut questions: HashMap<(Nested, Keyset), Vec<Uuid>> = HashMap::new();
                 for key in &keys {
                     questions
-                        .entry((key.list, key.first, key.after.clone()))
+                        .entry((key.list, key.keyset.clone()))
                         .or_default()
                         .push(key.parent);
                 }
                 let mut pages: HashMap<Page, Vec<Child>> =
                     keys.into_iter().map(|key| (key, Vec::new())).collect();
-                for ((list, first, after), parents) in questions {
-                    for child in store::nested::children(
-                        conn,
-                        caller.company,
-                        list,
-                        &parents,
-                        first,
-                        after.as_ref(),
-                    )? {
+                for ((list, keyset), parents) in questions {
+                    for child in
+                        store::nested::children(conn, caller.company, list, &parents, &keyset)?
+                    {
                         pages
                             .entry(Page {
                                 list,
                                 parent: child.parent,
-                                first,
-                                after: after.clone(),
+                                keyset: keyset.clone(),
                             })
                             .or_default()
                             .push(child);

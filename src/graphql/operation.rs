@@ -9,7 +9,7 @@ use super::document::{Invoice, OrderDirection, maybe, one};
 use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::mutation::{Done, How, mutate};
-use super::page::{self, Asked, Connection, Listed};
+use super::page::{self, Asked, Connection, Listed, Window};
 use super::payment::Payment;
 use super::scalars::{
     ClientRef, Date, Decimal, InvoiceRef, ItemRefInput, JsonObject, PaymentRef, money, on, show,
@@ -230,10 +230,16 @@ impl OperationQuery {
         direction: Option<OrderDirection>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Operation>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("operations{filter:?}{direction:?}"),
         )?;
         let input = filter.unwrap_or_default();

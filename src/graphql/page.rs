@@ -26,20 +26,19 @@ pub const MAX_SIZE: i32 = 100;
 pub struct PageInfo {
     /// Whether more rows follow.
     has_next_page: bool,
-    /// Whether rows come before: true behind a cursor.
+    /// Whether rows come before.
     has_previous_page: bool,
-    /// The cursor of the first row; null on an empty page.
+    /// The cursor of the first row: give it as `before` with `last` to get the page before; null on an empty page.
     start_cursor: Option<String>,
     /// The cursor of the last row: give it as `after` to get the next page; null on an empty page.
     end_cursor: Option<String>,
 }
 
 impl PageInfo {
-    /// Of a page whose rows have these cursors.
-    pub fn new(cursors: &[String], behind: bool, has_next: bool) -> PageInfo {
+    fn new(cursors: &[String], ends: Ends) -> PageInfo {
         PageInfo {
-            has_next_page: has_next,
-            has_previous_page: behind,
+            has_next_page: ends.has_next,
+            has_previous_page: ends.has_previous,
             start_cursor: cursors.first().cloned(),
             end_cursor: cursors.last().cloned(),
         }
@@ -62,38 +61,97 @@ impl<T: OutputType> TypeName for Edge<T> {
     }
 }
 
+/// The arguments of every list: `first` rows behind `after`, or `last` rows before `before`.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    pub first: Option<i32>,
+    pub after: Option<String>,
+    pub last: Option<i32>,
+    pub before: Option<String>,
+}
+
+impl Window {
+    /// Forward or backward, never both: a page has one direction.
+    fn backward(&self) -> Result<bool> {
+        let clash = |field, message: &str| {
+            Err(Error::BadInput {
+                field,
+                message: message.into(),
+            })
+        };
+        match (
+            self.first.is_some() || self.after.is_some(),
+            self.last.is_some() || self.before.is_some(),
+        ) {
+            (true, true) if self.last.is_some() => clash(
+                "last",
+                "ask for the `first` rows behind `after` or for the `last` rows before `before`, not both",
+            ),
+            (true, true) => clash("before", "`before` goes with `last`, `after` with `first`"),
+            (_, backward) => Ok(backward),
+        }
+    }
+}
+
+/// Whether rows come before and behind a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    has_previous: bool,
+    has_next: bool,
+}
+
 /// What a page was asked for.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    pub first: i64,
-    pub after: Option<(String, Uuid)>,
+    /// For the store.
+    pub keyset: Keyset,
     digest: String,
 }
 
 impl Asked {
-    /// Checks size and cursor; `list` names the list with its filter and order.
-    pub fn new(first: Option<i32>, after: Option<&str>, list: &str) -> Result<Asked> {
-        let first = first.unwrap_or(DEFAULT_SIZE);
-        if !(0..=MAX_SIZE).contains(&first) {
+    /// Checks sizes and cursors; `list` names the list with its filter and order.
+    pub fn new(window: &Window, list: &str) -> Result<Asked> {
+        let backward = window.backward()?;
+        let (size, cursor, fields) = if backward {
+            (window.last, &window.before, ("last", "before"))
+        } else {
+            (window.first, &window.after, ("first", "after"))
+        };
+        let size = size.unwrap_or(DEFAULT_SIZE);
+        if !(0..=MAX_SIZE).contains(&size) {
             return Err(Error::BadInput {
-                field: "first",
-                message: format!("a page has 0 to {MAX_SIZE} rows, {first} were asked for"),
+                field: fields.0,
+                message: format!("a page has 0 to {MAX_SIZE} rows, {size} were asked for"),
             });
         }
         let digest = hex(&Sha256::digest(list)[..4]);
-        let after = after.map(|cursor| read(cursor, &digest)).transpose()?;
+        let from = cursor
+            .as_deref()
+            .map(|cursor| read(cursor, &digest, fields.1))
+            .transpose()?;
         Ok(Asked {
-            first: i64::from(first),
-            after,
+            keyset: Keyset {
+                size: i64::from(size),
+                from,
+                backward,
+            },
             digest,
         })
     }
 
-    /// For the store.
-    pub fn keyset(&self) -> Keyset {
-        Keyset {
-            first: self.first,
-            after: self.after.clone(),
+    /// What lies around the page, given whether the list goes on in the direction of reading.
+    pub fn ends(&self, more: bool) -> Ends {
+        let behind_us = self.keyset.from.is_some();
+        if self.keyset.backward {
+            Ends {
+                has_previous: more,
+                has_next: behind_us,
+            }
+        } else {
+            Ends {
+                has_previous: behind_us,
+                has_next: more,
+            }
         }
     }
 
@@ -103,11 +161,11 @@ impl Asked {
     }
 }
 
-fn read(cursor: &str, digest: &str) -> Result<(String, Uuid)> {
+fn read(cursor: &str, digest: &str, field: &'static str) -> Result<(String, Uuid)> {
     let wrong = || {
         Error::BadInput {
-        field: "after",
-        message: "this is not a cursor of this list with this filter and order: take endCursor of its last page".into(),
+        field,
+        message: "this is not a cursor of this list with this filter and order: take endCursor or startCursor of one of its pages".into(),
     }
     };
     if cursor.len() > 2000 || !cursor.len().is_multiple_of(2) || !cursor.is_ascii() {
@@ -138,8 +196,7 @@ pub type Count = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<i64>> + Send
 pub struct Connection<T> {
     pub cursors: Vec<String>,
     pub nodes: Vec<T>,
-    pub behind: bool,
-    pub has_next: bool,
+    pub ends: Ends,
     pub count: Count,
 }
 
@@ -163,7 +220,7 @@ impl<T: OutputType + Clone> Connection<T> {
 
     /// Where the page stands.
     async fn page_info(&self) -> PageInfo {
-        PageInfo::new(&self.cursors, self.behind, self.has_next)
+        PageInfo::new(&self.cursors, self.ends)
     }
 
     /// Rows of the whole list; counted only when asked for.
@@ -197,7 +254,7 @@ pub async fn list<R: Listed>(
     asked: Asked,
     load: impl FnOnce(&mut Conn, &Caller, &[Uuid]) -> Result<Vec<R>> + Send + 'static,
 ) -> Result<Connection<R::View>> {
-    let (question, keyset) = (from.clone(), asked.keyset());
+    let (question, keyset) = (from.clone(), asked.keyset.clone());
     let (keys, records) = session
         .read(move |conn, caller| {
             let keys = store::list::keys(conn, &question, sort, &keyset)?;
@@ -225,8 +282,7 @@ pub async fn list<R: Listed>(
     Ok(Connection {
         cursors,
         nodes,
-        behind: asked.after.is_some(),
-        has_next: keys.has_next,
+        ends: asked.ends(keys.more),
         count: counted(move || {
             let (session, from) = (session.clone(), from.clone());
             async move {
@@ -249,26 +305,60 @@ pub fn counted<F: Future<Output = Result<i64>> + Send + 'static>(
 mod tests {
     use super::*;
 
+    fn first(first: i32) -> Window {
+        Window {
+            first: Some(first),
+            ..Window::default()
+        }
+    }
+
     #[test]
     fn a_cursor_is_read_only_by_its_own_list() {
-        let asked = Asked::new(None, None, "invoices by number").expect("a page");
+        let after = |cursor: &str, list| {
+            let window = Window {
+                after: Some(cursor.to_owned()),
+                ..Window::default()
+            };
+            Asked::new(&window, list)
+        };
+        let asked = Asked::new(&Window::default(), "invoices by number").expect("a page");
         let id = Uuid::now_v7();
         let cursor = asked.cursor("FA|1", id);
-        let next = Asked::new(None, Some(&cursor), "invoices by number").expect("a page");
-        assert_eq!(next.after, Some(("FA|1".into(), id)));
+        let next = after(&cursor, "invoices by number").expect("a page");
+        assert_eq!(next.keyset.from, Some(("FA|1".into(), id)));
         for wrong in ["", "zz", "é", "abc", &cursor[2..]] {
-            assert!(
-                Asked::new(None, Some(wrong), "invoices by number").is_err(),
-                "{wrong}"
-            );
+            assert!(after(wrong, "invoices by number").is_err(), "{wrong}");
         }
-        assert!(Asked::new(None, Some(&cursor), "invoices by total").is_err());
+        assert!(after(&cursor, "invoices by total").is_err());
     }
 
     #[test]
     fn page_sizes_out_of_range_are_refused() {
-        for (first, fine) in [(-1, false), (0, true), (100, true), (101, false)] {
-            assert_eq!(Asked::new(Some(first), None, "x").is_ok(), fine, "{first}");
+        for (size, fine) in [(-1, false), (0, true), (100, true), (101, false)] {
+            assert_eq!(Asked::new(&first(size), "x").is_ok(), fine, "{size}");
         }
+    }
+
+    #[test]
+    fn a_page_has_one_direction() {
+        let both = Window {
+            last: Some(2),
+            ..first(2)
+        };
+        let Err(Error::BadInput { field, .. }) = Asked::new(&both, "x") else {
+            panic!("first with last was accepted");
+        };
+        assert_eq!(field, "last");
+        let last = Window {
+            last: Some(2),
+            ..Window::default()
+        };
+        let asked = Asked::new(&last, "x").expect("a page");
+        assert!(asked.keyset.backward);
+        // Three rows read from the end of the list: two of them, in the list's order, and one more before.
+        let (rows, more) = asked.keyset.page(vec![9, 8, 7]);
+        assert_eq!((rows, more), (vec![8, 9], true));
+        let ends = asked.ends(more);
+        assert!(ends.has_previous && !ends.has_next);
     }
 }

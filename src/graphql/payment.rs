@@ -10,7 +10,7 @@ use super::journal::{Entry, entries};
 use super::loaders::{EventsOfPayment, ItemsOf};
 use super::matching::{Allocation, allocations};
 use super::mutation::{Done, How, mutate};
-use super::page::{self, Asked, Connection, Listed};
+use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, PaymentRef, money, show};
 use super::{Permitted, session};
 use crate::domain::ids::{AllocationId, PaymentId};
@@ -156,13 +156,19 @@ impl Payment {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Allocation>> {
         nested::<AllocationId, store::matching::Allocation>(
             ctx,
             Nested::AllocationsOfSource,
             self.0.id.0,
-            first,
-            after,
+            Window {
+                first,
+                after,
+                last,
+                before,
+            },
         )
         .await
     }
@@ -233,10 +239,16 @@ impl PaymentQuery {
         order_by: Option<PaymentOrder>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Payment>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("payments{filter:?}{order_by:?}"),
         )?;
         let input = filter.unwrap_or_default();

@@ -7,7 +7,7 @@ use super::document::Invoice;
 use super::error::UserError;
 use super::mutation::mutate;
 use super::operation::{Operation, OperationPayload, how, payload};
-use super::page::{self, Asked, Connection, Listed};
+use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, InvoiceRef, money, on, rate};
 use super::{Permitted, session};
 use crate::domain::ids::DocumentId;
@@ -128,10 +128,16 @@ impl PenaltyQuery {
         #[graphql(desc = "Interest through this day; today when absent.")] through: Option<Date>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<LatePenalty>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("late{client:?}{through:?}"),
         )?;
         let client = client_filter_id(ctx, client).await?;

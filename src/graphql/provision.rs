@@ -9,7 +9,7 @@ use super::client::{Client, ClientSegment};
 use super::document::one;
 use super::error::UserError;
 use super::mutation::{How, mutate};
-use super::page::{Asked, Connection, counted};
+use super::page::{Asked, Connection, Window, counted};
 use super::scalars::{ClientRef, Date, Decimal, InvoiceRef, JsonObject, day, money, rate, show};
 use super::{Permitted, session};
 use crate::domain::provision::{Framework, Method};
@@ -374,18 +374,25 @@ impl DoubtfulDebtProvision {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<ClientProvision>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("{:?}", self.0))?;
-        let (run, behind, limit) = (self.0.clone(), asked.after.clone(), asked.first);
+        let asked = Asked::new(
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
+            &format!("{:?}", self.0),
+        )?;
+        let (run, keyset) = (self.0.clone(), asked.keyset.clone());
         let session = session(ctx)?.clone();
-        let (mut results, has_next) = session
+        let (mut results, more) = session
             .read(move |conn, caller| {
-                let mut ids =
-                    run.client_ids(conn, caller, behind.map(|(number, _)| number), limit + 1)?;
-                let has_next = ids.len() as i64 > limit;
-                ids.truncate(usize::try_from(limit).unwrap_or_default());
+                let (ids, more) = run.client_ids(conn, caller, &keyset)?;
                 let clients = store::client::by_ids(conn, caller.company, &ids)?;
-                Ok((run.clients(conn, caller, &clients)?, has_next))
+                Ok((run.clients(conn, caller, &clients)?, more))
             })
             .await?;
         results.sort_by(|a, b| (&a.number, &a.currency).cmp(&(&b.number, &b.currency)));
@@ -400,8 +407,7 @@ impl DoubtfulDebtProvision {
                 .into_iter()
                 .map(|result| ClientProvision(result, self.0.as_of.into()))
                 .collect(),
-            behind: asked.after.is_some(),
-            has_next,
+            ends: asked.ends(more),
             count: counted(move || {
                 let (session, run) = (session.clone(), run.clone());
                 async move {

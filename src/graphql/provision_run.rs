@@ -10,7 +10,7 @@ use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::mutation::{Done, mutate};
 use super::operation::how;
-use super::page::{self, Asked, Connection, Listed};
+use super::page::{self, Asked, Connection, Listed, Window};
 use super::provision::ProvisionPolicyInput;
 use super::scalars::{ClientRef, Date, Decimal, JsonObject, money, on, rate, show, two_ways};
 use super::{Permitted, session};
@@ -204,28 +204,30 @@ impl ProvisionRun {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<ProvisionRunClient>> {
         let run = self.0.id;
-        let asked = Asked::new(first, after.as_deref(), &format!("run{}", run.0))?;
-        let behind = asked.after.clone().map(|(number, _)| number);
-        let wanted = asked.first;
+        let asked = Asked::new(
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
+            &format!("run{}", run.0),
+        )?;
+        let keyset = asked.keyset.clone();
         let session = session(ctx)?.clone();
-        let (mut rows, lines) = session
+        let (rows, more, lines) = session
             .read(move |conn, caller| {
-                let rows = store::provision_run::client_page(
-                    conn,
-                    caller.company,
-                    run,
-                    behind,
-                    wanted + 1,
-                )?;
+                let (rows, more) =
+                    store::provision_run::client_page(conn, caller.company, run, &keyset)?;
                 let ids: Vec<ClientId> = rows.iter().map(|row| row.client_id).collect();
                 let lines = store::provision_run::lines(conn, caller.company, run, &ids)?;
-                Ok((rows, lines))
+                Ok((rows, more, lines))
             })
             .await?;
-        let has_next = rows.len() as i64 > wanted;
-        rows.truncate(usize::try_from(wanted).unwrap_or_default());
         let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
         for row in rows {
             let node = self.client(ctx, row, &lines).await?;
@@ -235,8 +237,7 @@ impl ProvisionRun {
         Ok(Connection {
             cursors,
             nodes,
-            behind: asked.after.is_some(),
-            has_next,
+            ends: asked.ends(more),
             count: page::counted(move || {
                 let session = session.clone();
                 async move {
@@ -388,8 +389,18 @@ impl ProvisionRunQuery {
         statuses: Option<Vec<ProvisionRunStatus>>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<ProvisionRun>> {
-        let asked = Asked::new(first, after.as_deref(), &format!("runs{statuses:?}"))?;
+        let asked = Asked::new(
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
+            &format!("runs{statuses:?}"),
+        )?;
         let statuses: Vec<String> = statuses
             .unwrap_or_default()
             .into_iter()
@@ -426,10 +437,16 @@ impl ProvisionRunQuery {
         >,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<ProvisionMovement>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("movements{client:?}{as_of:?}{known_at:?}"),
         )?;
         let client = client_filter_id(ctx, client).await?;

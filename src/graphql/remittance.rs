@@ -9,7 +9,7 @@ use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::mutation::{Done, mutate};
 use super::operation::how;
-use super::page::{self, Asked, Connection, Listed};
+use super::page::{self, Asked, Connection, Listed, Window};
 use super::payment::Payment;
 use super::scalars::{Date, Decimal, PaymentRef, money, on, show, two_ways};
 use super::{Permitted, session};
@@ -167,10 +167,16 @@ impl RemittanceQuery {
         >,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Connection<Remittance>> {
         let asked = Asked::new(
-            first,
-            after.as_deref(),
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
             &format!("remittances{kinds:?}{credited:?}"),
         )?;
         let kinds: Vec<String> = kinds

@@ -22,6 +22,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::aging::{Open, OpenItems, Population};
 use crate::store::client::Client;
+use crate::store::list::Keyset;
 use crate::store::provision::{Assessment, Policy};
 use crate::store::{self};
 
@@ -385,7 +386,7 @@ impl Run {
         caller: &Caller,
     ) -> Result<BTreeMap<String, Totals>> {
         let context = self.context(conn, caller)?;
-        let ids = self.client_ids(conn, caller, None, i64::MAX - 1)?;
+        let (ids, _) = self.client_ids(conn, caller, &Keyset::all())?;
         let mut totals: BTreeMap<String, Totals> =
             BTreeMap::from([(context.currency.clone(), Totals::default())]);
         for chunk in ids.chunks(1000) {
@@ -407,28 +408,21 @@ impl Run {
         Ok(totals)
     }
 
-    /// Clients with something open or provided, by number, behind a number.
+    /// A page of clients with something open or provided, by number; and whether more follow.
     pub fn client_ids(
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
-        after: Option<String>,
-        limit: i64,
-    ) -> Result<Vec<ClientId>> {
-        Ok(
-            store::provision::clients(conn, &self.population(caller), after, limit)?
-                .into_iter()
-                .map(ClientId)
-                .collect(),
-        )
+        page: &Keyset,
+    ) -> Result<(Vec<ClientId>, bool)> {
+        let (ids, more) = store::provision::clients(conn, &self.population(caller), page)?;
+        Ok((ids.into_iter().map(ClientId).collect(), more))
     }
 
     /// How many there are.
     pub fn client_count(&self, conn: &mut PgConnection, caller: &Caller) -> Result<i64> {
-        Ok(
-            i64::try_from(self.client_ids(conn, caller, None, i64::MAX - 1)?.len())
-                .unwrap_or(i64::MAX),
-        )
+        let (ids, _) = self.client_ids(conn, caller, &Keyset::all())?;
+        Ok(i64::try_from(ids.len()).unwrap_or(i64::MAX))
     }
 }
 

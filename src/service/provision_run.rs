@@ -79,7 +79,7 @@ pub fn propose(
         },
     )?;
     let deductible = store::provision::deductible_claims(conn, caller.company, as_of)?;
-    let clients = computed.client_ids(conn, caller, None, i64::MAX - 1)?;
+    let (clients, _) = computed.client_ids(conn, caller, &store::list::Keyset::all())?;
     // In batches: a run of a large company is never held in memory as a whole.
     for chunk in clients.chunks(1000) {
         let records = store::client::by_ids(conn, caller.company, chunk)?;

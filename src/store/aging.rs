@@ -259,9 +259,8 @@ pub fn rows(
     layout: &Layout,
     sort: RowSort,
     direction: Direction,
-    first: i64,
-    after: Option<(String, Uuid, String)>,
-) -> QueryResult<Vec<Row>> {
+    page: &Keyset,
+) -> QueryResult<(Vec<Row>, bool)> {
     let (column, sql_type) = match sort {
         RowSort::Overdue => ("overdue", "bigint"),
         RowSort::Total => ("total", "bigint"),
@@ -269,10 +268,8 @@ pub fn rows(
         RowSort::Number => ("number", "text"),
         RowSort::Name => ("name", "text"),
     };
-    let (compare, order) = match direction {
-        Direction::Ascending => (">", "ASC"),
-        Direction::Descending => ("<", "DESC"),
-    };
+    let reading = page.reading(direction);
+    let (beyond, order) = (reading.beyond(), reading.order());
     let mut sql = population.with();
     sql.append(&layout.cells(population.as_of))
         .push(&layout.rows(), [Bind::Id(population.company.0)]);
@@ -280,17 +277,23 @@ pub fn rows(
         &format!(" SELECT id, {column}::text AS sort, {ROW_COLUMNS} FROM rows WHERE true"),
         [],
     );
-    if let Some((value, client, currency)) = after {
+    if let Some((text, client)) = &page.from {
+        // A row is found again by its sort value, client and currency; the cursor's text holds both.
+        let (currency, value) = text.split_at_checked(3).unwrap_or_default();
         sql.and(
-            &format!("({column}, id, currency) {compare} (?::{sql_type}, ?, ?)"),
-            [Bind::Text(value), Bind::Id(client), Bind::Text(currency)],
+            &format!("({column}, id, currency) {beyond} (?::{sql_type}, ?, ?)"),
+            [
+                Bind::Text(value.to_owned()),
+                Bind::Id(*client),
+                Bind::Text(currency.to_owned()),
+            ],
         );
     }
     sql.push(
         &format!(" ORDER BY {column} {order}, id {order}, currency {order} LIMIT ?"),
-        [Bind::Number(first.saturating_add(1))],
+        [Bind::Number(page.limit())],
     );
-    sql.query().load(conn)
+    Ok(page.page(sql.query().load(conn)?))
 }
 
 /// How many rows the aged balance has.
@@ -466,20 +469,19 @@ impl OpenItems {
     /// A page, oldest due first; credits stand at the day they were posted.
     pub fn page(&self, conn: &mut PgConnection, page: &Keyset) -> QueryResult<(Vec<Open>, bool)> {
         let mut sql = self.replaced(OPEN_COLUMNS);
-        if let Some((value, id)) = &page.after {
+        let reading = page.reading(Direction::Ascending);
+        let (beyond, order) = (reading.beyond(), reading.order());
+        if let Some((value, id)) = &page.from {
             sql.and(
-                "(coalesce(a.due_on, a.posted_on), a.id) > (?::date, ?)",
+                &format!("(coalesce(a.due_on, a.posted_on), a.id) {beyond} (?::date, ?)"),
                 [Bind::Text(value.clone()), Bind::Id(*id)],
             );
         }
         sql.push(
-            " ORDER BY coalesce(a.due_on, a.posted_on), a.id LIMIT ?",
-            [Bind::Number(page.first.saturating_add(1))],
+            &format!(" ORDER BY coalesce(a.due_on, a.posted_on) {order}, a.id {order} LIMIT ?"),
+            [Bind::Number(page.limit())],
         );
-        let mut rows: Vec<Open> = sql.query().load(conn)?;
-        let has_next = rows.len() as i64 > page.first;
-        rows.truncate(usize::try_from(page.first).unwrap_or_default());
-        Ok((rows, has_next))
+        Ok(page.page(sql.query().load(conn)?))
     }
 
     /// Calls `each` with every open item, by client, then oldest due first; memory stays flat.

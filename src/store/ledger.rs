@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Date, Nullable, SmallInt, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::list::{Bind, Sql};
+use super::list::{Bind, Direction, Keyset, Sql};
 use crate::domain::ids::{ClientId, CompanyId};
 
 /// An account in a trial balance. Balances are debits less credits.
@@ -153,13 +153,14 @@ impl Question {
         super::list::count(conn, &sql)
     }
 
-    /// A page of lines by day, entry and position, behind a line.
+    /// A page of lines by day, entry and position. The cursor's text holds day and position.
     pub fn lines(
         &self,
         conn: &mut PgConnection,
-        after: Option<(NaiveDate, Uuid, i16)>,
-        limit: i64,
-    ) -> QueryResult<Vec<LedgerLine>> {
+        page: &Keyset,
+    ) -> QueryResult<(Vec<LedgerLine>, bool)> {
+        let reading = page.reading(Direction::Ascending);
+        let (beyond, order) = (reading.beyond(), reading.order());
         let mut sql = Sql::new(
             "SELECT x.*, CASE WHEN m.complete THEN m.code ELSE lower(m.code) END AS letter FROM (SELECT l.company_id, l.entry_id, l.line, l.posted_on, l.account, \
                l.client_id, l.base_debit AS debit, l.base_credit AS credit, \
@@ -174,21 +175,22 @@ impl Question {
         if let Some(from) = self.from {
             sql.and("x.posted_on >= ?", [Bind::Day(from)]);
         }
-        if let Some((day, entry, line)) = after {
+        if let Some((text, entry)) = &page.from {
+            let (day, line) = text.split_once('/').unwrap_or_default();
             sql.and(
-                "(x.posted_on, x.entry_id, x.line) > (?, ?, ?)",
+                &format!("(x.posted_on, x.entry_id, x.line) {beyond} (?::date, ?, ?::smallint)"),
                 [
-                    Bind::Day(day),
-                    Bind::Id(entry),
-                    Bind::Number(i64::from(line)),
+                    Bind::Text(day.to_owned()),
+                    Bind::Id(*entry),
+                    Bind::Text(line.to_owned()),
                 ],
             );
         }
         sql.push(
-            " ORDER BY x.posted_on, x.entry_id, x.line LIMIT ?",
-            [Bind::Number(limit)],
+            &format!(" ORDER BY x.posted_on {order}, x.entry_id {order}, x.line {order} LIMIT ?"),
+            [Bind::Number(page.limit())],
         );
-        sql.query().load(conn)
+        Ok(page.page(sql.query().load(conn)?))
     }
 }
 

@@ -119,6 +119,31 @@ pub enum Direction {
     Descending,
 }
 
+impl Direction {
+    /// How a row further on compares with the row that the cursor names.
+    pub fn beyond(self) -> &'static str {
+        match self {
+            Direction::Ascending => ">",
+            Direction::Descending => "<",
+        }
+    }
+
+    /// For `ORDER BY`.
+    pub fn order(self) -> &'static str {
+        match self {
+            Direction::Ascending => "ASC",
+            Direction::Descending => "DESC",
+        }
+    }
+
+    fn reversed(self) -> Direction {
+        match self {
+            Direction::Ascending => Direction::Descending,
+            Direction::Descending => Direction::Ascending,
+        }
+    }
+}
+
 /// A column to order by, with its SQL type for the cursor's text.
 #[derive(Clone, Copy, Debug)]
 pub struct Sort {
@@ -130,13 +155,52 @@ pub struct Sort {
     pub direction: Direction,
 }
 
-/// One page asked for: how many, and behind which row.
-#[derive(Clone, Debug)]
+/// One page asked for: how many rows, from which row, and which way. A page asked for backward is
+/// read in the opposite order and turned, so that both ways cost the same.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Keyset {
     /// Rows wanted.
-    pub first: i64,
-    /// Sort value and id of the row before the page.
-    pub after: Option<(String, Uuid)>,
+    pub size: i64,
+    /// Sort value and id of the row beside the page: the one before it, or behind it when backward.
+    pub from: Option<(String, Uuid)>,
+    /// Whether the page ends at `from` (or at the end of the list) instead of starting there.
+    pub backward: bool,
+}
+
+impl Keyset {
+    /// The whole list.
+    pub fn all() -> Keyset {
+        Keyset {
+            size: i64::MAX,
+            from: None,
+            backward: false,
+        }
+    }
+
+    /// Rows to read: one more than wanted tells whether the list goes on.
+    pub fn limit(&self) -> i64 {
+        self.size.saturating_add(1)
+    }
+
+    /// The order in which to read a list that runs in `direction`.
+    pub fn reading(&self, direction: Direction) -> Direction {
+        if self.backward {
+            direction.reversed()
+        } else {
+            direction
+        }
+    }
+
+    /// The rows read, in the list's own order and without the extra one; and whether the list goes on.
+    pub fn page<T>(&self, mut rows: Vec<T>) -> (Vec<T>, bool) {
+        let size = usize::try_from(self.size).unwrap_or_default();
+        let more = rows.len() > size;
+        rows.truncate(size);
+        if self.backward {
+            rows.reverse();
+        }
+        (rows, more)
+    }
 }
 
 /// A row of a list: its id and the value it is sorted by.
@@ -155,35 +219,31 @@ pub struct Key {
 pub struct Keys {
     /// In the order asked for.
     pub keys: Vec<Key>,
-    /// Whether a next page exists.
-    pub has_next: bool,
+    /// Whether the list goes on beyond the page.
+    pub more: bool,
 }
 
 /// `from` is `FROM … WHERE …` over a table with the alias `t` and an `id`.
 pub fn keys(conn: &mut PgConnection, from: &Sql, sort: Sort, page: &Keyset) -> QueryResult<Keys> {
-    let (compare, order) = match sort.direction {
-        Direction::Ascending => (">", "ASC"),
-        Direction::Descending => ("<", "DESC"),
-    };
     let Sort {
         column, sql_type, ..
     } = sort;
+    let reading = page.reading(sort.direction);
+    let (beyond, order) = (reading.beyond(), reading.order());
     let mut sql = Sql::new(&format!("SELECT t.id, {column}::text AS sort "));
     sql.append(from);
-    if let Some((value, id)) = &page.after {
+    if let Some((value, id)) = &page.from {
         sql.and(
-            &format!("({column}, t.id) {compare} (?::{sql_type}, ?)"),
+            &format!("({column}, t.id) {beyond} (?::{sql_type}, ?)"),
             [Bind::Text(value.clone()), Bind::Id(*id)],
         );
     }
     sql.push(
         &format!(" ORDER BY {column} {order}, t.id {order} LIMIT ?"),
-        [Bind::Number(page.first.saturating_add(1))],
+        [Bind::Number(page.limit())],
     );
-    let mut keys: Vec<Key> = sql.query().load(conn)?;
-    let has_next = keys.len() as i64 > page.first;
-    keys.truncate(usize::try_from(page.first).unwrap_or_default());
-    Ok(Keys { keys, has_next })
+    let (keys, more) = page.page(sql.query().load(conn)?);
+    Ok(Keys { keys, more })
 }
 
 /// How many rows `from` has.

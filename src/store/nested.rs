@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::list::{Bind, Sql};
+use super::list::{Bind, Direction, Keyset, Sql};
 use crate::domain::ids::CompanyId;
 
 /// A list that a record has below it.
@@ -86,30 +86,31 @@ pub struct Child {
     pub sort: String,
 }
 
-/// The first `limit` children of each parent, latest first, behind `after`.
+/// A page of each parent's children, latest first; the children come in the order in which they are read.
 pub fn children(
     conn: &mut PgConnection,
     company: CompanyId,
     list: Nested,
     parents: &[Uuid],
-    limit: i64,
-    after: Option<&(String, Uuid)>,
+    page: &Keyset,
 ) -> QueryResult<Vec<Child>> {
     let day = list.day();
+    let reading = page.reading(Direction::Descending);
+    let (beyond, order) = (reading.beyond(), reading.order());
     let mut sql = Sql::default();
     sql.push(
         &format!("SELECT p.id AS parent, s.id, s.sort FROM unnest(?) WITH ORDINALITY p(id, n) CROSS JOIN LATERAL (SELECT t.id, {day}::text AS sort FROM {}", list.from()),
         [Bind::Ids(parents.to_vec()), Bind::Id(company.0)],
     );
-    if let Some((value, id)) = after {
+    if let Some((value, id)) = &page.from {
         sql.and(
-            &format!("({day}, t.id) < (?::date, ?)"),
+            &format!("({day}, t.id) {beyond} (?::date, ?)"),
             [Bind::Text(value.clone()), Bind::Id(*id)],
         );
     }
     sql.push(
-        &format!(" ORDER BY {day} DESC, t.id DESC LIMIT ?) s ORDER BY p.n, s.sort DESC, s.id DESC"),
-        [Bind::Number(limit)],
+        &format!(" ORDER BY {day} {order}, t.id {order} LIMIT ?) s ORDER BY p.n, s.sort {order}, s.id {order}"),
+        [Bind::Number(page.limit())],
     );
     sql.query().load(conn)
 }

@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::list::{Bind, Sql};
+use super::list::{Bind, Direction, Keyset, Sql};
 use super::schema::{provision_assessments, provision_policies};
 use crate::domain::ids::{AssessmentId, ClientId, CompanyId, DocumentId, PolicyId};
 
@@ -188,13 +188,12 @@ pub fn deductible_claims(
     ))
 }
 
-/// Clients of a population with something open or provided, by number, behind a number.
+/// A page of a population's clients with something open or provided, by number; all without a page.
 pub fn clients(
     conn: &mut PgConnection,
     population: &super::aging::Population,
-    after: Option<String>,
-    limit: i64,
-) -> QueryResult<Vec<Uuid>> {
+    page: &Keyset,
+) -> QueryResult<(Vec<Uuid>, bool)> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
@@ -206,14 +205,17 @@ pub fn clients(
          OR c.id IN (SELECT client_id FROM journal_lines WHERE company_id = ? AND account LIKE '491%' AND NOT carried AND posted_on <= ? AND client_id IS NOT NULL))",
         [Bind::Id(population.company.0), Bind::Id(population.company.0), Bind::Day(population.as_of)],
     );
-    if let Some(after) = after {
-        sql.and("c.number > ?", [Bind::Text(after)]);
+    let reading = page.reading(Direction::Ascending);
+    if let Some((number, _)) = &page.from {
+        sql.and(
+            &format!("c.number {} ?", reading.beyond()),
+            [Bind::Text(number.clone())],
+        );
     }
-    sql.push(" ORDER BY c.number LIMIT ?", [Bind::Number(limit)]);
-    Ok(sql
-        .query()
-        .load::<Row>(conn)?
-        .into_iter()
-        .map(|row| row.id)
-        .collect())
+    sql.push(
+        &format!(" ORDER BY c.number {} LIMIT ?", reading.order()),
+        [Bind::Number(page.limit())],
+    );
+    let rows: Vec<Row> = sql.query().load(conn)?;
+    Ok(page.page(rows.into_iter().map(|row| row.id).collect()))
 }

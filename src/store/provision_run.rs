@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use rust_decimal::Decimal;
 
-use super::list::{Bind, Sql};
+use super::list::{Bind, Direction, Keyset, Sql};
 use super::schema::{provision_run_clients, provision_run_lines, provision_runs};
 use crate::domain::ids::{ClientId, CompanyId, ItemId, ProvisionRunId};
 
@@ -226,14 +226,13 @@ pub fn totals(
     sql.query().get_result(conn)
 }
 
-/// A page of a run's clients by number, behind a number.
+/// A page of a run's clients by number; and whether more follow.
 pub fn client_page(
     conn: &mut PgConnection,
     company: CompanyId,
     run: ProvisionRunId,
-    after: Option<String>,
-    limit: i64,
-) -> QueryResult<Vec<RunClient>> {
+    page: &Keyset,
+) -> QueryResult<(Vec<RunClient>, bool)> {
     use super::schema::clients;
     let mut query = provision_run_clients::table
         .inner_join(
@@ -246,14 +245,22 @@ pub fn client_page(
                 .eq(company)
                 .and(provision_run_clients::run_id.eq(run)),
         )
-        .order(clients::number)
-        .limit(limit)
+        .limit(page.limit())
         .select(RunClient::as_select())
         .into_boxed();
-    if let Some(after) = after {
-        query = query.filter(clients::number.gt(after));
+    let from = page.from.as_ref().map(|(number, _)| number.clone());
+    query = match page.reading(Direction::Ascending) {
+        Direction::Ascending => query.order(clients::number.asc()),
+        Direction::Descending => query.order(clients::number.desc()),
+    };
+    if let Some(number) = from {
+        query = if page.backward {
+            query.filter(clients::number.lt(number))
+        } else {
+            query.filter(clients::number.gt(number))
+        };
     }
-    query.load(conn)
+    Ok(page.page(query.load(conn)?))
 }
 
 /// The claims of some clients in a run, oldest due first.

@@ -10,6 +10,7 @@ mod import;
 mod layering;
 mod ledger;
 mod limits;
+mod paging;
 mod refusals;
 mod roles;
 mod schema;

@@ -1,0 +1,140 @@
+//! Every list of the schema pages forward and backward over the same rows in the same order.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Api, Company, day};
+
+/// Places that have lists below them: the type, and the query around a field of it.
+const PLACES: [(&str, &str, &str); 7] = [
+    ("Query", "", ""),
+    ("Client", "client(ref: { number: \"C001\" }) {", "}"),
+    ("Invoice", "invoice(ref: { number: \"FA-1-C001\" }) {", "}"),
+    ("Payment", "payment(ref: { number: \"RG-C001\" }) {", "}"),
+    ("AgedBalance", "agedBalance {", "}"),
+    ("GeneralLedger", "generalLedger(account: \"411\") {", "}"),
+    ("DoubtfulDebtProvision", "doubtfulDebtProvision {", "}"),
+];
+
+fn books() -> Api {
+    let api = Company::new().admin();
+    for client in ["C001", "C002", "C003"] {
+        api.client(client);
+        for n in 1..=3 {
+            api.invoice(
+                client,
+                &format!("FA-{n}-{client}"),
+                &day(&format!("0{n}-10")),
+                &day(&format!("0{n}-25")),
+                ("1000.00", "20"),
+            );
+        }
+        let receipt = format!("RG-{client}");
+        api.payment(client, &receipt, &day("03-01"), "500.00");
+        for n in 1..=3 {
+            let invoice = format!("FA-{n}-{client}");
+            api.allocate(&day("03-20"), &[(&invoice, &receipt, "50.00")]);
+        }
+    }
+    api
+}
+
+/// The lists of a type that need no argument.
+fn lists(api: &Api, of: &str) -> Vec<String> {
+    let answer = api.data(
+        "query($name: String!) { __type(name: $name) { fields { name args { name defaultValue type { kind } } type { kind ofType { name } } } } }",
+        json!({ "name": of }),
+    );
+    let fields = answer["__type"]["fields"].as_array().expect("fields");
+    let needs = |argument: &Value| {
+        argument["type"]["kind"] == "NON_NULL" && argument["defaultValue"].is_null()
+    };
+    fields
+        .iter()
+        .filter(|field| {
+            let name = field["type"]["ofType"]["name"].as_str().unwrap_or_default();
+            name.ends_with("Connection")
+                && !field["args"]
+                    .as_array()
+                    .expect("arguments")
+                    .iter()
+                    .any(needs)
+        })
+        .map(|field| field["name"].as_str().expect("name").to_owned())
+        .collect()
+}
+
+/// The cursors of a list, page by page, and the number of rows it says it has.
+fn walk(api: &Api, place: (&str, &str), list: &str, backward: bool) -> (Vec<String>, usize) {
+    let (size, from, more, edge) = if backward {
+        ("last", "before", "hasPreviousPage", "startCursor")
+    } else {
+        ("first", "after", "hasNextPage", "endCursor")
+    };
+    let (open, close) = place;
+    let document = format!(
+        "query($from: String) {{ {open} {list}({size}: 2, {from}: $from) {{ totalCount edges {{ cursor }} \
+           pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }} {close} }}"
+    );
+    let (mut found, mut cursor, mut pages) = (Vec::new(), Value::Null, 0);
+    loop {
+        let mut answer = api.data(&document, json!({ "from": cursor }));
+        if !open.is_empty() {
+            let parent = open.split(['(', ' ']).next().expect("a field");
+            answer = answer[parent].clone();
+        }
+        let page = &answer[list];
+        let cursors = page["edges"].as_array().expect("edges").iter();
+        let cursors = cursors.map(|edge| edge["cursor"].as_str().expect("cursor").to_owned());
+        if backward {
+            found.splice(0..0, cursors);
+        } else {
+            found.extend(cursors);
+        }
+        pages += 1;
+        assert!(pages < 50, "{list} does not end");
+        if page["pageInfo"][more] == false {
+            let total = page["totalCount"].as_u64().expect("a count");
+            return (found, usize::try_from(total).expect("a count"));
+        }
+        cursor = page["pageInfo"][edge].clone();
+    }
+}
+
+#[test]
+fn every_list_pages_both_ways_over_the_same_rows() {
+    let api = books();
+    let (mut seen, mut long) = (0, 0);
+    for (of, open, close) in PLACES {
+        for list in lists(&api, of) {
+            let (forward, total) = walk(&api, (open, close), &list, false);
+            let (backward, _) = walk(&api, (open, close), &list, true);
+            assert_eq!(forward, backward, "{of}.{list}");
+            assert_eq!(forward.len(), total, "{of}.{list}: totalCount");
+            seen += 1;
+            long += usize::from(total > 2);
+        }
+    }
+    assert!(
+        seen > 30 && long >= 12,
+        "{seen} lists, {long} longer than a page"
+    );
+}
+
+#[test]
+fn first_with_last_is_an_error() {
+    let api = Company::new().admin();
+    for (arguments, field) in [
+        ("first: 1, last: 1", "last"),
+        ("first: 1, before: \"00\"", "before"),
+        ("last: 101", "last"),
+        ("last: 1, before: \"00\"", "before"),
+    ] {
+        let answer = api.run(
+            &format!("{{ clients({arguments}) {{ totalCount }} }}"),
+            json!({}),
+        );
+        let extensions = &answer["errors"][0]["extensions"];
+        assert_eq!(extensions["code"], "BAD_USER_INPUT", "{arguments}");
+        assert_eq!(extensions["field"], field, "{arguments}");
+    }
+}
