@@ -8,13 +8,69 @@ use chrono::{Datelike, Days, Months, NaiveDate};
 use serde::{Deserialize, Serialize};
 
 use super::access::codes;
+use super::penalty::{Dated, NotCovered, value_on};
 
-// The ceilings of table 6.1 and of R6.2, in days. Source: C. com. L441-10 I, L441-11 II.
-const NET_MAX_DAYS: u16 = 60;
-const EOM_MAX_DAYS: u16 = 45;
-const PERIODIC_MAX_DAYS: u16 = 45;
-const LEGAL_DEFAULT_DAYS: u16 = 30;
-const DECADE_MAX_DAYS: u16 = 30;
+/// The legal terms and ceilings as dated data (R0.5): table 6.1, in days.
+#[derive(Clone, Debug, Default)]
+pub struct TermsLaw {
+    /// After the invoice's date.
+    pub net: Vec<Dated>,
+    /// With an end-of-month clause, either method.
+    pub end_of_month: Vec<Dated>,
+    /// Of a periodic invoice (facture récapitulative).
+    pub periodic: Vec<Dated>,
+    /// What holds when nothing was agreed (délai supplétif), after reception.
+    pub default: Vec<Dated>,
+    /// After the end of the ten-day period of the delivery.
+    pub decade: Vec<Dated>,
+    /// Of public buyers (commande publique).
+    pub public: Vec<Dated>,
+}
+
+impl TermsLaw {
+    /// The values in force on a day.
+    pub fn on(&self, on: NaiveDate) -> Result<Ceilings, NotCovered> {
+        let days = |rows: &[Dated], what| {
+            let value = value_on(rows, what, on)?.value;
+            u16::try_from(value).map_err(|_| NotCovered { what, on })
+        };
+        Ok(Ceilings {
+            net: days(&self.net, "ceiling of payment terms")?,
+            end_of_month: days(&self.end_of_month, "ceiling of end-of-month terms")?,
+            periodic: days(&self.periodic, "ceiling for periodic invoices")?,
+            default: days(&self.default, "legal default term")?,
+            decade: days(&self.decade, "ceiling of terms by ten-day period")?,
+            // Older invoices of public buyers are rare: the ceiling of all buyers is no guess for them.
+            public: days(&self.public, "ceiling for public buyers").ok(),
+        })
+    }
+}
+
+/// The legal terms and ceilings in force on a day, in days.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ceilings {
+    /// After the invoice's date: 60.
+    pub net: u16,
+    /// With an end-of-month clause: 45.
+    pub end_of_month: u16,
+    /// Of a periodic invoice: 45.
+    pub periodic: u16,
+    /// Délai supplétif: 30.
+    pub default: u16,
+    /// After the end of the ten-day period: 30.
+    pub decade: u16,
+    /// Of public buyers: 30; none before the text that set it.
+    pub public: Option<u16>,
+}
+
+/// Who buys, as far as the ceilings differ. Consumers have none (R6.12).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Buyer {
+    /// A professional: C. com. L441-10.
+    Professional,
+    /// A public buyer (commande publique).
+    Public,
+}
 
 codes! {
     /// How a due date follows from a document's dates (formulas of section 6.2).
@@ -31,6 +87,18 @@ codes! {
         LegalDefault = "LEGAL_DEFAULT",
         /// End of the ten-day period (décade) of the delivery, then n days.
         Decade = "DECADE",
+    }
+}
+
+impl TermsRule {
+    /// Days that may pass before the rule's own days are counted, or behind them: to the end of the
+    /// month or of the ten-day period.
+    fn longest_wait(self) -> u16 {
+        match self {
+            TermsRule::Net | TermsRule::LegalDefault => 0,
+            TermsRule::EomThenDays | TermsRule::DaysThenEom => 30,
+            TermsRule::Decade => 10,
+        }
     }
 }
 
@@ -60,7 +128,7 @@ impl FromStr for TermsRule {
 pub struct PaymentTerms {
     /// How the due date is computed; which end-of-month method was agreed must be known (R6.1).
     pub rule: TermsRule,
-    /// Number of calendar days of the rule. Not read by `LEGAL_DEFAULT`, which is always 30.
+    /// Number of calendar days of the rule. Not read by `LEGAL_DEFAULT`, whose days the law sets.
     pub days: u16,
     /// "Le 10": that day of the month after the end of month. Read by `DAYS_THEN_EOM` only.
     pub then_day: Option<u8>,
@@ -72,7 +140,12 @@ impl PaymentTerms {
     /// `received_on` is the day of reception or delivery, read by `LEGAL_DEFAULT` and `DECADE`;
     /// when it is unknown the issue date stands for it. A weekend or holiday does not move the due
     /// date (R6.3).
-    pub fn due_on(&self, issued_on: NaiveDate, received_on: Option<NaiveDate>) -> NaiveDate {
+    pub fn due_on(
+        &self,
+        issued_on: NaiveDate,
+        received_on: Option<NaiveDate>,
+        law: &Ceilings,
+    ) -> NaiveDate {
         let received_on = received_on.unwrap_or(issued_on);
         match self.rule {
             TermsRule::Net => add_days(issued_on, self.days),
@@ -84,7 +157,7 @@ impl PaymentTerms {
                     None => month_end,
                 }
             }
-            TermsRule::LegalDefault => add_days(received_on, LEGAL_DEFAULT_DAYS),
+            TermsRule::LegalDefault => add_days(received_on, law.default),
             TermsRule::Decade => add_days(end_of_decade(received_on), self.days),
         }
     }
@@ -92,8 +165,8 @@ impl PaymentTerms {
     /// Refuses terms that break R6.2 whatever the document, and terms that contradict themselves.
     ///
     /// "N days end of month, the k-th" passes when n + k is at most 45: on rare issue dates its
-    /// due date may still be too late, which [`check_due`] finds document by document.
-    pub fn check_terms(&self) -> Result<(), UnlawfulTermsClause> {
+    /// due date may still be too late, which [`Issue::check_due`] finds document by document.
+    pub fn check_terms(&self, buyer: Buyer, law: &Ceilings) -> Result<(), UnlawfulTermsClause> {
         if let Some(then_day) = self.then_day {
             if self.rule != TermsRule::DaysThenEom {
                 return Err(UnlawfulTermsClause::ThenDayNotAllowed { rule: self.rule });
@@ -102,19 +175,26 @@ impl PaymentTerms {
                 return Err(UnlawfulTermsClause::ThenDayOutOfRange { then_day });
             }
         }
+        let then_day = u16::from(self.then_day.unwrap_or(0));
         let (days, max_days) = match self.rule {
-            TermsRule::Net => (self.days, NET_MAX_DAYS),
-            TermsRule::EomThenDays => (self.days, EOM_MAX_DAYS),
-            TermsRule::DaysThenEom => {
-                let then_day = u16::from(self.then_day.unwrap_or(0));
-                (self.days.saturating_add(then_day), EOM_MAX_DAYS)
+            TermsRule::LegalDefault if self.days == 0 || self.days == law.default => return Ok(()),
+            TermsRule::LegalDefault => {
+                return Err(UnlawfulTermsClause::NotTheLegalDefault {
+                    days: self.days,
+                    default: law.default,
+                });
             }
-            TermsRule::LegalDefault if self.days == 0 => return Ok(()),
-            TermsRule::LegalDefault if self.days != LEGAL_DEFAULT_DAYS => {
-                return Err(UnlawfulTermsClause::NotTheLegalDefault { days: self.days });
+            TermsRule::Net => (self.days, law.net),
+            TermsRule::EomThenDays => (self.days, law.end_of_month),
+            TermsRule::DaysThenEom => (self.days.saturating_add(then_day), law.end_of_month),
+            TermsRule::Decade => (self.days, law.decade),
+        };
+        let (days, max_days) = match (buyer, law.public) {
+            // Their ceiling knows no end of month: a month or ten-day period may be that much longer.
+            (Buyer::Public, Some(public)) => {
+                (days.saturating_add(self.rule.longest_wait()), public)
             }
-            TermsRule::LegalDefault => return Ok(()),
-            TermsRule::Decade => (self.days, DECADE_MAX_DAYS),
+            _ => (days, max_days),
         };
         if days > max_days {
             return Err(UnlawfulTermsClause::TooLong {
@@ -130,21 +210,23 @@ impl PaymentTerms {
 /// Why terms cannot be agreed with a client at all (R6.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum UnlawfulTermsClause {
-    /// More days than the law allows for the rule.
-    #[error("{rule} allows at most {max_days} days, not {days} (R6.2)")]
+    /// More days than the law allows for the rule and the buyer.
+    #[error("the law allows at most {max_days} days here, {rule} may give {days} (R6.2)")]
     TooLong {
         /// The rule of the terms.
         rule: TermsRule,
-        /// The days asked, "le k" included.
+        /// The days asked, "le k" included, and for public buyers the days to the end of the period.
         days: u16,
         /// The most that the law allows.
         max_days: u16,
     },
     /// `LEGAL_DEFAULT` with a number of days of its own.
-    #[error("LEGAL_DEFAULT is 30 days after reception: {days} days is a term, use NET")]
+    #[error("LEGAL_DEFAULT is {default} days after reception: {days} days is a term, use NET")]
     NotTheLegalDefault {
         /// The days asked.
         days: u16,
+        /// The days of the law.
+        default: u16,
     },
     /// A day of the month with a rule that does not read one.
     #[error("a fixed day of the month goes with DAYS_THEN_EOM, not with {rule}")]
@@ -168,57 +250,57 @@ pub struct UnlawfulTerms {
     pub latest: NaiveDate,
 }
 
-/// The latest lawful due date of a document received on its issue date (R6.2).
-///
-/// Issue + 60 days; with an end-of-month clause also the later of the two 45-day methods; a
-/// periodic invoice (facture récapitulative) issue + 45 days, without end of month. `DECADE`:
-/// end of the décade + 30 days, periodic or not (L441-11 II).
-pub fn latest_lawful_due(issued_on: NaiveDate, rule: TermsRule, periodic: bool) -> NaiveDate {
-    latest_when_received(issued_on, issued_on, rule, periodic)
+/// What the latest lawful due date of a document depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Issue {
+    /// The document's date.
+    pub issued_on: NaiveDate,
+    /// Reception or delivery; the document's date when unknown.
+    pub received_on: Option<NaiveDate>,
+    /// The rule of the terms agreed.
+    pub rule: TermsRule,
+    /// Facture récapitulative (CGI 289 I-3).
+    pub periodic: bool,
+    /// Who buys.
+    pub buyer: Buyer,
 }
 
-/// Refuses a due date after the latest lawful one (R6.2), and names that one.
-///
-/// Like [`latest_lawful_due`], but `LEGAL_DEFAULT` and `DECADE` run from `received_on` when known.
-pub fn check_due(
-    due_on: NaiveDate,
-    issued_on: NaiveDate,
-    received_on: Option<NaiveDate>,
-    rule: TermsRule,
-    periodic: bool,
-) -> Result<(), UnlawfulTerms> {
-    let received_on = received_on.unwrap_or(issued_on);
-    let latest = latest_when_received(issued_on, received_on, rule, periodic);
-    if due_on > latest {
-        Err(UnlawfulTerms { latest })
-    } else {
-        Ok(())
+impl Issue {
+    /// The latest lawful due date (R6.2, table 6.1).
+    ///
+    /// Issue + 60 days; with an end-of-month clause also the later of the two 45-day methods; a
+    /// periodic invoice issue + 45 days, without end of month. `DECADE`: end of the décade + 30 days,
+    /// periodic or not (L441-11 II). Public buyers: 30 days after reception, whatever the rule.
+    pub fn latest_due(&self, law: &Ceilings) -> NaiveDate {
+        let issued_on = self.issued_on;
+        let received_on = self.received_on.unwrap_or(issued_on);
+        if let (Buyer::Public, Some(days)) = (self.buyer, law.public) {
+            return add_days(received_on.max(issued_on), days);
+        }
+        let agreed = add_days(
+            issued_on,
+            if self.periodic { law.periodic } else { law.net },
+        );
+        match self.rule {
+            TermsRule::Net => agreed,
+            TermsRule::EomThenDays | TermsRule::DaysThenEom if self.periodic => agreed,
+            TermsRule::EomThenDays | TermsRule::DaysThenEom => agreed
+                .max(add_days(end_of_month(issued_on), law.end_of_month))
+                .max(end_of_month(add_days(issued_on, law.end_of_month))),
+            // What the law itself gives to the debtor is lawful, however late the goods came.
+            TermsRule::LegalDefault => agreed.max(add_days(received_on, law.default)),
+            TermsRule::Decade => add_days(end_of_decade(received_on), law.decade),
+        }
     }
-}
 
-fn latest_when_received(
-    issued_on: NaiveDate,
-    received_on: NaiveDate,
-    rule: TermsRule,
-    periodic: bool,
-) -> NaiveDate {
-    let agreed = add_days(
-        issued_on,
-        if periodic {
-            PERIODIC_MAX_DAYS
+    /// Refuses a due date after the latest lawful one, and names that one.
+    pub fn check_due(&self, due_on: NaiveDate, law: &Ceilings) -> Result<(), UnlawfulTerms> {
+        let latest = self.latest_due(law);
+        if due_on > latest {
+            Err(UnlawfulTerms { latest })
         } else {
-            NET_MAX_DAYS
-        },
-    );
-    match rule {
-        TermsRule::Net => agreed,
-        TermsRule::EomThenDays | TermsRule::DaysThenEom if periodic => agreed,
-        TermsRule::EomThenDays | TermsRule::DaysThenEom => agreed
-            .max(add_days(end_of_month(issued_on), EOM_MAX_DAYS))
-            .max(end_of_month(add_days(issued_on, EOM_MAX_DAYS))),
-        // What the law itself gives to the debtor is lawful, however late the goods came.
-        TermsRule::LegalDefault => agreed.max(add_days(received_on, LEGAL_DEFAULT_DAYS)),
-        TermsRule::Decade => add_days(end_of_decade(received_on), DECADE_MAX_DAYS),
+            Ok(())
+        }
     }
 }
 
@@ -265,6 +347,26 @@ mod tests {
 
     use super::*;
 
+    /// The values of table 6.1.
+    const LAW: Ceilings = Ceilings {
+        net: 60,
+        end_of_month: 45,
+        periodic: 45,
+        default: 30,
+        decade: 30,
+        public: Some(30),
+    };
+
+    fn issue(rule: TermsRule, issued_on: NaiveDate) -> Issue {
+        Issue {
+            issued_on,
+            received_on: None,
+            rule,
+            periodic: false,
+            buyer: Buyer::Professional,
+        }
+    }
+
     fn date(text: &str) -> NaiveDate {
         text.parse().expect("a date")
     }
@@ -297,7 +399,7 @@ mod tests {
             (Net, 0, "2026-01-31", "2026-01-31"),
         ];
         for (rule, days, issued_on, due_on) in cases {
-            let due = terms(rule, days).due_on(date(issued_on), None);
+            let due = terms(rule, days).due_on(date(issued_on), None, &LAW);
             assert_eq!(due, date(due_on), "{rule} {days} {issued_on}");
         }
     }
@@ -316,7 +418,7 @@ mod tests {
                 then_day: Some(then_day),
             };
             assert_eq!(
-                terms.due_on(date(issued_on), None),
+                terms.due_on(date(issued_on), None, &LAW),
                 date(due_on),
                 "{terms:?}"
             );
@@ -341,7 +443,7 @@ mod tests {
             (Decade, 0, "2026-02-21", None, "2026-02-28"),
         ];
         for (rule, days, issued_on, received_on, due_on) in cases {
-            let due = terms(rule, days).due_on(date(issued_on), received_on.map(date));
+            let due = terms(rule, days).due_on(date(issued_on), received_on.map(date), &LAW);
             assert_eq!(
                 due,
                 date(due_on),
@@ -383,7 +485,11 @@ mod tests {
             (Decade, true, "2026-03-14", "2026-04-19"),
         ];
         for (rule, periodic, issued_on, latest) in cases {
-            let found = latest_lawful_due(date(issued_on), rule, periodic);
+            let issue = Issue {
+                periodic,
+                ..issue(rule, date(issued_on))
+            };
+            let found = issue.latest_due(&LAW);
             assert_eq!(found, date(latest), "{rule} {periodic} {issued_on}");
         }
     }
@@ -406,7 +512,11 @@ mod tests {
             ),
         ];
         for (rule, received_on, due_on, latest) in cases {
-            let found = check_due(date(due_on), issued_on, received_on.map(date), rule, false);
+            let issue = Issue {
+                received_on: received_on.map(date),
+                ..issue(rule, issued_on)
+            };
+            let found = issue.check_due(date(due_on), &LAW);
             let expected = latest.map_or(Ok(()), |on| Err(UnlawfulTerms { latest: date(on) }));
             assert_eq!(found, expected, "{rule} {due_on}");
         }
@@ -440,8 +550,61 @@ mod tests {
                 days,
                 then_day,
             };
-            assert_eq!(terms.check_terms().is_ok(), lawful, "{terms:?}");
+            let found = terms.check_terms(Buyer::Professional, &LAW);
+            assert_eq!(found.is_ok(), lawful, "{terms:?}");
         }
+    }
+
+    #[test]
+    fn public_buyers_pay_in_thirty_days_table_6_1() {
+        use TermsRule::{DaysThenEom, Decade, EomThenDays, LegalDefault, Net};
+        for (rule, days, lawful) in [
+            (Net, 30, true),
+            (Net, 31, false),
+            (LegalDefault, 0, true),
+            (DaysThenEom, 0, true),
+            (DaysThenEom, 1, false),
+            (EomThenDays, 30, false),
+            (Decade, 20, true),
+            (Decade, 21, false),
+        ] {
+            let found = terms(rule, days).check_terms(Buyer::Public, &LAW);
+            assert_eq!(found.is_ok(), lawful, "{rule} {days}");
+        }
+        let issue = Issue {
+            buyer: Buyer::Public,
+            received_on: Some(date("2026-01-20")),
+            ..issue(Net, date("2026-01-15"))
+        };
+        assert_eq!(issue.latest_due(&LAW), date("2026-02-19"));
+        // Before the text that set it, the ceilings of all professionals hold.
+        let before = Ceilings {
+            public: None,
+            ..LAW
+        };
+        assert_eq!(issue.latest_due(&before), date("2026-03-16"));
+    }
+
+    #[test]
+    fn a_day_without_law_is_an_error_r0_5() {
+        let since = |from: &str, days: i64| {
+            vec![Dated {
+                from: date(from),
+                to: None,
+                value: days.into(),
+            }]
+        };
+        let law = TermsLaw {
+            net: since("2009-01-01", 60),
+            end_of_month: since("2009-01-01", 45),
+            periodic: since("2009-01-01", 45),
+            default: since("2009-01-01", 30),
+            decade: since("2009-01-01", 30),
+            public: since("2013-05-01", 30),
+        };
+        assert_eq!(law.on(date("2026-01-01")), Ok(LAW));
+        assert_eq!(law.on(date("2012-01-01")).map(|law| law.public), Ok(None));
+        assert!(law.on(date("2008-12-31")).is_err());
     }
 
     #[test]
@@ -461,9 +624,12 @@ mod tests {
             let terms = terms(TermsRule::ALL[rule], days);
             let issued_on = NaiveDate::from_num_days_from_ce_opt(730_000 + day).expect("in range");
             let received_on = Some(issued_on + chrono::Duration::days(late));
-            let due_on = terms.due_on(issued_on, received_on);
-            if terms.check_terms().is_ok() {
-                prop_assert_eq!(check_due(due_on, issued_on, received_on, terms.rule, false), Ok(()));
+            let due_on = terms.due_on(issued_on, received_on, &LAW);
+            for buyer in [Buyer::Professional, Buyer::Public] {
+                if terms.check_terms(buyer, &LAW).is_ok() {
+                    let issue = Issue { received_on, buyer, ..issue(terms.rule, issued_on) };
+                    prop_assert_eq!(issue.check_due(due_on, &LAW), Ok(()), "{:?}", buyer);
+                }
             }
             prop_assert!(due_on >= issued_on);
         }

@@ -1,6 +1,8 @@
 //! camt.053 and camt.054 (ISO 20022), versions 2 to 13: read by the names of elements, so that the
 //! versions' small differences (parties under `Pty`, states under `Cd`) do not matter.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDate};
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -47,7 +49,7 @@ impl Element {
 
 /// Reads a file; refuses what is not a camt.053 or camt.054.
 pub fn read(bytes: &[u8]) -> Result<Vec<Statement>, StatementError> {
-    let root = tree(bytes)?;
+    let root = tree(&decoded(bytes))?;
     let message = root.children.first().filter(|_| root.name == "Document");
     let (format, name) = match message.map(|message| message.name.as_str()) {
         Some("BkToCstmrStmt") => (Format::Camt053, "Stmt"),
@@ -72,12 +74,32 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Statement>, StatementError> {
     Ok(statements)
 }
 
+/// The file in UTF-8: banks also declare Latin-1, Latin-9 or its Windows kin, which agree on letters.
+fn decoded(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).to_lowercase();
+    let declaration = head.split("?>").next().unwrap_or_default();
+    let latin = ["iso-8859-1", "iso-8859-15", "windows-1252"]
+        .iter()
+        .any(|name| declaration.contains(name));
+    if latin && std::str::from_utf8(bytes).is_err() {
+        let text: String = bytes.iter().copied().map(super::fec::from_latin9).collect();
+        Cow::Owned(text.into_bytes())
+    } else {
+        Cow::Borrowed(bytes)
+    }
+}
+
 /// Parses the XML. No document type, so no entities of its own: a bomb has nothing to expand.
 fn tree(bytes: &[u8]) -> Result<Element, StatementError> {
     let mut reader = Reader::from_reader(bytes);
     reader.config_mut().check_end_names = true;
     let (mut stack, mut root): (Vec<Element>, Option<Element>) = (Vec::new(), None);
     let mut elements = 0;
+    let foreign = |byte: &u8| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r');
+    if let Some(place) = bytes.iter().position(foreign) {
+        let line = 1 + bytes[..place].iter().filter(|byte| **byte == b'\n').count() as u64;
+        return Err(wrong(line, None, "XML has no control characters"));
+    }
     let mut lines = Lines {
         bytes,
         position: 0,
@@ -294,18 +316,28 @@ fn statement(format: Format, element: &Element) -> Result<Statement, StatementEr
     Ok(made)
 }
 
+/// An amount without sign, as ISO 20022 writes it: digits, and a point before at most five decimals.
+fn amount_of(element: &Element) -> Result<Decimal, StatementError> {
+    let text = element.text.trim();
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|sign| sign.is_ascii_digit());
+    let plain = digits(whole) && digits(decimals) && whole.len() <= 18 && decimals.len() <= 5;
+    plain.then(|| text.parse().ok()).flatten().ok_or_else(|| {
+        let shown: String = text.chars().take(40).collect();
+        wrong(
+            element.line,
+            Some("Amt"),
+            format!("`{shown}` is not an amount such as 1234.56"),
+        )
+    })
+}
+
 /// An amount with its side: money in, and balances in our favour, are positive.
 fn signed(element: &Element) -> Result<Decimal, StatementError> {
     let amount = element
         .child("Amt")
         .ok_or_else(|| wrong(element.line, Some("Amt"), "an amount is needed"))?;
-    let value: Decimal = amount.text.trim().parse().map_err(|_| {
-        wrong(
-            amount.line,
-            Some("Amt"),
-            format!("`{}` is not an amount", amount.text.trim()),
-        )
-    })?;
+    let value = amount_of(amount)?;
     match element.text_at("CdtDbtInd") {
         Some("CRDT") => Ok(value),
         Some("DBIT") => Ok(-value),
@@ -404,13 +436,7 @@ fn payment(
     let amount = match (detail.child("Amt"), detail.at("AmtDtls/TxAmt/Amt")) {
         _ if single => base.amount,
         (Some(own), _) | (None, Some(own)) => {
-            let value: Decimal = own.text.trim().parse().map_err(|_| {
-                wrong(
-                    own.line,
-                    Some("Amt"),
-                    format!("`{}` is not an amount", own.text.trim()),
-                )
-            })?;
+            let value = amount_of(own)?;
             let side = detail.text_at("CdtDbtInd");
             let negative = side.map_or(!incoming, |side| side == "DBIT");
             if negative { -value } else { value }

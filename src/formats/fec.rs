@@ -317,7 +317,7 @@ fn latin9(text: &str) -> Vec<u8> {
 }
 
 /// A byte of ISO 8859-15.
-fn from_latin9(byte: u8) -> char {
+pub(super) fn from_latin9(byte: u8) -> char {
     match byte {
         0xA4 => '€',
         0xA6 => 'Š',

@@ -738,14 +738,10 @@ pub async fn client_filter_id(
         return Ok(None);
     };
     let target = client.into();
-    let found = found(
-        session(ctx)?
-            .read(move |conn, caller| reference::client(conn, caller, "client", &target))
-            .await,
-    )?;
-    Ok(Some(
-        found.map_or(ClientId(Uuid::nil()), |client| client.id),
-    ))
+    let client = session(ctx)?
+        .read(move |conn, caller| reference::client(conn, caller, "client", &target))
+        .await?;
+    Ok(Some(client.id))
 }
 
 /// What clients are ordered by.
@@ -819,7 +815,7 @@ impl ClientQuery {
             Some(ClientOrder {
                 field: ClientOrderField::Name,
                 direction,
-            }) => ("t.name", direction.into()),
+            }) => ("(t.name COLLATE french)", direction.into()),
             Some(ClientOrder {
                 field: ClientOrderField::Number,
                 direction,

@@ -50,6 +50,18 @@ code_enum! {
         RecoveryIndemnity = "RECOVERY_INDEMNITY",
         /// Points added to the ECB rate for public buyers (commande publique).
         PublicPenaltyMargin = "PUBLIC_PENALTY_MARGIN",
+        /// Longest payment terms after the invoice's date, days.
+        TermsNetMax = "TERMS_NET_MAX",
+        /// Longest payment terms with an end-of-month clause (fin de mois), days.
+        TermsEndOfMonthMax = "TERMS_END_OF_MONTH_MAX",
+        /// Longest payment terms of a periodic invoice (facture récapitulative), days.
+        TermsPeriodicMax = "TERMS_PERIODIC_MAX",
+        /// Payment terms when nothing was agreed (délai supplétif), days after reception.
+        TermsDefault = "TERMS_DEFAULT",
+        /// Longest terms after the end of the ten-day period of delivery (décade), days.
+        TermsDecadeMax = "TERMS_DECADE_MAX",
+        /// Longest payment terms of public buyers (commande publique), days.
+        TermsPublicMax = "TERMS_PUBLIC_MAX",
     }
 }
 

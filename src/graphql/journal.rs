@@ -5,14 +5,14 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::client::client_filter_id;
-use super::document::maybe;
-use super::loaders::{EntriesOf, LinesOfEntry};
+use super::document::{maybe, one};
+use super::loaders::{BooksCurrency, EntriesOf, LinesOfEntry};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, money, show};
 use super::{Permitted, session};
 use crate::domain::ids::EntryId;
 use crate::error::Result;
-use crate::service::{books, integrity};
+use crate::service::integrity;
 use crate::store::list::{Direction, Sort};
 use crate::store::{self};
 
@@ -96,9 +96,7 @@ impl Entry {
         let rows = maybe(ctx, LinesOfEntry(self.0.id))
             .await?
             .unwrap_or_default();
-        let base = session(ctx)?
-            .read(|conn, caller| Ok(books::open(conn, caller)?.currency))
-            .await?;
+        let base = one(ctx, BooksCurrency).await?;
         Ok(rows
             .into_iter()
             .map(|row| EntryLine {
@@ -204,7 +202,8 @@ impl JournalQuery {
             to: super::scalars::on(input.posted_to),
             account: input
                 .account
-                .filter(|account| account.bytes().all(|sign| sign.is_ascii_digit())),
+                .map(super::ledger::account_prefix)
+                .transpose()?,
             client: client_filter_id(ctx, input.client).await?,
             reference: input.reference,
             known_at: input.known_at,

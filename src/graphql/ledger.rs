@@ -181,6 +181,18 @@ impl GeneralLedger {
     }
 }
 
+/// An account, or the beginning of accounts: digits only, so that it is no pattern.
+pub fn account_prefix(account: String) -> Result<String> {
+    let sound = (1..=11).contains(&account.len()) && account.bytes().all(|b| b.is_ascii_digit());
+    if sound {
+        return Ok(account);
+    }
+    Err(Error::BadInput {
+        field: "account",
+        message: "an account is 1 to 11 digits, such as 411".into(),
+    })
+}
+
 /// Where a financial year stands.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "year::YearState")]
@@ -339,16 +351,7 @@ impl LedgerQuery {
                 message: "name an account, a client, or both".into(),
             });
         }
-        if account.as_ref().is_some_and(|account| {
-            account.is_empty()
-                || account.len() > 11
-                || !account.bytes().all(|sign| sign.is_ascii_digit())
-        }) {
-            return Err(Error::BadInput {
-                field: "account",
-                message: "an account is 1 to 11 digits, such as 411".into(),
-            });
-        }
+        let account = account.map(account_prefix).transpose()?;
         let client = client_filter_id(ctx, client).await?;
         let session = session(ctx)?;
         let to = day("asOf", as_of.unwrap_or(session.caller().today.into()).0)?;

@@ -14,7 +14,9 @@ use crate::domain::ids::{
     DocumentId, DoubtfulFileId, EntryId, ItemId, MatchingId, OperationId, PaymentId,
     ProvisionRunId, RemittanceId, TaskId, UserId,
 };
+use crate::domain::money::Currency;
 use crate::error::Error;
+use crate::service::books;
 use crate::store::aging::{ClientBalance, Population};
 use crate::store::list::Keyset;
 use crate::store::nested::{Child, Nested};
@@ -153,6 +155,23 @@ impl Loader<UserId> for Loads {
             .read(move |conn, _| Ok(store::member::by_ids(conn, &ids)?))
             .await?;
         Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    }
+}
+
+/// The currency of the company's books, read once a request.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BooksCurrency;
+
+impl Loader<BooksCurrency> for Loads {
+    type Value = Currency;
+    type Error = Arc<Error>;
+
+    async fn load(&self, _: &[BooksCurrency]) -> Loaded<BooksCurrency, Currency> {
+        let currency = self
+            .0
+            .read(|conn, caller| Ok(books::open(conn, caller)?.currency))
+            .await?;
+        Ok([(BooksCurrency, currency)].into())
     }
 }
 

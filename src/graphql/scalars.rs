@@ -3,7 +3,7 @@
 use async_graphql::{
     ID, InputObject, InputValueError, InputValueResult, OneofObject, Scalar, ScalarType, Value,
 };
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use rust_decimal::Decimal as Exact;
 
 use crate::domain::ids::Id;
@@ -54,7 +54,7 @@ impl ScalarType for Decimal {
     }
 }
 
-/// A civil day without time, `YYYY-MM-DD`, in the company's time zone.
+/// A civil day without time, `YYYY-MM-DD`, in the company's time zone: from 1900-01-01 to 2200-12-31.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Date(pub NaiveDate);
 
@@ -71,10 +71,12 @@ impl ScalarType for Date {
         };
         let day = (text.len() == 10)
             .then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())
-            .flatten();
+            .flatten()
+            // Nothing that is owed is older or due later: such a day is a slip of the pen.
+            .filter(|day| (1900..=2200).contains(&day.year()));
         day.map(Date).ok_or_else(|| {
             InputValueError::custom(format!(
-                "`{}` is not a day such as \"2026-03-31\"",
+                "`{}` is not a day of the years 1900 to 2200 such as \"2026-03-31\"",
                 text.chars().take(40).collect::<String>()
             ))
         })

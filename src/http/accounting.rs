@@ -69,7 +69,7 @@ pub async fn export(
         asked.partial_letters.unwrap_or_default(),
     ) {
         Ok(options) => options,
-        Err(why) => return HttpResponse::BadRequest().json(fault(&why)),
+        Err(why) => return HttpResponse::BadRequest().json(fault("BAD_USER_INPUT", &why)),
     };
     let file = Spool::new("fec");
     let path = file.path().to_owned();

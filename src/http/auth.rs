@@ -242,8 +242,8 @@ pub fn login_body() -> web::JsonConfig {
     web::JsonConfig::default()
         .limit(LOGIN_BYTES)
         .error_handler(|error, _| {
-            let answer =
-                HttpResponse::BadRequest().json(fault("send JSON with email and password"));
+            let answer = HttpResponse::BadRequest()
+                .json(fault("BAD_USER_INPUT", "send JSON with email and password"));
             actix_web::error::InternalError::from_response(error, answer).into()
         })
 }
@@ -256,14 +256,19 @@ pub async fn login(body: web::Json<Login>, endpoint: web::Data<GraphqlEndpoint>)
     };
     match answer {
         Error::Unauthenticated => HttpResponse::Unauthorized().json(fault(
+            "UNAUTHENTICATED",
             "the e-mail address or the password is wrong, or there is no access to the company",
         )),
         Error::Unavailable(_) | Error::Timeout => HttpResponse::ServiceUnavailable()
             .insert_header(("retry-after", "5"))
-            .json(fault("the service is busy or starting, try again")),
+            .json(fault(
+                "UNAVAILABLE",
+                "the service is busy or starting, try again",
+            )),
         error => {
             tracing::error!(%error, "log-in failed");
-            HttpResponse::InternalServerError().json(fault("internal error"))
+            HttpResponse::InternalServerError()
+                .json(fault("INTERNAL_SERVER_ERROR", "internal error"))
         }
     }
 }

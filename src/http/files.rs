@@ -33,7 +33,7 @@ pub fn permitted(
     let Ok(caller) = endpoint.authenticator.authenticate(token) else {
         return Err(HttpResponse::Unauthorized()
             .insert_header((header::WWW_AUTHENTICATE, "Bearer"))
-            .json(fault("a valid token is needed"))
+            .json(fault("UNAUTHENTICATED", "a valid token is needed"))
             .into());
     };
     if caller.may(action) {
@@ -78,17 +78,23 @@ impl Drop for Spool {
 pub async fn spool(body: &mut web::Payload, file: &Spool) -> Result<(), Box<HttpResponse>> {
     let broken = |error: std::io::Error| {
         tracing::error!(%error, "an imported file could not be kept");
-        Box::new(HttpResponse::InternalServerError().json(fault("internal error")))
+        Box::new(
+            HttpResponse::InternalServerError()
+                .json(fault("INTERNAL_SERVER_ERROR", "internal error")),
+        )
     };
     let mut out = File::create(file.path()).map_err(broken)?;
     let mut size = 0;
     while let Some(chunk) = body.next().await {
-        let chunk =
-            chunk.map_err(|_| HttpResponse::BadRequest().json(fault("the file broke off")))?;
+        let chunk = chunk.map_err(|_| {
+            HttpResponse::BadRequest().json(fault("BAD_USER_INPUT", "the file broke off"))
+        })?;
         size += chunk.len();
         if size > FILE_BYTES {
             let why = "a file of at most 64 MB: import larger ones on the command line";
-            return Err(HttpResponse::PayloadTooLarge().json(fault(why)).into());
+            return Err(HttpResponse::PayloadTooLarge()
+                .json(fault("PAYLOAD_TOO_LARGE", why))
+                .into());
         }
         out.write_all(&chunk).map_err(broken)?;
     }
@@ -101,7 +107,8 @@ pub fn send(file: Spool, name: &str, kind: &'static str) -> HttpResponse {
         Ok(opened) => opened,
         Err(error) => {
             tracing::error!(%error, "a file to send is gone");
-            return HttpResponse::InternalServerError().json(fault("internal error"));
+            return HttpResponse::InternalServerError()
+                .json(fault("INTERNAL_SERVER_ERROR", "internal error"));
         }
     };
     let length = opened.metadata().map(|data| data.len()).unwrap_or_default();
@@ -149,14 +156,17 @@ pub fn refused(error: Error) -> HttpResponse {
         }
         Error::Unavailable(_) => HttpResponse::ServiceUnavailable()
             .insert_header((header::RETRY_AFTER, "1"))
-            .json(fault("the service is busy: send the request again")),
-        Error::Timeout => HttpResponse::GatewayTimeout().json(fault("the request took too long")),
+            .json(fault("UNAVAILABLE", "the service is busy: send the request again")),
+        Error::Timeout => HttpResponse::GatewayTimeout().json(fault("TIMEOUT", "the request took too long")),
         Error::Unauthenticated => {
-            HttpResponse::Unauthorized().json(fault("a valid token is needed"))
+            HttpResponse::Unauthorized().json(fault("UNAUTHENTICATED", "a valid token is needed"))
         }
+        Error::BadInput { field, message } => HttpResponse::UnprocessableEntity().json(json!({
+            "errors": [{ "message": message, "extensions": { "code": "BAD_USER_INPUT", "field": field } }]
+        })),
         other => {
             tracing::error!(error = %other, "a file request failed");
-            HttpResponse::InternalServerError().json(fault("internal error"))
+            HttpResponse::InternalServerError().json(fault("INTERNAL_SERVER_ERROR", "internal error"))
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Asked {
     /// Leave the settlement days aside: everything stays open.
     #[serde(default)]
     ignore_settlements: bool,
+    /// The text of a mapping (TOML), as the command line takes it from a file.
+    mapping: Option<String>,
 }
 
 /// `POST /import/receivables`: a CSV file of open and settled receivables as the body.
@@ -41,11 +43,12 @@ pub async fn receivables(
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/csv"));
     if !is_csv {
-        return HttpResponse::UnsupportedMediaType().json(fault("send the file as text/csv"));
+        return HttpResponse::UnsupportedMediaType()
+            .json(fault("UNSUPPORTED_MEDIA_TYPE", "send the file as text/csv"));
     }
     let file = Spool::new("import");
     match files::spool(&mut body, &file).await {
-        Ok(()) => run(&endpoint, caller, file.path(), asked.ignore_settlements).await,
+        Ok(()) => run(&endpoint, caller, file.path(), asked.into_inner()).await,
         Err(refused) => *refused,
     }
 }
@@ -54,7 +57,7 @@ async fn run(
     endpoint: &GraphqlEndpoint,
     caller: crate::domain::access::Caller,
     path: &std::path::Path,
-    ignore_settlements: bool,
+    asked: Asked,
 ) -> HttpResponse {
     let (db, path) = (endpoint.store.clone(), path.to_owned());
     let permit = match db.reserve().await {
@@ -62,13 +65,16 @@ async fn run(
         Err(_) => {
             return HttpResponse::ServiceUnavailable()
                 .insert_header((header::RETRY_AFTER, "1"))
-                .json(fault("the service is busy: send the file again"));
+                .json(fault(
+                    "UNAVAILABLE",
+                    "the service is busy: send the file again",
+                ));
         }
     };
     let done = web::block(move || {
         let options = Options {
-            mapping: None,
-            ignore_settlements,
+            mapping: asked.mapping,
+            ignore_settlements: asked.ignore_settlements,
         };
         let mut rows = Vec::new();
         // The file's name here is ours: the line says where.
@@ -94,16 +100,20 @@ async fn run(
             "finishedBefore": summary.finished_before,
             "badRows": rows,
         })),
-        Ok((Err(import::Failure::Mapping(why)), _)) => HttpResponse::BadRequest().json(fault(&why)),
+        Ok((Err(import::Failure::Mapping(why)), _)) => {
+            HttpResponse::BadRequest().json(fault("BAD_USER_INPUT", &why))
+        }
         Ok((Err(error), _)) => {
             tracing::error!(%error, "an import failed");
             HttpResponse::InternalServerError().json(fault(
+                "INTERNAL_SERVER_ERROR",
                 "the import stopped: batches before are kept, send the same file again to go on",
             ))
         }
         Err(error) => {
             tracing::error!(%error, "an import ended");
-            HttpResponse::InternalServerError().json(fault("internal error"))
+            HttpResponse::InternalServerError()
+                .json(fault("INTERNAL_SERVER_ERROR", "internal error"))
         }
     }
 }

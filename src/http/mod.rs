@@ -31,6 +31,8 @@ pub async fn serve(
         App::new()
             .wrap(Compress::default())
             .app_data(endpoint.clone())
+            .app_data(web::QueryConfig::default().error_handler(|error, _| unreadable(error)))
+            .app_data(web::PathConfig::default().error_handler(|error, _| unreadable(error)))
             .configure(routes)
             .configure(|cfg| {
                 if explorer {
@@ -78,10 +80,16 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 }
 
 async fn not_found() -> HttpResponse {
-    HttpResponse::NotFound().json(fault("nothing here: the API is at /graphql"))
+    HttpResponse::NotFound().json(fault("NOT_FOUND", "nothing here: the API is at /graphql"))
 }
 
 /// A refusal outside GraphQL, in the shape of a GraphQL one.
-fn fault(message: &str) -> serde_json::Value {
-    serde_json::json!({ "errors": [{ "message": message }] })
+fn fault(code: &str, message: &str) -> serde_json::Value {
+    serde_json::json!({ "errors": [{ "message": message, "extensions": { "code": code } }] })
+}
+
+/// A part of the address that cannot be read: the fault of the request, in our own shape.
+fn unreadable(error: impl std::error::Error + 'static) -> actix_web::Error {
+    let answer = HttpResponse::BadRequest().json(fault("BAD_USER_INPUT", &error.to_string()));
+    actix_web::error::InternalError::from_response(error.to_string(), answer).into()
 }

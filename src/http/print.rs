@@ -4,12 +4,12 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::NaiveDate;
 
-use super::files;
 use super::graphql::GraphqlEndpoint;
+use super::{fault, files};
 use crate::domain::access::{Action, Caller};
 use crate::domain::ids::{Id, RectifiedInvoiceId};
 use crate::domain::money::Minor;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::service::books;
 use crate::service::reference::Ref;
@@ -62,6 +62,12 @@ async fn page(
                 "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
             ))
             .body(html),
+        // The page of a record that does not exist for the caller does not exist.
+        Err(Error::Refused(reasons))
+            if reasons.iter().all(|why| why.code == RefusalCode::NotFound) =>
+        {
+            HttpResponse::NotFound().json(fault("NOT_FOUND", "no such record in this company"))
+        }
         Err(error) => files::refused(error),
     }
 }

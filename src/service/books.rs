@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::domain::access::Caller;
 use crate::domain::chart;
 use crate::domain::company::Settings;
-use crate::domain::ids::{ClientId, DocumentId, EntryId, Id, ItemId};
+use crate::domain::ids::{ClientId, CompanyId, DocumentId, EntryId, Id, ItemId};
 use crate::domain::money::{Currency, Minor, convert};
 use crate::domain::numbering::{FiscalYear, document_number, fiscal_year};
 use crate::domain::refusal::{Refusal, RefusalCode};
@@ -25,6 +25,19 @@ pub struct Books {
     closed_through: Option<NaiveDate>,
     /// The last day of the current financial year: later days belong to periods not open yet.
     open_until: NaiveDate,
+}
+
+/// A number to draw from a series that also takes numbers given by hand.
+pub struct Draw<'a> {
+    pub prefix: &'a str,
+    /// The day of the record.
+    pub on: NaiveDate,
+    /// Whether the series keeps its days in order (R9.2).
+    pub dated: bool,
+    /// The input's field of the day.
+    pub field: &'a str,
+    /// Whether a record has the number already.
+    pub taken: fn(&mut PgConnection, CompanyId, &str) -> diesel::QueryResult<bool>,
 }
 
 /// Loads the books of the caller's company.
@@ -159,6 +172,25 @@ impl Books {
             .into());
         }
         Ok(document_number(prefix, year, taken.last_number))
+    }
+
+    /// The number of a record: the one given, of any form, else the next of our own series. Numbers that
+    /// were given by hand in the form of the series are passed over, so that they never block it.
+    pub fn number(
+        &self,
+        conn: &mut PgConnection,
+        given: Option<&str>,
+        draw: &Draw<'_>,
+    ) -> Result<String> {
+        if let Some(number) = given {
+            return text("number", number, 60);
+        }
+        loop {
+            let number = self.next_number(conn, draw.prefix, draw.on, draw.dated, draw.field)?;
+            if !(draw.taken)(conn, self.company.company_id, &number)? {
+                return Ok(number);
+            }
+        }
     }
 
     /// The rate of a document: 1 in the company's currency, else given by the caller.
@@ -414,12 +446,17 @@ fn check_accounts(conn: &mut PgConnection, books: &Books, postings: &[Posting]) 
 
 /// An account that the year's chart does not have, as a refusal.
 pub fn not_in_chart(error: chart::NotInChart) -> Error {
+    not_in_chart_at("", error)
+}
+
+/// The same for the field that names the account.
+pub fn not_in_chart_at(field: &str, error: chart::NotInChart) -> Error {
     let account = match &error {
         chart::NotInChart::Unknown(account) | chart::NotInChart::OtherYears { account, .. } => {
             account.clone()
         }
     };
-    Refusal::new(RefusalCode::AccountNotInChart, "", error.to_string())
+    Refusal::new(RefusalCode::AccountNotInChart, field, error.to_string())
         .detail("account", account)
         .into()
 }
@@ -522,9 +559,15 @@ pub fn currency_input(field: &str, code: &str) -> Result<Currency> {
         })
 }
 
+/// Texts up to this long are names, numbers and references: they stand on one line.
+const ONE_LINE: usize = 200;
+
 /// Reads a text of the input: trimmed, not empty, not longer than `longest`, without control characters.
 pub fn text(field: &str, value: &str, longest: usize) -> Result<String> {
     let value = value.trim();
+    if !value.is_empty() && value.chars().all(is_invisible) {
+        return Err(Refusal::invalid(field, "a text that can be seen is needed").into());
+    }
     if value.is_empty() || value.chars().count() > longest {
         return Err(Refusal::invalid(
             field,
@@ -532,10 +575,19 @@ pub fn text(field: &str, value: &str, longest: usize) -> Result<String> {
         )
         .into());
     }
+    if longest <= ONE_LINE && value.contains(['\n', '\u{2028}', '\u{2029}']) {
+        return Err(Refusal::invalid(field, "the text must stand on one line").into());
+    }
     if value.chars().any(|sign| sign.is_control() && sign != '\n') {
         return Err(Refusal::invalid(field, "control characters are not allowed").into());
     }
     Ok(value.to_owned())
+}
+
+/// Signs that take no room or only turn the direction of others.
+fn is_invisible(sign: char) -> bool {
+    sign.is_whitespace()
+        || matches!(sign, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// The same for a text that may be absent; blank counts as absent.

@@ -10,7 +10,7 @@ use super::year;
 use crate::domain::access::Caller;
 use crate::domain::chart;
 use crate::domain::refusal::Refusal;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::chart::Account;
 use crate::store::{self};
 
@@ -102,7 +102,22 @@ pub fn save_account(
         )
         .into());
     }
-    chart::account_of(number, books.year(caller.today).starts_on).map_err(books::not_in_chart)?;
+    chart::account_of(number, books.year(caller.today).starts_on)
+        .map_err(|error| books::not_in_chart_at("number", error))?;
+    let mapped = serde_json::to_value(&books.settings.accounts)
+        .map_err(|error| Error::Internal(error.to_string()))?;
+    let event = mapped
+        .as_object()
+        .and_then(|map| map.iter().find(|(_, account)| *account == number));
+    if let (Some((event, _)), Some(_)) = (event, closed_on) {
+        return Err(Refusal::invalid(
+            "closedOn",
+            format!(
+                "the account map posts {event} to it: change the setting accounts.{event} first"
+            ),
+        )
+        .into());
+    }
     let account = Account {
         company_id: caller.company,
         number: number.to_owned(),

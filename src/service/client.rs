@@ -4,7 +4,8 @@ use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
-use super::books;
+use super::books::{self, Draw};
+use super::law;
 use super::reference::{self, Ref};
 use crate::domain::access::{Action, Caller, codes};
 use crate::domain::identity;
@@ -100,9 +101,16 @@ pub fn create(
     }
     apply_identity(conn, &mut client, identity)?;
     if identity.number.is_none() {
-        client.number = books.next_number(conn, "CL", caller.today, false, "number")?;
+        let series = Draw {
+            prefix: "CL",
+            on: caller.today,
+            dated: false,
+            field: "number",
+            taken: store::client::number_taken,
+        };
+        client.number = books.number(conn, None, &series)?;
     }
-    apply_credit(&mut client, credit)?;
+    apply_credit(conn, caller, &mut client, credit)?;
     store::client::insert(conn, std::slice::from_ref(&client)).map_err(|error| {
         books::duplicate(
             error,
@@ -142,7 +150,7 @@ pub fn set_credit_terms(
     credit: &CreditTerms,
 ) -> Result<ClientId> {
     let mut client = locked(conn, caller, target, version)?;
-    apply_credit(&mut client, credit)?;
+    apply_credit(conn, caller, &mut client, credit)?;
     if credit.no_limit {
         client.credit_limit = None;
     }
@@ -357,10 +365,17 @@ pub fn blank(caller: &Caller, books: &books::Books) -> Client {
     }
 }
 
-fn apply_credit(client: &mut Client, credit: &CreditTerms) -> Result<()> {
+fn apply_credit(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    client: &mut Client,
+    credit: &CreditTerms,
+) -> Result<()> {
     let currency = books::currency(&client.currency)?;
     if let Some(terms) = &credit.terms {
-        let professional = super::invoice::is_professional(client);
+        let law = law::terms(conn)?
+            .on(caller.today)
+            .map_err(|error| law::not_covered("paymentTerms", &error))?;
         if terms.days > 365 || terms.then_day.is_some_and(|day| !(1..=28).contains(&day)) {
             return Err(Refusal::invalid(
                 "paymentTerms",
@@ -368,7 +383,8 @@ fn apply_credit(client: &mut Client, credit: &CreditTerms) -> Result<()> {
             )
             .into());
         }
-        if professional && let Err(unlawful) = terms.check_terms() {
+        let checked = super::invoice::buyer(client).map(|buyer| terms.check_terms(buyer, &law));
+        if let Some(Err(unlawful)) = checked {
             return Err(Refusal::new(
                 RefusalCode::TermsUnlawful,
                 "paymentTerms",

@@ -1,11 +1,12 @@
 //! New companies. Everything they start with is their own copy: settings, journals, codes, policy.
 
 use diesel::pg::PgConnection;
+use rust_decimal::Decimal;
 
 use super::books;
 use super::provision::{DEFAULT_POLICY, PolicyContent};
 use crate::domain::access::Caller;
-use crate::domain::company::{JOURNALS, Settings};
+use crate::domain::company::{Accounts, JOURNALS, Settings};
 use crate::domain::dispute::STANDARD_REASONS;
 use crate::domain::identity;
 use crate::domain::ids::{CompanyId, Id, PolicyId};
@@ -112,14 +113,74 @@ pub fn update(conn: &mut PgConnection, caller: &Caller, change: Change) -> Resul
     }
     company.segregation = change.segregation.unwrap_or(company.segregation);
     if let Some(part) = change.settings {
+        if !part.is_object() {
+            return Err(Refusal::invalid("settings", "an object of settings is needed").into());
+        }
         overlay(&mut company.settings, part);
         let settings: Settings = serde_json::from_value(company.settings.clone())
-            .map_err(|error| Refusal::invalid("settings", format!("not a setting: {error}")))?;
+            .map_err(|error| not_a_setting(&error))?;
         check_settings(&settings)?;
         company.settings =
             serde_json::to_value(settings).map_err(|error| Error::Internal(error.to_string()))?;
     }
     Ok(store::company::update(conn, &company)?)
+}
+
+/// What serde says of a wrong setting, without the names of our types.
+fn not_a_setting(error: &serde_json::Error) -> Refusal {
+    let text = error.to_string();
+    let text = text
+        .replace("expected struct Settings", "expected an object")
+        .replace(
+            "expected struct Accounts",
+            "expected an object of account numbers",
+        )
+        .replace("expected struct Series", "expected an object of prefixes")
+        .replace("expected i64", "expected a whole number")
+        .replace("expected u16", "expected a whole number from 0 to 65535");
+    Refusal::invalid("settings", format!("not a setting: {text}"))
+}
+
+/// An event's account may be another of its kind, never one that means something else: a receipt posted
+/// to 411 would be no receipt. Receivables and provisions keep their family, balance-sheet accounts their
+/// first two digits, charges and revenue their class.
+fn check_account_map(accounts: &serde_json::Map<String, serde_json::Value>) -> Result<()> {
+    let usual = serde_json::to_value(Accounts::default())
+        .map_err(|error| Error::Internal(error.to_string()))?;
+    for (event, account) in accounts {
+        let (account, usual) = (
+            account.as_str().unwrap_or_default(),
+            usual[event].as_str().unwrap_or_default(),
+        );
+        let kept = match usual {
+            "419100" => 4,
+            _ if ["411", "413", "416", "491"]
+                .iter()
+                .any(|family| usual.starts_with(family)) =>
+            {
+                3
+            }
+            _ if usual.starts_with(['6', '7']) => 1,
+            _ => 2,
+        };
+        let receivable = |number: &str| {
+            ["411", "413", "416", "4191", "491"]
+                .iter()
+                .any(|family| number.starts_with(family))
+        };
+        if !account.starts_with(&usual[..kept]) || receivable(account) != receivable(usual) {
+            return Err(Refusal::invalid(
+                "settings",
+                format!(
+                    "accounts.{event}: {account} is no account for this event; it begins with {}",
+                    &usual[..kept]
+                ),
+            )
+            .detail("account", account)
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// Lays the fields of an object over those of another, in depth.
@@ -155,11 +216,11 @@ fn check_settings(settings: &Settings) -> Result<()> {
     {
         return refuse("an account has 3 to 11 digits and begins with 1 to 8");
     }
-    if !settings.accounts.receivable.starts_with("411")
-        || !settings.accounts.bills.starts_with("413")
-        || !settings.accounts.provision.starts_with("491")
+    check_account_map(&accounts)?;
+    if settings.bank_fee_vat_rate < Decimal::ZERO
+        || settings.bank_fee_vat_rate > Decimal::ONE_HUNDRED
     {
-        return refuse("receivables stand on 411, bills on 413, provisions on 491");
+        return refuse("bank_fee_vat_rate is a percentage from 0 to 100");
     }
     let series = &settings.series;
     let prefixes = [

@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 use serde_json::json;
 
-use super::books::{self, Books, NewItem, NewLine, Posting};
+use super::books::{self, Books, Draw, NewItem, NewLine, Posting};
 use super::invoice::{self, LineInput, Worked};
 use super::matching::{self, Pair};
 use super::reference::{self, Ref};
@@ -270,16 +270,14 @@ fn issue_worked(
             .exchange_rate
             .or(invoice.map(|invoice| invoice.exchange_rate)),
     )?;
-    let number = match &input.number {
-        Some(number) => books::text("number", number, 60)?,
-        None => books.next_number(
-            conn,
-            &books.settings.series.credit_notes,
-            issued_on,
-            true,
-            "issuedOn",
-        )?,
+    let series = Draw {
+        prefix: &books.settings.series.credit_notes,
+        on: issued_on,
+        dated: true,
+        field: "issuedOn",
+        taken: document::number_taken,
     };
+    let number = books.number(conn, input.number.as_deref(), &series)?;
     let document = Document {
         company_id: caller.company,
         id,

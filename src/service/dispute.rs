@@ -263,12 +263,17 @@ fn step(dispute: &Dispute, to: &str) -> Result<()> {
 
 fn locked(conn: &mut PgConnection, caller: &Caller, target: &Ref) -> Result<Dispute> {
     let found = reference::dispute(conn, caller, "dispute", target)?;
-    let dispute = store::dispute::for_update(conn, caller.company, found.id)?
-        .ok_or_else(|| Refusal::not_found("dispute", "dispute"))?;
+    lock(conn, caller, "dispute", found.id)
+}
+
+/// An open dispute, under its lock; `field` is what named it.
+fn lock(conn: &mut PgConnection, caller: &Caller, field: &str, id: DisputeId) -> Result<Dispute> {
+    let dispute = store::dispute::for_update(conn, caller.company, id)?
+        .ok_or_else(|| Refusal::not_found(field, "dispute"))?;
     if let Some(closed) = dispute.closed_on {
         return Err(Refusal::new(
             RefusalCode::WrongState,
-            "dispute",
+            field,
             format!("the dispute was closed on {closed}: a new challenge is a new dispute"),
         )
         .detail("status", dispute.status.clone())
@@ -460,7 +465,19 @@ fn decide(
     let accepted = match (input.outcome, input.accepted_amount) {
         ("ACCEPTED", None) => dispute.amount,
         ("ACCEPTED" | "PARTLY_ACCEPTED", Some(amount)) => {
-            books::amount("acceptedAmount", amount, currency)?
+            let amount = books::amount("acceptedAmount", amount, currency)?;
+            if input.outcome == "ACCEPTED" && amount < dispute.amount {
+                return Err(Refusal::invalid(
+                    "acceptedAmount",
+                    format!(
+                        "{} is in dispute: less than that is PARTLY_ACCEPTED",
+                        currency.show(dispute.amount)
+                    ),
+                )
+                .detail("disputed", currency.decimal(dispute.amount).to_string())
+                .into());
+            }
+            amount
         }
         ("PARTLY_ACCEPTED", None) => {
             return Err(Refusal::invalid("acceptedAmount", "say how much is accepted").into());
@@ -781,10 +798,17 @@ pub fn resolve_deduction(
     input: &Resolution,
 ) -> Result<(DeductionId, Option<DocumentId>)> {
     let deduction = reference::deduction(conn, caller, "deduction", target)?;
+    if !["ACCEPTED", "PARTLY_ACCEPTED", "REJECTED"].contains(&input.outcome) {
+        return Err(Refusal::invalid(
+            "outcome",
+            "a deduction ends ACCEPTED, PARTLY_ACCEPTED or REJECTED",
+        )
+        .into());
+    }
     let dispute = store::dispute::of_deductions(conn, caller.company, &[deduction.id])?
         .pop()
         .ok_or_else(|| Refusal::not_found("deduction", "dispute of the deduction"))?;
-    let dispute = locked(conn, caller, &Ref::Id(dispute.id.show()))?;
+    let dispute = lock(conn, caller, "deduction", dispute.id)?;
     let invoice = document::by_id(conn, caller.company, deduction.invoice_id)?
         .ok_or_else(|| Refusal::not_found("deduction", "invoice"))?;
     let resolved = settle(conn, caller, dispute, &invoice, input)?;

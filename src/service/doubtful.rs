@@ -530,6 +530,20 @@ pub fn find(conn: &mut PgConnection, caller: &Caller, field: &str, target: &Ref)
     found.ok_or_else(|| Error::from(Refusal::not_found(field, "doubtful file")))
 }
 
+/// What was recovered of a loss and not taken back.
+pub fn recovered(conn: &mut PgConnection, caller: &Caller, loss: OperationId) -> Result<Minor> {
+    let reversal = OperationKind::Reversal.code();
+    let mut sum = 0;
+    for recovery in
+        store::operation::followers(conn, caller.company, loss, OperationKind::Recovery.code())?
+    {
+        if store::operation::followers(conn, caller.company, recovery.id, reversal)?.is_empty() {
+            sum += recovery.amount;
+        }
+    }
+    Ok(sum)
+}
+
 /// Money received after a loss (2.12): D 512 / C 7583, and the VAT due again when it had been recovered.
 pub fn record_recovery(
     conn: &mut PgConnection,
@@ -553,15 +567,7 @@ pub fn record_recovery(
     }
     let currency = books::currency(&loss.currency)?;
     let amount = books::amount("amount", amount, currency)?;
-    let before: Minor = store::operation::followers(
-        conn,
-        caller.company,
-        loss.id,
-        OperationKind::Recovery.code(),
-    )?
-    .iter()
-    .map(|recovery| recovery.amount)
-    .sum();
+    let before = recovered(conn, caller, loss.id)?;
     let reversed = !store::operation::followers(
         conn,
         caller.company,

@@ -132,9 +132,17 @@ pub fn settle(
     let tax = vat::percent_of(commission, books.settings.bank_fee_vat_rate);
     let received = assignment.amount - commission - tax - financing - retention;
     if received <= 0 {
-        return Err(
-            Refusal::invalid("commission", "nothing would be left of the assigned claim").into(),
-        );
+        return Err(Refusal::invalid(
+            if retention >= commission && retention >= financing {
+                "retention"
+            } else if financing > commission {
+                "financing"
+            } else {
+                "commission"
+            },
+            "nothing would be left of the assigned claim",
+        )
+        .into());
     }
     let operation = New {
         client: assignment.client_id,

@@ -15,6 +15,7 @@ use sha2::Digest;
 use super::books::{self, Books, CARRY_FORWARD, NewItem, NewLine, Posting};
 use super::chart::{self as charts, Labels};
 use super::files;
+use super::law;
 use super::matching::{self, Pair};
 use super::year;
 use crate::domain::access::Caller;
@@ -23,6 +24,7 @@ use crate::domain::ids::{ClientId, EntryId, Id, ItemId};
 use crate::domain::lettering;
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
+use crate::domain::terms::TermsLaw;
 use crate::domain::vat;
 use crate::error::{Error, Result};
 use crate::formats::fec::{
@@ -315,6 +317,7 @@ fn take_in(
             .map(|(code, _)| code)
             .collect(),
         letters: BTreeMap::new(),
+        law: law::terms(conn)?,
         known_years,
         report: Report::default(),
     };
@@ -422,6 +425,7 @@ struct Intake<'a> {
     clients: HashMap<String, Client>,
     journals: BTreeSet<String>,
     /// By client, account family and letter.
+    law: TermsLaw,
     letters: BTreeMap<(ClientId, String, String), Group>,
     known_years: BTreeSet<i32>,
     report: Report,
@@ -577,7 +581,9 @@ impl Intake<'_> {
         }
         self.report.receivables_in_file += line.debit - line.credit;
         let client = self.client(conn, caller, line)?;
-        let due_on = (debit > 0).then(|| due_of(line, &client)).transpose()?;
+        let due_on = (debit > 0)
+            .then(|| due_of(line, &client, &self.law))
+            .transpose()?;
         let (net, total) = ratio(entry, currency, debit.max(credit));
         Ok(Some(posted.open(
             client.id,
@@ -718,11 +724,14 @@ fn marked(label: &str) -> (Option<NaiveDate>, Option<Decimal>) {
 }
 
 /// The due date that our own files carry in the label, else by the client's terms.
-fn due_of(line: &Line, client: &Client) -> Result<NaiveDate> {
-    match marked(&line.label).0 {
-        Some(due) => Ok(due),
-        None => Ok(super::invoice::terms_of(client)?.due_on(line.piece_on, None)),
+fn due_of(line: &Line, client: &Client, law: &TermsLaw) -> Result<NaiveDate> {
+    if let Some(due) = marked(&line.label).0 {
+        return Ok(due);
     }
+    let ceilings = law
+        .on(line.piece_on)
+        .map_err(|error| law::not_covered("PieceDate", &error))?;
+    Ok(super::invoice::terms_of(client)?.due_on(line.piece_on, None, &ceilings))
 }
 
 /// HT and TTC of the entry behind a receivable line, for the base of a provision (R5.2).

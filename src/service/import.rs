@@ -20,6 +20,7 @@
 //! dueOn = "Échéance"          # by the client's terms when empty
 //! amount = "Montant TTC"      # needed, VAT included
 //! currency = "Devise"
+//! exchangeRate = "Cours"      # needed for a foreign currency: units of the company's for 1 of the row's
 //! settledOn = "Réglée le"     # a receipt of the whole amount on that day
 //! vatRate = "Taux"            # percent; no VAT when empty
 //! ```
@@ -40,6 +41,7 @@ use sha2::Digest;
 use super::books::{self, Books, NewItem, NewLine, Posting};
 use super::files;
 use super::invoice;
+use super::law;
 use super::matching::{self, Pair};
 use crate::domain::access::Caller;
 use crate::domain::company::VatDue;
@@ -47,7 +49,8 @@ use crate::domain::hex::hex;
 use crate::domain::ids::{DocumentId, Id, ItemId, PaymentId};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
-use crate::domain::{terms, vat};
+use crate::domain::terms::{Issue, TermsLaw};
+use crate::domain::vat;
 use crate::error::{Error, Result};
 use crate::store::client::Client;
 use crate::store::document::{self, Document};
@@ -133,6 +136,8 @@ struct Columns<T> {
     #[serde(default)]
     currency: T,
     #[serde(default)]
+    exchange_rate: T,
+    #[serde(default)]
     settled_on: T,
     #[serde(default)]
     vat_rate: T,
@@ -176,6 +181,11 @@ impl Layout {
             .map(|name| String::from_utf8_lossy(name).trim().to_owned())
             .collect();
         let place = |name: &str| header.iter().position(|column| column == name);
+        let shown = || {
+            let cut = |name: &String| name.chars().take(40).collect::<String>();
+            let names: Vec<String> = header.iter().take(30).map(cut).collect();
+            names.join(", ")
+        };
         let mapping = given.unwrap_or_else(|| {
             let known = Mapping::sample();
             let wanted = [
@@ -193,13 +203,13 @@ impl Layout {
                 Some(position) => Ok(Some(position)),
                 None => Err(Failure::Mapping(format!(
                     "the mapping names the column `{name}` for {own}; the file has {}",
-                    header.join(", ")
+                    shown()
                 ))),
             },
             None => match place(own) {
                 None if needed => Err(Failure::Mapping(format!(
                     "no column is known for {own}: name it in a mapping; the file has {}",
-                    header.join(", ")
+                    shown()
                 ))),
                 found => Ok(found),
             },
@@ -213,9 +223,18 @@ impl Layout {
             due_on: find(&named.due_on, "dueOn", false)?,
             amount: find(&named.amount, "amount", true)?,
             currency: find(&named.currency, "currency", false)?,
+            exchange_rate: find(&named.exchange_rate, "exchangeRate", false)?,
             settled_on: find(&named.settled_on, "settledOn", false)?,
             vat_rate: find(&named.vat_rate, "vatRate", false)?,
         };
+        let twice = header
+            .iter()
+            .enumerate()
+            .find(|(n, name)| !name.is_empty() && header[..*n].contains(name));
+        if let Some((_, name)) = twice {
+            let name: String = name.chars().take(40).collect();
+            return Err(Failure::Mapping(format!("two columns are named `{name}`")));
+        }
         Ok(Layout {
             columns,
             header,
@@ -234,7 +253,8 @@ impl Layout {
             "issuedOn" => self.columns.issued_on,
             "dueOn" => self.columns.due_on,
             "amount" => self.columns.amount,
-            "currency" | "exchangeRate" => self.columns.currency,
+            "currency" => self.columns.currency,
+            "exchangeRate" => self.columns.exchange_rate,
             "settledOn" => self.columns.settled_on,
             "vatRate" => self.columns.vat_rate,
             _ => None,
@@ -317,6 +337,7 @@ fn read_row(
     line: u64,
     record: &ByteRecord,
 ) -> Result<Row> {
+    check_shape(layout, record)?;
     let at = &layout.columns;
     let needed = |field: &str, place| {
         layout
@@ -359,6 +380,10 @@ fn read_row(
         }
         books.check_day("settledOn", settled_on)?;
     }
+    let given_rate = layout
+        .text(record, "exchangeRate", at.exchange_rate)?
+        .map(|text| layout.decimal("exchangeRate", text))
+        .transpose()?;
     let vat_rate = layout
         .text(record, "vatRate", at.vat_rate)?
         .map(|text| layout.decimal("vatRate", text))
@@ -386,10 +411,29 @@ fn read_row(
         due_on,
         amount,
         currency,
-        rate: books.rate(currency, None)?,
+        rate: books.rate(currency, given_rate)?,
         settled_on,
         vat_rate,
     })
+}
+
+/// A row with more cells than the header, or over many lines, is not what its writer meant.
+fn check_shape(layout: &Layout, record: &ByteRecord) -> Result<()> {
+    let (cells, columns) = (record.len(), layout.header.len());
+    if cells > columns {
+        let message = format!("the row has {cells} cells, the header {columns}");
+        return Err(Refusal::invalid("", message).into());
+    }
+    let lines = record
+        .as_slice()
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count();
+    if lines > 20 {
+        let message = format!("the row goes over {lines} lines: is a quotation mark not closed?");
+        return Err(Refusal::invalid("", message).into());
+    }
+    Ok(())
 }
 
 fn receipt_number(invoice: &str) -> String {
@@ -605,10 +649,7 @@ fn book(
             Ok((client, due_on)) => {
                 outcome.invoices += 1;
                 outcome.receipts += u64::from(row.settled_on.is_some());
-                let terms = invoice::terms_of(&client)?;
-                let above = invoice::is_professional(&client)
-                    && terms::check_due(due_on, row.issued_on, None, terms.rule, false).is_err();
-                outcome.above_ceiling += u64::from(above);
+                outcome.above_ceiling += u64::from(known.above_ceiling(&client, &row, due_on)?);
                 plan.add(&books, caller, &client, &row, due_on);
             }
             Err(error) => outcome.bad.push(Bad::of(row.line, layout, error)?),
@@ -623,6 +664,7 @@ fn book(
 
 /// What the books hold already of a batch's numbers.
 struct Known {
+    law: TermsLaw,
     clients: HashMap<String, Client>,
     added: Vec<Client>,
     invoices: HashSet<String>,
@@ -651,7 +693,25 @@ impl Known {
                 .into_iter()
                 .collect(),
             receipts: taken.into_iter().collect(),
+            law: law::terms(conn)?,
         })
+    }
+
+    /// Whether a due date is later than the law allows: it is kept and counted (R6.2). Invoices older
+    /// than the ceilings have none.
+    fn above_ceiling(&self, client: &Client, row: &Row, due_on: NaiveDate) -> Result<bool> {
+        let (Some(buyer), Ok(ceilings)) = (invoice::buyer(client), self.law.on(row.issued_on))
+        else {
+            return Ok(false);
+        };
+        let issue = Issue {
+            issued_on: row.issued_on,
+            received_on: None,
+            rule: invoice::terms_of(client)?.rule,
+            periodic: false,
+            buyer,
+        };
+        Ok(issue.check_due(due_on, &ceilings).is_err())
     }
 
     /// The client and due date of a row that may go in; a client not known yet is added.
@@ -686,7 +746,13 @@ impl Known {
         }
         let due_on = match row.due_on {
             Some(due_on) => due_on,
-            None => invoice::terms_of(&client)?.due_on(row.issued_on, None),
+            None => {
+                let ceilings = self
+                    .law
+                    .on(row.issued_on)
+                    .map_err(|error| law::not_covered("issuedOn", &error))?;
+                invoice::terms_of(&client)?.due_on(row.issued_on, None, &ceilings)
+            }
         };
         if fresh {
             self.clients.insert(row.client.clone(), client.clone());

@@ -6,14 +6,16 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::books::{self, Books, NewItem, NewLine, Posting};
+use super::books::{self, Books, Draw, NewItem, NewLine, Posting};
+use super::law;
 use super::reference::{self, Ref};
 use crate::domain::access::Caller;
+use crate::domain::chart;
 use crate::domain::company::VatDue;
 use crate::domain::ids::{ClientId, DocumentId, DraftId, Id};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
-use crate::domain::terms::{self, PaymentTerms, TermsRule};
+use crate::domain::terms::{Buyer, Issue, PaymentTerms, TermsRule};
 use crate::domain::vat::{self, RateShare};
 use crate::error::{Error, Result};
 use crate::store::client::Client;
@@ -258,13 +260,16 @@ pub fn issue_for(
     let issued_on = input.issued_on.unwrap_or(caller.today);
     books.accounting_day("issuedOn", issued_on, input.late_entry)?;
     if let Some((percent, days)) = input.discount {
-        check_discount("discount.percent", percent)?;
+        check_discount("earlyPaymentDiscount.percent", percent)?;
         if days > 365 {
-            return Err(Refusal::invalid("discount.days", "days go from 0 to 365").into());
+            return Err(
+                Refusal::invalid("earlyPaymentDiscount.days", "days go from 0 to 365").into(),
+            );
         }
     }
     let currency = currency_of(client, input)?;
     let rate = books.rate(currency, input.exchange_rate)?;
+    check_line_accounts(books, input, issued_on)?;
     let worked = work_out(
         caller,
         id,
@@ -273,18 +278,16 @@ pub fn issue_for(
         &books.settings.accounts.revenue,
         input.deducted_discount_percent,
     )?;
-    let installments = installments(client, input, issued_on, currency, worked.total())?;
+    let installments = installments(conn, client, input, issued_on, currency, worked.total())?;
     let mentions = mentions(books, client, input)?;
-    let number = match &input.number {
-        Some(number) => books::text("number", number, 60)?,
-        None => books.next_number(
-            conn,
-            &books.settings.series.invoices,
-            issued_on,
-            true,
-            "issuedOn",
-        )?,
+    let series = Draw {
+        prefix: &books.settings.series.invoices,
+        on: issued_on,
+        dated: true,
+        field: "issuedOn",
+        taken: document::number_taken,
     };
+    let number = books.number(conn, input.number.as_deref(), &series)?;
     let due_on = installments.iter().map(|(due, _)| *due).max();
     let document = Document {
         company_id: caller.company,
@@ -440,6 +443,7 @@ pub fn by_account(worked: &Worked) -> Vec<(String, Minor)> {
 
 /// Due days and amounts: as given, or the client's terms (R6.2). Ceilings hold between professionals.
 fn installments(
+    conn: &mut PgConnection,
     client: &Client,
     input: &InvoiceInput,
     issued_on: NaiveDate,
@@ -447,12 +451,15 @@ fn installments(
     total: Minor,
 ) -> Result<Vec<(NaiveDate, Minor)>> {
     let terms = terms_of(client)?;
+    let law = law::terms(conn)?
+        .on(issued_on)
+        .map_err(|error| law::not_covered("issuedOn", &error))?;
     let mut dues = Vec::new();
     if input.installments.is_empty() {
         dues.push((
             input
                 .due_on
-                .unwrap_or_else(|| terms.due_on(issued_on, input.received_on)),
+                .unwrap_or_else(|| terms.due_on(issued_on, input.received_on, &law)),
             total,
             "dueOn".to_owned(),
         ));
@@ -504,19 +511,18 @@ fn installments(
                 Refusal::invalid(field, "the due date is before the invoice's date").into(),
             );
         }
-        if is_professional(client)
-            && let Err(unlawful) = terms::check_due(
-                *due_on,
-                issued_on,
-                input.received_on,
-                terms.rule,
-                input.periodic,
-            )
-        {
+        let issue = buyer(client).map(|buyer| Issue {
+            issued_on,
+            received_on: input.received_on,
+            rule: terms.rule,
+            periodic: input.periodic,
+            buyer,
+        });
+        if let Some(Err(unlawful)) = issue.map(|issue| issue.check_due(*due_on, &law)) {
             return Err(Refusal::new(
                 RefusalCode::TermsUnlawful,
                 field,
-                format!("the law allows {} at the latest for an invoice of {issued_on} (C. com. L441-10)", unlawful.latest),
+                format!("the law allows {} at the latest for an invoice of {issued_on} to this client (C. com. L441-10, or commande publique)", unlawful.latest),
             )
             .detail("latest", unlawful.latest.to_string())
             .into());
@@ -534,6 +540,15 @@ pub fn is_professional(client: &Client) -> bool {
     client.kind == "CUSTOMER" && client.segment != "CONSUMER"
 }
 
+/// As whom a client buys, where the law bounds payment terms; none for consumers and other debtors.
+pub fn buyer(client: &Client) -> Option<Buyer> {
+    is_professional(client).then_some(if client.segment == "PUBLIC" {
+        Buyer::Public
+    } else {
+        Buyer::Professional
+    })
+}
+
 /// The payment terms of a client's record.
 pub fn terms_of(client: &Client) -> Result<PaymentTerms> {
     let rule: TermsRule = client
@@ -545,6 +560,21 @@ pub fn terms_of(client: &Client) -> Result<PaymentTerms> {
         days: u16::try_from(client.terms_days).unwrap_or_default(),
         then_day: client.terms_then_day.and_then(|day| u8::try_from(day).ok()),
     })
+}
+
+/// The accounts of the lines are in the year's chart (R1.2); the posting checks them all again.
+fn check_line_accounts(books: &Books, input: &InvoiceInput, issued_on: NaiveDate) -> Result<()> {
+    let year_opens_on = books.year(issued_on).starts_on;
+    for (position, line) in input.lines.iter().enumerate() {
+        let Some(account) = &line.account else {
+            continue;
+        };
+        if let Err(error) = chart::account_of(account, year_opens_on) {
+            let field = format!("lines.{position}.account");
+            return Err(books::not_in_chart_at(&field, error));
+        }
+    }
+    Ok(())
 }
 
 /// The mandatory mentions (R6.14): a missing one is refused between professionals.

@@ -57,7 +57,7 @@ fn keep_an_admin(conn: &mut PgConnection, caller: &Caller, leaving: UserId) -> R
     if admins == [leaving] {
         return Err(Refusal::new(
             RefusalCode::WrongState,
-            "user",
+            "member",
             "this is the company's only ADMIN: name another one first",
         )
         .into());
@@ -70,7 +70,7 @@ pub fn remove(conn: &mut PgConnection, caller: &Caller, user: UserId) -> Result<
     if caller.user == Some(user) {
         return Err(Refusal::new(
             RefusalCode::Forbidden,
-            "user",
+            "member",
             "nobody removes themselves: ask another ADMIN",
         )
         .into());
@@ -79,7 +79,7 @@ pub fn remove(conn: &mut PgConnection, caller: &Caller, user: UserId) -> Result<
     if store::member::end_membership(conn, caller.company, user)? {
         Ok(())
     } else {
-        Err(Refusal::not_found("user", "member").into())
+        Err(Refusal::not_found("member", "member").into())
     }
 }
 

@@ -21,6 +21,7 @@ pub mod idempotency;
 pub mod import;
 pub mod integrity;
 pub mod invoice;
+pub mod law;
 pub mod matching;
 pub mod member;
 pub mod operation;

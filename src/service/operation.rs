@@ -279,6 +279,14 @@ pub fn reverse(
         )
         .into());
     }
+    if super::doubtful::recovered(conn, caller, operation.id)? > 0 {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "operation",
+            "money was received on this loss: take the recovery back first",
+        )
+        .into());
+    }
     let reversal = New {
         client: operation.client_id,
         invoice: operation.invoice_id,
@@ -311,10 +319,10 @@ fn is_reversible(kind: OperationKind) -> bool {
         | OperationKind::WriteOff
         | OperationKind::Accrual
         | OperationKind::BankMovement
+        | OperationKind::Recovery
         | OperationKind::Transfer => true,
         OperationKind::Penalty
         | OperationKind::Waiver
-        | OperationKind::Recovery
         | OperationKind::Assignment
         | OperationKind::FactorSettlement
         | OperationKind::RetentionRelease

@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
 use super::bank;
-use super::books::{self, Books, NewItem, NewLine, Posting};
+use super::books::{self, Books, Draw, NewItem, NewLine, Posting};
 use super::matching::{self, Pair};
 use super::reference::{self, ItemRef, Ref};
 use super::remittance;
@@ -98,16 +98,14 @@ pub fn record_by(
     check_instrument(input, received_on)?;
     check_deposit(input, client.is_some())?;
     let parts = plan(conn, caller, amount, currency, &input.allocations)?;
-    let number = match &input.number {
-        Some(number) => books::text("number", number, 60)?,
-        None => books.next_number(
-            conn,
-            &books.settings.series.payments,
-            received_on,
-            false,
-            "receivedOn",
-        )?,
+    let series = Draw {
+        prefix: &books.settings.series.payments,
+        on: received_on,
+        dated: false,
+        field: "receivedOn",
+        taken: store::payment::number_taken,
     };
+    let number = books.number(conn, input.number.as_deref(), &series)?;
     let payment = Payment {
         company_id: caller.company,
         id: PaymentId::new(),
@@ -245,6 +243,7 @@ fn plan(
                 ),
             )
             .detail("open", currency.decimal(open).to_string())
+            .detail("left", currency.decimal(left).to_string())
             .into());
         }
         left -= share;

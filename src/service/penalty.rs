@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::books::{self, Books, NewItem, NewLine};
 use super::invoice::is_professional;
+use super::law;
 use super::operation::{self, New, OperationKind};
 use super::reference::{self, Ref};
 use crate::domain::access::{Caller, codes};
@@ -88,15 +89,8 @@ struct Law {
 }
 
 fn law(conn: &mut PgConnection) -> Result<Law> {
-    let mut rows: HashMap<String, Vec<Dated>> = HashMap::new();
-    for row in store::member::legal_rates(conn, None)? {
-        rows.entry(row.kind).or_default().push(Dated {
-            from: row.valid_from,
-            to: row.valid_to,
-            value: row.value,
-        });
-    }
-    let mut take = |kind: &str| rows.remove(kind).unwrap_or_default();
+    let mut tables = law::Tables::load(conn)?;
+    let mut take = |kind: &str| tables.take(kind);
     Ok(Law {
         rates: PenaltyRates {
             ecb: take("ECB_REFINANCING"),
@@ -110,9 +104,7 @@ fn law(conn: &mut PgConnection) -> Result<Law> {
 }
 
 fn not_covered(error: NotCovered) -> Error {
-    Refusal::invalid("through", error.to_string())
-        .detail("day", error.on.to_string())
-        .into()
+    law::not_covered("through", &error)
 }
 
 /// The least contractual rate that may be agreed from a day (R6.5, R6.7).

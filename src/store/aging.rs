@@ -46,20 +46,43 @@ impl Population {
 
     /// `WITH residual AS (…), aged AS (…)`: the open items, `open` signed, `disputed` capped (R4.9).
     pub(super) fn with(&self) -> Sql {
-        let (company, as_of, known) = (
-            Bind::Id(self.company.0),
-            Bind::Day(self.as_of),
-            Bind::Instant(self.known_at),
+        let (company, as_of) = (Bind::Id(self.company.0), Bind::Day(self.as_of));
+        let known = self.known_at.map(|known| Bind::Instant(Some(known)));
+        // Without an instant everything recorded counts, and nothing needs comparing with it.
+        let by_then = |column: &str| match known {
+            Some(_) => format!(" AND {column} <= ?"),
+            None => String::new(),
+        };
+        let (items, ledger, opened, changed) = (
+            by_then("i.recorded_at"),
+            by_then("l.recorded_at"),
+            by_then("d.recorded_at"),
+            known.as_ref().map_or("", |_| " OR i.changed_at > ?"),
         );
+        let bind = |first: &[&Bind]| -> Vec<Bind> {
+            first
+                .iter()
+                .map(|bind| (*bind).clone())
+                .chain(known.clone())
+                .collect()
+        };
         let mut sql = Sql::default();
-        sql.push("WITH moment AS MATERIALIZED (SELECT coalesce(?, 'infinity'::timestamptz) AS known_at), \
-             residual AS (SELECT i.id, i.client_id, i.family, i.kind, i.is_debit, i.reference, i.source_id, i.invoice_id, i.currency, \
-               i.posted_on, i.invoiced_on, i.due_on, i.amount, i.document_net, i.document_total, i.recorded_at, sum(l.delta)::bigint AS open \
-             FROM items i JOIN receivable_ledger l ON l.company_id = i.company_id AND l.item_id = i.id \
-             WHERE i.company_id = ? AND i.posted_on <= ? AND i.recorded_at <= (SELECT known_at FROM moment) \
-               AND (i.settled_on IS NULL OR i.settled_on > ? OR i.changed_at > (SELECT known_at FROM moment)) \
-               AND l.company_id = ? AND l.effective_on <= ? AND l.recorded_at <= (SELECT known_at FROM moment) AND i.family = ANY(?::bpchar[])",
-            [known, company.clone(), as_of.clone(), as_of.clone(), company.clone(), as_of.clone(), Bind::Texts(self.families.clone())]);
+        // Each item's ledger is probed, not joined: few of the items are open, and few of the rows theirs.
+        sql.push(
+            &format!("WITH residual AS (SELECT i.id, i.client_id, i.family, i.kind, i.is_debit, i.reference, i.source_id, i.invoice_id, i.currency, \
+               i.posted_on, i.invoiced_on, i.due_on, i.amount, i.document_net, i.document_total, i.recorded_at, s.open \
+             FROM items i CROSS JOIN LATERAL (SELECT sum(l.delta)::bigint AS open FROM receivable_ledger l \
+               WHERE l.company_id = ? AND l.item_id = i.id AND l.effective_on <= ?{ledger}) s \
+             WHERE i.company_id = ? AND i.posted_on <= ?{items} AND (i.settled_on IS NULL OR i.settled_on > ?{changed}) \
+               AND i.family = ANY(?::bpchar[]) AND s.open <> 0"),
+            [
+                bind(&[&company, &as_of]),
+                bind(&[&company, &as_of]),
+                bind(&[&as_of]),
+                vec![Bind::Texts(self.families.clone())],
+            ]
+            .concat(),
+        );
         if !self.client_ids.is_empty() {
             sql.and(
                 "i.client_id = ANY(?)",
@@ -70,14 +93,18 @@ impl Population {
             sql.and("i.currency = ?::bpchar", [Bind::Text(currency.clone())]);
         }
         sql.append(&self.client_condition("i.client_id"));
-        sql.push(" GROUP BY i.company_id, i.id HAVING sum(l.delta) <> 0), \
-             in_dispute AS (SELECT di.item_id, sum(di.amount)::bigint AS amount FROM disputes d \
+        let closed = by_then("d.closed_at");
+        sql.push(&format!("), in_dispute AS (SELECT di.item_id, sum(di.amount)::bigint AS amount FROM disputes d \
                JOIN dispute_items di ON di.company_id = d.company_id AND di.dispute_id = d.id \
-               WHERE d.company_id = ? AND di.company_id = ? AND d.opened_on <= ? AND d.recorded_at <= (SELECT known_at FROM moment) \
-                 AND NOT (d.closed_on IS NOT NULL AND d.closed_on <= ? AND d.closed_at <= (SELECT known_at FROM moment)) GROUP BY di.item_id), \
+               WHERE d.company_id = ? AND di.company_id = ? AND d.opened_on <= ?{opened} \
+                 AND NOT (d.closed_on IS NOT NULL AND d.closed_on <= ?{closed}) GROUP BY di.item_id), \
              aged AS (SELECT r.*, CASE WHEN r.open > 0 THEN LEAST(coalesce(x.amount, 0), r.open) ELSE 0 END AS disputed \
-               FROM residual r LEFT JOIN in_dispute x ON x.item_id = r.id)",
-            [company.clone(), company, as_of.clone(), as_of]);
+               FROM residual r LEFT JOIN in_dispute x ON x.item_id = r.id)"),
+            [
+                bind(&[&company, &company, &as_of]),
+                bind(&[&as_of]),
+            ]
+            .concat());
         sql
     }
 
@@ -266,7 +293,7 @@ pub fn rows(
         RowSort::Total => ("total", "bigint"),
         RowSort::Disputed => ("disputed", "bigint"),
         RowSort::Number => ("number", "text"),
-        RowSort::Name => ("name", "text"),
+        RowSort::Name => ("(name COLLATE french)", "text"),
     };
     let reading = page.reading(direction);
     let (beyond, order) = (reading.beyond(), reading.order());
@@ -375,6 +402,14 @@ pub struct Balance {
     pub ledger: i64,
 }
 
+/// The family behind: accounts of `411` are before `412`.
+fn next(family: &str) -> String {
+    family.parse().map_or_else(
+        |_| family.to_owned(),
+        |number: u16| (number + 1).to_string(),
+    )
+}
+
 /// The open items against the general ledger, for the whole company, without filter (R4.8).
 pub fn ledger_check(conn: &mut PgConnection, population: &Population) -> QueryResult<Vec<Balance>> {
     let whole = Population {
@@ -386,20 +421,29 @@ pub fn ledger_check(conn: &mut PgConnection, population: &Population) -> QueryRe
     let accounts = whole
         .families
         .iter()
-        .map(|family| format!("l.account LIKE '{family}%'"))
+        .map(|family| {
+            format!(
+                "(l.account >= '{family}' AND l.account < '{}')",
+                next(family)
+            )
+        })
         .collect::<Vec<_>>()
         .join(" OR ");
     let mut sql = whole.with();
     sql.push(
         &format!(
             ", ledger AS (SELECT l.currency, sum(l.debit - l.credit)::bigint AS balance FROM journal_lines l \
-               WHERE l.company_id = ? AND NOT l.carried AND l.posted_on <= ? AND l.recorded_at <= (SELECT known_at FROM moment) AND ({accounts}) GROUP BY l.currency), \
+               WHERE l.company_id = ? AND NOT l.carried AND l.posted_on <= ? AND l.recorded_at <= coalesce(?, 'infinity'::timestamptz) AND ({accounts}) GROUP BY l.currency), \
              open AS (SELECT currency, sum(open)::bigint AS balance FROM aged GROUP BY currency) \
              SELECT coalesce(o.currency, l.currency)::text AS currency, coalesce(o.balance, 0)::bigint AS items, coalesce(l.balance, 0)::bigint AS ledger \
              FROM open o FULL JOIN ledger l ON l.currency = o.currency \
              WHERE coalesce(o.balance, 0) <> 0 OR coalesce(l.balance, 0) <> 0 OR o.currency IS NOT NULL ORDER BY 1"
         ),
-        [Bind::Id(whole.company.0), Bind::Day(whole.as_of)],
+        [
+            Bind::Id(whole.company.0),
+            Bind::Day(whole.as_of),
+            Bind::Instant(whole.known_at),
+        ],
     );
     sql.query().load(conn)
 }

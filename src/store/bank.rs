@@ -375,7 +375,7 @@ pub fn lines_from(company: CompanyId, filter: &Filter) -> Sql {
     if let Some(search) = &filter.search {
         let pattern = Bind::Text(containing(search));
         sql.and(
-            "(t.counterparty ILIKE ? OR t.remittance ILIKE ?)",
+            "(t.counterparty COLLATE french ILIKE ? OR t.remittance COLLATE french ILIKE ?)",
             [pattern.clone(), pattern],
         );
     }
@@ -516,7 +516,7 @@ pub fn clients_named(
     clients::table
         .filter(clients::company_id.eq(company))
         .filter(
-            sql::<Bool>("name_key(name) <> '' AND name_key(name) = name_key(")
+            sql::<Bool>("clients.name_key <> '' AND clients.name_key = name_key(")
                 .bind::<Text, _>(name)
                 .sql(")"),
         )
@@ -549,9 +549,9 @@ pub fn named(
 ) -> QueryResult<Vec<Item>> {
     candidates!(company, currency)
         .filter(
-            sql::<Bool>("(reference_key(reference) = ANY(")
+            sql::<Bool>("(items.ref_key = ANY(")
                 .bind::<Array<Text>, _>(keys)
-                .sql(") OR reference_runs(reference) = ANY(")
+                .sql(") OR items.ref_runs = ANY(")
                 .bind::<Array<Text>, _>(runs)
                 .sql("))"),
         )

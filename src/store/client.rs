@@ -75,7 +75,7 @@ pub fn narrow(sql: &mut Sql, alias: &str, filter: &Filter) {
     if let Some(search) = &filter.search {
         let pattern = containing(search);
         sql.and(
-            &on("(t.name ILIKE ? OR t.number ILIKE ?)"),
+            &on("(t.name COLLATE french ILIKE ? OR t.number ILIKE ?)"),
             [Bind::Text(pattern.clone()), Bind::Text(pattern)],
         );
     }
@@ -98,9 +98,10 @@ pub fn narrow(sql: &mut Sql, alias: &str, filter: &Filter) {
         sql.and(&on("(t.insolvency <> 'NONE') = ?"), [Bind::Flag(insolvent)]);
     }
     if let Some(open) = filter.has_open_items {
-        sql.and(
-            &on("EXISTS (SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.client_id = t.id AND i.open_amount > 0) = ?"),
-            [Bind::Flag(open)],
+        sql.exists(
+            open,
+            &on("SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.client_id = t.id AND i.open_amount > 0"),
+            [],
         );
     }
     if let Some(closed) = filter.closed {
@@ -271,4 +272,20 @@ pub fn remove_contact(
         .returning(client_contacts::client_id)
         .get_result(conn)
         .optional()
+}
+
+/// Whether the company has a record with this number already, whatever the caller's scope.
+pub fn number_taken(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    number: &str,
+) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(
+        clients::table.filter(
+            clients::company_id
+                .eq(company)
+                .and(clients::number.eq(number)),
+        ),
+    ))
+    .get_result(conn)
 }

@@ -107,7 +107,7 @@ pub fn from(company: CompanyId, kind: &str, filter: &Filter) -> Sql {
     if let Some(search) = &filter.search {
         let pattern = containing(search);
         sql.and(
-            "(t.number ILIKE ? OR t.client_id IN (SELECT c.id FROM clients c WHERE c.company_id = ? AND c.name ILIKE ?))",
+            "(t.number ILIKE ? OR t.client_id IN (SELECT c.id FROM clients c WHERE c.company_id = ? AND c.name COLLATE french ILIKE ?))",
             [Bind::Text(pattern.clone()), Bind::Id(company.0), Bind::Text(pattern)],
         );
     }
@@ -135,30 +135,32 @@ pub fn from(company: CompanyId, kind: &str, filter: &Filter) -> Sql {
             sql.and(condition, [Bind::Number(amount)]);
         }
     }
-    let own_item =
-        "EXISTS (SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.source_id = t.id";
+    let own_item = "SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.source_id = t.id";
     if let Some(open) = filter.open {
-        sql.and(
-            &format!("{own_item} AND i.open_amount > 0) = ?"),
-            [Bind::Flag(open)],
-        );
+        sql.exists(open, &format!("{own_item} AND i.open_amount > 0"), []);
     }
     if let Some((overdue, today)) = filter.overdue {
-        sql.and(
-            &format!("{own_item} AND i.open_amount > 0 AND i.due_on < ?) = ?"),
-            [Bind::Day(today), Bind::Flag(overdue)],
+        sql.exists(
+            overdue,
+            &format!("{own_item} AND i.open_amount > 0 AND i.due_on < ?"),
+            [Bind::Day(today)],
         );
     }
     if let Some(partly) = filter.partly_settled {
+        // OFFSET 0 keeps the second question a probe of what the first leaves: nearly all items pass it alone.
+        let not = if partly { "" } else { "NOT " };
         sql.and(
-            &format!("({own_item} AND i.open_amount > 0) AND {own_item} AND i.open_amount < i.amount)) = ?"),
-            [Bind::Flag(partly)],
+            &format!(
+                "{not}(EXISTS ({own_item} AND i.open_amount > 0) AND EXISTS ({own_item} AND i.open_amount < i.amount OFFSET 0))"
+            ),
+            [],
         );
     }
     if let Some(disputed) = filter.disputed {
-        sql.and(
-            "EXISTS (SELECT 1 FROM disputes d WHERE d.company_id = t.company_id AND d.invoice_id = t.id AND d.closed_on IS NULL) = ?",
-            [Bind::Flag(disputed)],
+        sql.exists(
+            disputed,
+            "SELECT 1 FROM disputes d WHERE d.company_id = t.company_id AND d.invoice_id = t.id AND d.closed_on IS NULL",
+            [],
         );
     }
     sql
@@ -395,4 +397,20 @@ pub fn delete_draft(conn: &mut PgConnection, company: CompanyId, id: DraftId) ->
     diesel::delete(invoice_drafts::table.find((company, id)))
         .execute(conn)
         .map(|rows| rows == 1)
+}
+
+/// Whether the company has a record with this number already, whatever the caller's scope.
+pub fn number_taken(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    number: &str,
+) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(
+        documents::table.filter(
+            documents::company_id
+                .eq(company)
+                .and(documents::number.eq(number)),
+        ),
+    ))
+    .get_result(conn)
 }

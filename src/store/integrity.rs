@@ -24,9 +24,9 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
         "DOCUMENT_NUMBERS",
         "the company's own series have no gap (R9.5)",
         "SELECT min('series ' || c.series || ' of ' || c.fiscal_year || ': counter at ' || c.last_number || ', ' || x.n || ' documents') AS broken \
-         FROM counters c CROSS JOIN LATERAL (SELECT count(*) AS n FROM ( \
-           SELECT number FROM documents WHERE company_id = $1 AND NOT external_series \
-           UNION ALL SELECT number FROM payments WHERE company_id = $1 AND NOT external_series \
+         FROM counters c CROSS JOIN LATERAL (SELECT count(DISTINCT number) AS n FROM ( \
+           SELECT number FROM documents WHERE company_id = $1 \
+           UNION ALL SELECT number FROM payments WHERE company_id = $1 \
            UNION ALL SELECT number FROM deductions WHERE company_id = $1 \
            UNION ALL SELECT number FROM disputes WHERE company_id = $1 \
            UNION ALL SELECT number FROM operations WHERE company_id = $1 \
@@ -35,7 +35,9 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
            UNION ALL SELECT number FROM rectified_invoices WHERE company_id = $1 \
            UNION ALL SELECT number FROM provision_runs WHERE company_id = $1 \
            UNION ALL SELECT number FROM clients WHERE company_id = $1) d \
-           WHERE d.number LIKE c.series || '-' || c.fiscal_year || '-%') x \
+           WHERE d.number LIKE c.series || '-' || lpad(c.fiscal_year::text, 4, '0') || '-%' \
+             AND CASE WHEN substr(d.number, length(c.series) + 7) ~ '^([0-9]{6}|[1-9][0-9]{6,17})$' \
+               THEN substr(d.number, length(c.series) + 7)::bigint BETWEEN 1 AND c.last_number ELSE false END) x \
          WHERE c.company_id = $1 AND c.series <> 'ENTRY' AND c.last_number <> x.n",
     ),
     (

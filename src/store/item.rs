@@ -119,7 +119,7 @@ pub fn refresh(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId]) -> Q
         "UPDATE items i SET open_amount = abs(s.open), settled_on = CASE WHEN s.open = 0 THEN s.last_on END, changed_at = now() \
          FROM (SELECT item_id, sum(delta)::bigint AS open, max(effective_on) AS last_on FROM receivable_ledger \
                WHERE company_id = $1 AND item_id = ANY($2) GROUP BY item_id) s \
-         WHERE i.company_id = $1 AND i.id = s.item_id",
+         WHERE i.company_id = $1 AND i.id = s.item_id AND i.id = ANY($2)",
     )
     .bind::<SqlUuid, _>(company)
     .bind::<Array<SqlUuid>, _>(ids)

@@ -136,15 +136,17 @@ pub fn from(company: CompanyId, filter: &Filter) -> Sql {
     if let Some(to) = filter.to {
         sql.and("t.posted_on <= ?", [Bind::Day(to)]);
     }
-    let line = "EXISTS (SELECT 1 FROM journal_lines l WHERE l.company_id = t.company_id AND l.entry_id = t.id AND";
+    let line = "EXISTS (SELECT 1 FROM journal_lines l WHERE l.company_id = t.company_id AND l.entry_id = t.id";
     if let Some(account) = &filter.account {
-        sql.and(
-            &format!("{line} l.account LIKE ?)"),
-            [Bind::Text(format!("{account}%"))],
-        );
+        let mut inner = Sql::default();
+        inner.push(line, []).begins("l.account", account);
+        sql.push(" AND ", []).append(&inner).push(")", []);
     }
     if let Some(client) = filter.client {
-        sql.and(&format!("{line} l.client_id = ?)"), [Bind::Id(client.0)]);
+        sql.and(
+            &format!("{line} AND l.client_id = ?)"),
+            [Bind::Id(client.0)],
+        );
     }
     if let Some(reference) = &filter.reference {
         sql.and("t.reference = ?", [Bind::Text(reference.clone())]);

@@ -46,27 +46,36 @@ pub fn trial_balance(
 ) -> QueryResult<Vec<Balance>> {
     let mut sql = Sql::default();
     sql.push(
-        "WITH lines AS (SELECT account, posted_on, base_debit AS debit, base_credit AS credit, account ~ '^[67]' AS of_year FROM journal_lines \
-           WHERE company_id = ? AND NOT carried AND posted_on <= ? AND recorded_at <= coalesce(?, 'infinity'::timestamptz)), \
-         earned AS (SELECT coalesce(sum(credit - debit), 0)::bigint AS amount FROM lines WHERE of_year AND posted_on < ?), \
-         known AS (SELECT account, posted_on, debit, credit FROM lines WHERE NOT (of_year AND posted_on < ?) \
-           UNION ALL SELECT CASE WHEN amount > 0 THEN ? ELSE ? END, ?::date - 1, greatest(-amount, 0), greatest(amount, 0) FROM earned WHERE amount <> 0) \
-         SELECT account, coalesce(sum(debit - credit) FILTER (WHERE posted_on < ?), 0)::bigint AS opening, \
-           coalesce(sum(debit) FILTER (WHERE posted_on >= ?), 0)::bigint AS debit, coalesce(sum(credit) FILTER (WHERE posted_on >= ?), 0)::bigint AS credit \
-         FROM known GROUP BY account HAVING sum(debit - credit) <> 0 OR bool_or(posted_on >= ?) ORDER BY account",
+        // One pass over the lines; what earlier years earned is then moved among the few sums.
+        "WITH sums AS (SELECT account, \
+             coalesce(sum(base_debit - base_credit) FILTER (WHERE ended), 0) AS earlier, \
+             coalesce(sum(base_debit - base_credit) FILTER (WHERE NOT ended AND posted_on < ?), 0) AS opening, \
+             coalesce(sum(base_debit) FILTER (WHERE NOT ended AND posted_on >= ?), 0) AS debit, \
+             coalesce(sum(base_credit) FILTER (WHERE NOT ended AND posted_on >= ?), 0) AS credit, \
+             coalesce(bool_or(NOT ended AND posted_on >= ?), false) AS moved \
+           FROM (SELECT account, posted_on, base_debit, base_credit, (account >= '6' AND account < '8' AND posted_on < ?) AS ended \
+             FROM journal_lines WHERE company_id = ? AND NOT carried AND posted_on <= ? AND recorded_at <= coalesce(?, 'infinity'::timestamptz)) l \
+           GROUP BY account), \
+         earned AS (SELECT -coalesce(sum(earlier), 0) AS amount, ?::date - 1 >= ? AS moved FROM sums), \
+         known AS (SELECT account, opening, debit, credit, moved FROM sums \
+           UNION ALL SELECT CASE WHEN amount > 0 THEN ? ELSE ? END, CASE WHEN moved THEN 0 ELSE -amount END, \
+             CASE WHEN moved THEN greatest(-amount, 0) ELSE 0 END, CASE WHEN moved THEN greatest(amount, 0) ELSE 0 END, moved \
+             FROM earned WHERE amount <> 0) \
+         SELECT account, sum(opening)::bigint AS opening, sum(debit)::bigint AS debit, sum(credit)::bigint AS credit \
+         FROM known GROUP BY account HAVING sum(opening) + sum(debit) - sum(credit) <> 0 OR bool_or(moved) ORDER BY account",
         [
+            Bind::Day(period.from),
+            Bind::Day(period.from),
+            Bind::Day(period.from),
+            Bind::Day(period.from),
+            Bind::Day(period.year_starts_on),
             Bind::Id(period.company.0),
             Bind::Day(period.to),
             Bind::Instant(period.known_at),
             Bind::Day(period.year_starts_on),
-            Bind::Day(period.year_starts_on),
+            Bind::Day(period.from),
             Bind::Text(profit.to_owned()),
             Bind::Text(loss.to_owned()),
-            Bind::Day(period.from),
-            Bind::Day(period.from),
-            Bind::Day(period.from),
-            Bind::Day(period.from),
-            Bind::Day(period.from),
         ],
     );
     sql.query().load(conn)
@@ -118,8 +127,7 @@ impl Question {
             ],
         );
         if let Some(account) = &self.account {
-            // Digits only: the prefix is a pattern without wildcards of its own.
-            sql.and("l.account LIKE ?", [Bind::Text(format!("{account}%"))]);
+            sql.begins("l.account", account);
         }
         if let Some(client) = self.client {
             sql.and("l.client_id = ?", [Bind::Id(client.0)]);

@@ -69,6 +69,27 @@ impl Sql {
         self.push(text, binds)
     }
 
+    /// Adds ` AND EXISTS (text)`, or ` AND NOT EXISTS (text)`: a comparison of the two would keep the
+    /// planner from probing an index.
+    pub fn exists(
+        &mut self,
+        yes: bool,
+        text: &str,
+        binds: impl IntoIterator<Item = Bind>,
+    ) -> &mut Sql {
+        let not = if yes { "" } else { "NOT " };
+        self.and(&format!("{not}EXISTS ({text})"), binds)
+    }
+
+    /// Adds ` AND column begins with these digits`, as a range that an index of the column serves.
+    pub fn begins(&mut self, column: &str, digits: &str) -> &mut Sql {
+        self.and(&format!("{column} >= ?"), [Bind::Text(digits.to_owned())]);
+        match after_digits(digits) {
+            Some(end) => self.and(&format!("{column} < ?"), [Bind::Text(end)]),
+            None => self,
+        }
+    }
+
     /// Adds another statement's text and values.
     pub fn append(&mut self, other: &Sql) -> &mut Sql {
         // The other's `$n` are renumbered behind ours.
@@ -108,6 +129,13 @@ impl Sql {
         }
         query
     }
+}
+
+/// The first digits behind all that begin with these; none behind nines.
+fn after_digits(digits: &str) -> Option<String> {
+    let kept = digits.trim_end_matches('9');
+    let last = kept.chars().last()?.to_digit(10)?;
+    Some(format!("{}{}", &kept[..kept.len() - 1], last + 1))
 }
 
 /// Which way a list runs.
@@ -289,6 +317,18 @@ mod tests {
             "SELECT $1 FROM x t WHERE true AND a = $2 AND b = $3"
         );
         assert_eq!(outer.binds.len(), 3);
+    }
+
+    #[test]
+    fn digits_are_followed_by_the_next_ones() {
+        for (digits, end) in [
+            ("411", Some("412")),
+            ("419", Some("42")),
+            ("0", Some("1")),
+            ("99", None),
+        ] {
+            assert_eq!(after_digits(digits).as_deref(), end, "{digits}");
+        }
     }
 
     #[test]

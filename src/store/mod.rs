@@ -114,10 +114,10 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Prepare {
         };
         let sql = format!(
             "{role} SET TIME ZONE 'UTC'; SET statement_timeout = {}; SET lock_timeout = '5s'; \
-             SET idle_in_transaction_session_timeout = '60s'; SET lc_messages = 'C';",
+             SET idle_in_transaction_session_timeout = '60s'; SET jit = off; SET lc_messages = 'C';",
             self.statement_timeout.as_millis()
         );
-        // lc_messages needs a superuser before Postgres 15: errors are then read in the server's language.
+        // Compiling a query costs more than these run for. lc_messages needs a superuser before Postgres 15: errors are then read in the server's language.
         conn.batch_execute(&sql)
             .or_else(|_| conn.batch_execute(&sql.replace("SET lc_messages = 'C';", "")))
             .map_err(diesel::r2d2::Error::QueryError)

@@ -39,9 +39,14 @@ impl Nested {
             }
             Nested::AllocationsOfSource => {
                 // One that joins two items of the same source, a receipt and its return, counts by its credit.
-                "items i JOIN allocations t ON t.company_id = i.company_id AND CASE WHEN i.is_debit THEN t.debit_item_id ELSE t.credit_item_id END = i.id \
-                 WHERE i.company_id = ? AND i.source_id = p.id AND (NOT i.is_debit OR NOT EXISTS (SELECT 1 FROM items o \
-                   WHERE o.company_id = t.company_id AND o.id = t.credit_item_id AND o.source_id = p.id))"
+                "(SELECT a.id, a.effective_on, i.company_id FROM items i \
+                   JOIN allocations a ON a.company_id = i.company_id AND a.credit_item_id = i.id \
+                   WHERE i.source_id = p.id AND NOT i.is_debit \
+                 UNION ALL SELECT a.id, a.effective_on, i.company_id FROM items i \
+                   JOIN allocations a ON a.company_id = i.company_id AND a.debit_item_id = i.id \
+                   WHERE i.source_id = p.id AND i.is_debit AND NOT EXISTS (SELECT 1 FROM items o \
+                     WHERE o.company_id = a.company_id AND o.id = a.credit_item_id AND o.source_id = p.id)) t \
+                 WHERE t.company_id = ?"
             }
             Nested::AllocationsOfItem => {
                 "allocations t WHERE t.company_id = ? AND (t.debit_item_id = p.id OR t.credit_item_id = p.id)"

@@ -112,7 +112,7 @@ pub fn from(company: CompanyId, filter: &Filter) -> Sql {
     if let Some(search) = &filter.search {
         let pattern = Bind::Text(containing(search));
         sql.and(
-            "(t.number ILIKE ? OR t.payer ILIKE ? OR t.remittance ILIKE ?)",
+            "(t.number ILIKE ? OR t.payer COLLATE french ILIKE ? OR t.remittance COLLATE french ILIKE ?)",
             [pattern.clone(), pattern.clone(), pattern],
         );
     }
@@ -134,9 +134,10 @@ pub fn from(company: CompanyId, filter: &Filter) -> Sql {
         sql.and("t.received_on <= ?", [Bind::Day(day)]);
     }
     if let Some(unallocated) = filter.unallocated {
-        sql.and(
-            "EXISTS (SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.source_id = t.id AND NOT i.is_debit AND i.open_amount > 0) = ?",
-            [Bind::Flag(unallocated)],
+        sql.exists(
+            unallocated,
+            "SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.source_id = t.id AND NOT i.is_debit AND i.open_amount > 0",
+            [],
         );
     }
     if let Some(unknown) = filter.unknown_payer {
@@ -148,10 +149,7 @@ pub fn from(company: CompanyId, filter: &Filter) -> Sql {
         );
     }
     if let Some(returned) = filter.returned {
-        sql.and(
-            &format!("EXISTS ({event} AND e.kind = 'RETURNED') = ?"),
-            [Bind::Flag(returned)],
-        );
+        sql.exists(returned, &format!("{event} AND e.kind = 'RETURNED'"), []);
     }
     sql
 }
@@ -251,4 +249,20 @@ pub fn insert_event(conn: &mut PgConnection, event: &Event) -> QueryResult<()> {
         .values(event)
         .execute(conn)
         .map(drop)
+}
+
+/// Whether the company has a record with this number already, whatever the caller's scope.
+pub fn number_taken(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    number: &str,
+) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(
+        payments::table.filter(
+            payments::company_id
+                .eq(company)
+                .and(payments::number.eq(number)),
+        ),
+    ))
+    .get_result(conn)
 }

@@ -71,7 +71,7 @@ pub fn reductions(
     let mut sql = Sql::default();
     sql.push(
         "SELECT i.invoice_id, i.due_on, CASE WHEN p.id IS NULL THEN a.effective_on ELSE coalesce(p.matures_on, p.received_on) END AS paid_on, \
-           a.amount, (c.kind = 'CREDIT_NOTE' AND c.invoice_id = i.invoice_id) AS corrects \
+           a.amount, (c.kind = 'CREDIT_NOTE' AND c.invoice_id IS NOT DISTINCT FROM i.invoice_id) AS corrects \
          FROM items i JOIN allocations a ON a.company_id = i.company_id AND a.debit_item_id = i.id AND a.ended_on IS NULL \
          JOIN items c ON c.company_id = a.company_id AND c.id = a.credit_item_id \
          LEFT JOIN payments p ON p.company_id = c.company_id AND p.id = c.source_id AND c.kind = 'PAYMENT' \

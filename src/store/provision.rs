@@ -136,7 +136,7 @@ pub fn provided(
     let mut sql = Sql::default();
     sql.push(
         "SELECT client_id, currency::text AS currency, sum(credit - debit)::bigint AS amount FROM journal_lines \
-         WHERE company_id = ? AND account LIKE '491%' AND client_id IS NOT NULL AND NOT carried AND posted_on <= ? \
+         WHERE company_id = ? AND account >= '491' AND account < '492' AND client_id IS NOT NULL AND NOT carried AND posted_on <= ? \
            AND recorded_at <= coalesce(?, 'infinity'::timestamptz) \
          GROUP BY client_id, currency HAVING sum(credit - debit) <> 0",
         [Bind::Id(company.0), Bind::Day(as_of), Bind::Instant(known_at)],
@@ -202,7 +202,7 @@ pub fn clients(
     let mut sql = population.with();
     sql.push(
         " SELECT c.id FROM clients c WHERE c.company_id = ? AND (c.id IN (SELECT client_id FROM aged) \
-         OR c.id IN (SELECT client_id FROM journal_lines WHERE company_id = ? AND account LIKE '491%' AND NOT carried AND posted_on <= ? AND client_id IS NOT NULL))",
+         OR c.id IN (SELECT client_id FROM journal_lines WHERE company_id = ? AND account >= '491' AND account < '492' AND NOT carried AND posted_on <= ? AND client_id IS NOT NULL))",
         [Bind::Id(population.company.0), Bind::Id(population.company.0), Bind::Day(population.as_of)],
     );
     let reading = page.reading(Direction::Ascending);

@@ -1155,7 +1155,12 @@ fn accounts_outside_the_chart_are_refused_r1_2() {
         "client": { "number": "C001" }, "number": "FA-1", "issuedOn": day("01-10"), "dueOn": day("02-09"),
         "lines": [{ "description": "Rentrée", "quantity": "1", "unitPrice": "10.00", "vatRate": "0", "account": "771400" }],
     });
-    api.refused("IssueInvoice", input, "ACCOUNT_NOT_IN_CHART", &[]);
+    api.refused(
+        "IssueInvoice",
+        input,
+        "ACCOUNT_NOT_IN_CHART",
+        &["lines", "0", "account"],
+    );
     let saved = api.done(
         "mutation($on: Date) { saveAccount(input: { number: \"706100\", label: \"Conseil\", closedOn: $on }) { account { label own } userErrors { code field message } } }",
         json!({ "on": day("02-01") }),

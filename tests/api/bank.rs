@@ -512,9 +512,9 @@ fn a_slip_is_printed_and_credited_by_the_bank_13_2() {
             .admin()
             .fetch(&format!("/print/remittance/{id}"))
             .status,
-        422
+        404
     );
-    assert_eq!(api.fetch("/print/rectified-invoice/nothing").status, 422);
+    assert_eq!(api.fetch("/print/rectified-invoice/nothing").status, 404);
 
     let credit = entry("1234.56", &day("03-05"), "B1", &family("RCHQ", "XCHQ"));
     let file = statement("S-1", 1, "0.00", "1234.56", &[credit]);

@@ -118,3 +118,38 @@ fn a_script_imports_over_http_what_its_role_allows() {
     assert_eq!(books["agedBalance"]["totals"][0]["total"], "100.00");
     assert_eq!(books["agedBalance"]["ledgerCheck"][0]["difference"], "0.00");
 }
+
+#[test]
+fn a_mapping_and_rows_in_foreign_currencies_go_over_http_too() {
+    let api = Company::new().admin();
+    let file = "Client;Facture;Date;Montant;Devise;Cours;Payée\n\
+                C1;USD-1;20/01/2025;100,00;USD;0,9;\n\
+                C1;USD-2;20/01/2025;50,00;USD;0,9;31/01/2025\n\
+                C1;USD-3;20/01/2025;50,00;USD;;\n";
+    let mapping = "dateFormat%20%3D%20%22%25d%2F%25m%2F%25Y%22%0AdecimalSeparator%20%3D%20%22%2C%22%0A%5Bcolumns%5D%0A\
+                   client%20%3D%20%22Client%22%0Anumber%20%3D%20%22Facture%22%0AissuedOn%20%3D%20%22Date%22%0A\
+                   amount%20%3D%20%22Montant%22%0Acurrency%20%3D%20%22Devise%22%0AexchangeRate%20%3D%20%22Cours%22%0A\
+                   settledOn%20%3D%20%22Pay%C3%A9e%22";
+    let path = format!("/import/receivables?mapping={mapping}");
+    let answer = api.upload(&path, "text/csv", file).json();
+    assert_eq!(
+        (&answer["invoices"], &answer["receipts"]),
+        (&json!(2), &json!(1)),
+        "{answer}"
+    );
+    // The one row without its rate is told with the column's name in the file.
+    let told = answer["badRows"][0].as_str().unwrap_or_default();
+    assert!(
+        told.contains("Cours") || told.contains("exchangeRate"),
+        "{told}"
+    );
+    let books = api.data(
+        "{ agedBalance(asOf: \"2025-01-31\") { totals { currency total } } }",
+        json!({}),
+    );
+    assert_eq!(
+        books["agedBalance"]["totals"],
+        json!([{ "currency": "USD", "total": "100.00" }])
+    );
+    api.sound();
+}

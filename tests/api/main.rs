@@ -14,3 +14,4 @@ mod paging;
 mod refusals;
 mod roles;
 mod schema;
+mod slips;

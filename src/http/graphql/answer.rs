@@ -164,6 +164,12 @@ impl Reply {
         if let Some(end) = error.message.find(" Did you mean") {
             error.message.truncate(end);
         }
+        if let Some(field) = input_field(&error.message) {
+            set(error, "field", &field);
+            if let Some(form) = form_of(&error.message) {
+                error.message.push_str(form);
+            }
+        }
         // The rules of the library have one text for a wrong literal and a wrong variable.
         let is_variable = error.message.starts_with("Invalid value for argument")
             && error
@@ -222,6 +228,37 @@ impl Reply {
         }
         response.body(serde_json::to_vec(body).expect("strings are the only keys"))
     }
+}
+
+/// The field of the input that a rule of the library names in its text, as `userErrors` would.
+fn input_field(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("Invalid value for argument \"")?;
+    let (path, why) = rest.split_once('"')?;
+    let missing = why
+        .strip_prefix(", field \"")
+        .or_else(|| why.strip_prefix(", unknown field \""))
+        .and_then(|why| why.split('"').next());
+    let path = path.strip_prefix("input.").unwrap_or(path);
+    Some(match missing {
+        Some(name) if path == "input" => name.to_owned(),
+        Some(name) => format!("{path}.{name}"),
+        None => path.to_owned(),
+    })
+}
+
+/// How a value of the type that was expected is written.
+fn form_of(message: &str) -> Option<&'static str> {
+    let (_, kind) = message.rsplit_once("expected type \"")?;
+    Some(match kind.trim_end_matches(['"', '!']) {
+        "Date" => ": a day such as \"2026-03-31\", of the years 1900 to 2200",
+        "DateTime" => ": an instant such as \"2026-03-31T12:00:00Z\"",
+        "Decimal" => ": a decimal number in a string, such as \"1200.50\"",
+        "Int" => ": a whole number of 32 bits",
+        "ID" => ": the id of a record, as the API gave it",
+        "Boolean" => ": true or false",
+        "String" => ": a text",
+        _ => return None,
+    })
 }
 
 /// Status of a request of which nothing could be answered, all for the same reason.

@@ -250,6 +250,7 @@ impl<'a> Walker<'a> {
             self.variable_arguments.insert(pos);
         }
         self.constant(&literal, 0)?;
+        refuse_nul("", &literal).map_err(|refused| refused.at([pos]))?;
         let sizes = used
             .iter()
             .map(|name| self.sizes.get(name.as_str()).copied().unwrap_or(1));
@@ -313,6 +314,9 @@ impl<'a> Walker<'a> {
     /// Refuses missing variables here: the library would find out in the middle of a mutation.
     fn check_variables(&self) -> Result<(), Rejection> {
         within("variables", self.variables.len(), self.limits.variables)?;
+        for (name, value) in self.variables.iter() {
+            refuse_nul(name, value)?;
+        }
         self.variables
             .values()
             .try_for_each(|value| self.constant(value, 1))?;
@@ -380,3 +384,39 @@ fn is_introspection(field: &str) -> bool {
 
 #[cfg(test)]
 mod tests;
+
+/// The database cannot hold the sign U+0000 in a text: it is refused once, for all of them.
+fn refuse_nul(name: &str, value: &Constant) -> Result<(), Rejection> {
+    let Some(path) = nul_in(value) else {
+        return Ok(());
+    };
+    let path: Vec<String> = std::iter::once(name.to_owned())
+        .filter(|name| !name.is_empty())
+        .chain(path.into_iter().rev())
+        .collect();
+    let mut rejection = Rejection::bad_input("a text must not contain the character U+0000");
+    rejection
+        .details
+        .insert("field".into(), path.join(".").into());
+    Err(rejection)
+}
+
+/// The path to a text with U+0000, innermost first. The nesting was bounded before.
+fn nul_in(value: &Constant) -> Option<Vec<String>> {
+    let below = |key: String, value: &Constant| {
+        let mut path = nul_in(value)?;
+        path.push(key);
+        Some(path)
+    };
+    match value {
+        Constant::String(text) if text.contains('\0') => Some(Vec::new()),
+        Constant::List(values) => values
+            .iter()
+            .enumerate()
+            .find_map(|(position, value)| below(position.to_string(), value)),
+        Constant::Object(fields) => fields
+            .iter()
+            .find_map(|(key, value)| below(key.to_string(), value)),
+        _ => None,
+    }
+}

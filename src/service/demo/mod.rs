@@ -21,7 +21,7 @@ use super::invoice::{InstallmentInput, InvoiceInput, LineInput};
 use super::payment::PaymentInput;
 use super::provision::AssessmentInput;
 use super::reference::{ItemRef, Ref};
-use super::{client, company, credit_note, dispute, invoice, matching, payment, provision};
+use super::{client, company, credit_note, dispute, invoice, law, matching, payment, provision};
 use crate::domain::access::{Caller, Role};
 use crate::domain::identity;
 use crate::domain::ids::{
@@ -73,7 +73,12 @@ pub fn load(owner_url: &str, db: &store::Db, today: NaiveDate) -> Result<Option<
         })?;
     }
     let accountant = writer.callers[names::ACCOUNTANT].clone();
-    for batch in story::plan(today).chunks(BATCH) {
+    let law = db.write_now(&accountant, |conn, _| {
+        law::terms(conn)?
+            .on(today)
+            .map_err(|error| law::not_covered("today", &error))
+    })?;
+    for batch in story::plan(today, law).chunks(BATCH) {
         db.write_now(&accountant, |conn, _| {
             batch.iter().try_for_each(|step| writer.write(conn, step))
         })?;

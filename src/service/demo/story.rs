@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chrono::{Duration, Months, NaiveDate};
 
 use super::names::{self, Article, CLIENTS, Habit};
-use crate::domain::terms::PaymentTerms;
+use crate::domain::terms::{Ceilings, PaymentTerms};
 
 /// Invoices of the story.
 const INVOICES: usize = 340;
@@ -175,10 +175,11 @@ const RECENT: &[Theme] = &[
 ];
 
 /// The plan, in order of days.
-pub fn plan(today: NaiveDate) -> Vec<Step> {
+pub fn plan(today: NaiveDate, law: Ceilings) -> Vec<Step> {
     let start = today.checked_sub_months(Months::new(18)).unwrap_or(today);
     let mut plan = Plan {
         today,
+        law,
         dice: Dice::new(0x1e55_ab0d_e20c),
         steps: Vec::new(),
         held: BTreeMap::new(),
@@ -203,6 +204,7 @@ pub fn plan(today: NaiveDate) -> Vec<Step> {
 
 struct Plan {
     today: NaiveDate,
+    law: Ceilings,
     dice: Dice,
     steps: Vec<Step>,
     /// Invoices that a client will pay together with the next one.
@@ -213,17 +215,17 @@ fn days(count: i64) -> Duration {
     Duration::days(count)
 }
 
-fn due_on(client: usize, issued: NaiveDate) -> NaiveDate {
-    let (rule, days, then_day) = CLIENTS[client].terms;
-    PaymentTerms {
-        rule,
-        days,
-        then_day,
-    }
-    .due_on(issued, None)
-}
-
 impl Plan {
+    fn due_on(&self, client: usize, issued: NaiveDate) -> NaiveDate {
+        let (rule, days, then_day) = CLIENTS[client].terms;
+        PaymentTerms {
+            rule,
+            days,
+            then_day,
+        }
+        .due_on(issued, None, &self.law)
+    }
+
     fn push(&mut self, on: NaiveDate, act: Act) {
         if on <= self.today {
             self.steps.push(Step { on, act });
@@ -390,7 +392,7 @@ impl Plan {
         let Some(delay) = self.delay(CLIENTS[client].habit) else {
             return;
         };
-        let on = (due_on(client, issued) + days(delay)).max(issued + days(7));
+        let on = (self.due_on(client, issued) + days(delay)).max(issued + days(7));
         match self.dice.roll(20) {
             0..=1 => {
                 self.pay(client, on, vec![(invoice, 50)]);
@@ -416,7 +418,7 @@ impl Plan {
     }
 
     fn themed(&mut self, invoice: usize, client: usize, issued: NaiveDate, theme: Theme) {
-        let due = due_on(client, issued);
+        let due = self.due_on(client, issued);
         match theme {
             Theme::Deducted(outcome) => self.deducted(invoice, client, issued, outcome),
             Theme::Disputed(reason, percent, last, closed) => {
@@ -573,7 +575,7 @@ impl Plan {
         if closed && last != "REJECTED" {
             self.pay(
                 client,
-                due_on(client, issued).max(on + days(20)),
+                self.due_on(client, issued).max(on + days(20)),
                 vec![(invoice, 100)],
             );
         }
@@ -684,7 +686,15 @@ mod tests {
     fn the_story_is_long_enough_and_never_beyond_today() {
         for today in ["2026-11-24", "2024-02-29", "2027-01-01"] {
             let today: NaiveDate = today.parse().expect("a day");
-            let steps = plan(today);
+            let law = Ceilings {
+                net: 60,
+                end_of_month: 45,
+                periodic: 45,
+                default: 30,
+                decade: 30,
+                public: Some(30),
+            };
+            let steps = plan(today, law);
             assert!(steps.windows(2).all(|pair| pair[0].on <= pair[1].on));
             assert!(steps.iter().all(|step| step.on <= today));
             let documents = steps.iter().filter(|step| {

@@ -1,0 +1,6 @@
+DELETE FROM legal_rates WHERE kind LIKE 'TERMS_%';
+ALTER TABLE legal_rates DROP CONSTRAINT legal_rates_unit_check;
+ALTER TABLE legal_rates ADD CONSTRAINT legal_rates_unit_check CHECK (unit IN ('PERCENT', 'POINTS', 'TIMES', 'EUR'));
+ALTER TABLE legal_rates DROP CONSTRAINT legal_rates_kind_check;
+ALTER TABLE legal_rates ADD CONSTRAINT legal_rates_kind_check CHECK (kind IN ('ECB_REFINANCING', 'LEGAL_INTEREST_PROFESSIONAL',
+  'DEFAULT_PENALTY_MARGIN', 'CONTRACT_FLOOR_MULTIPLE', 'RECOVERY_INDEMNITY', 'PUBLIC_PENALTY_MARGIN'));

@@ -1,0 +1,267 @@
+//! Slips of the pen that must not reach the books: numbers, settings, texts, days, and what was undone.
+
+use serde_json::json;
+
+use crate::harness::{Api, Company, day, year};
+
+#[test]
+fn numbers_given_by_hand_never_block_a_series_r9_2() {
+    let api = Company::new().admin();
+    api.client("C001");
+    let given = |number: serde_json::Value| {
+        let input = json!({ "client": { "number": "C001" }, "number": number, "issuedOn": day("02-10"),
+            "lines": [{ "description": "Service", "quantity": "1", "unitPrice": "10.00", "vatRate": "20" }] });
+        api.make("IssueInvoice", input)["invoice"]["number"].clone()
+    };
+    let own = |n: u32| format!("FA-{}-{n:06}", year());
+    given(json!(own(1)));
+    given(json!(own(3)));
+    // The series passes over the two that are taken, and leaves no gap.
+    assert_eq!(given(json!(null)), own(2));
+    assert_eq!(given(json!(null)), own(4));
+    let receipt = json!({ "client": { "number": "C001" }, "number": format!("RG-{}-000001", year()), "receivedOn": day("03-01"), "method": "TRANSFER", "amount": "5.00" });
+    api.make("RecordPayment", receipt);
+    let next = json!({ "client": { "number": "C001" }, "receivedOn": day("03-01"), "method": "TRANSFER", "amount": "5.00" });
+    api.make("RecordPayment", next);
+    api.sound();
+}
+
+#[test]
+fn late_penalties_count_a_free_credit_note_as_a_payment_r6_9() {
+    let api = Company::new().admin();
+    api.client("C001");
+    api.invoice(
+        "C001",
+        "FA-1",
+        &day("01-10"),
+        &day("02-09"),
+        ("1000.00", "20"),
+    );
+    let credit = json!({ "client": { "number": "C001" }, "number": "AV-1", "issuedOn": day("03-01"),
+        "lines": [{ "description": "Ristourne", "quantity": "1", "unitPrice": "100.00", "vatRate": "20" }] });
+    api.make("IssueCreditNote", credit);
+    api.allocate(&day("03-01"), &[("FA-1", "AV-1", "120.00")]);
+    let late = api.data(
+        "query($through: Date!) { latePenalties(client: { number: \"C001\" }, through: $through) { nodes { interest claimable } } }",
+        json!({ "through": day("04-30") }),
+    );
+    assert_eq!(
+        late["latePenalties"]["nodes"].as_array().map(Vec::len),
+        Some(1),
+        "{late}"
+    );
+}
+
+#[test]
+fn the_account_map_takes_only_accounts_of_the_same_kind() {
+    let api = Company::new().admin();
+    let change = |settings: serde_json::Value| {
+        api.data(
+            "mutation($input: UpdateCompanyInput!) { updateCompany(input: $input) { userErrors { code field message } } }",
+            json!({ "input": { "settings": settings } }),
+        )["updateCompany"]["userErrors"]
+            .clone()
+    };
+    for wrong in [
+        json!({ "accounts": { "bank": "411" } }),
+        json!({ "accounts": { "bank": "512" , "suspense": "411000" } }),
+        json!({ "accounts": { "revenue": "411000" } }),
+        json!({ "accounts": { "receivable": "401000" } }),
+        json!({ "accounts": { "deposits": "419800" } }),
+        json!({ "bank_fee_vat_rate": "200" }),
+        json!({ "tolerance": "x" }),
+        json!([]),
+        json!([5, "m"]),
+    ] {
+        let errors = change(wrong.clone());
+        assert_eq!(errors[0]["code"], "INVALID", "{wrong}: {errors}");
+        assert_eq!(errors[0]["field"], json!(["settings"]), "{wrong}");
+    }
+    assert_eq!(
+        change(json!({ "accounts": { "bank": "512100", "revenue": "707000" } })),
+        json!([])
+    );
+    let closed = api.data(
+        "mutation($on: Date!) { saveAccount(input: { number: \"411000\", label: \"Clients\", closedOn: $on }) { userErrors { code field } } }",
+        json!({ "on": day("01-01") }),
+    );
+    assert_eq!(
+        closed["saveAccount"]["userErrors"],
+        json!([{ "code": "INVALID", "field": ["closedOn"] }])
+    );
+}
+
+#[test]
+fn texts_that_the_books_cannot_hold_are_refused_with_their_field() {
+    let api = Company::new().admin();
+    api.client("C001");
+    let nul = api.run(
+        "query($search: String) { clients(filter: { search: $search }) { totalCount } }",
+        json!({ "search": "a\u{0}b" }),
+    );
+    assert_eq!(
+        nul["errors"][0]["extensions"]["code"], "BAD_USER_INPUT",
+        "{nul}"
+    );
+    assert_eq!(nul["errors"][0]["extensions"]["field"], "search", "{nul}");
+    let literal = api.run(
+        "{ client(ref: { number: \"C\\u0000\" }) { id } }",
+        json!({}),
+    );
+    assert_eq!(
+        literal["errors"][0]["extensions"]["field"], "number",
+        "{literal}"
+    );
+    for (name, number) in [
+        ("Deux\nlignes", "C002"),
+        ("\u{202e}\u{200b}", "C002"),
+        ("Nom", "A\nB"),
+    ] {
+        let input = json!({ "name": name, "number": number });
+        let field = if name == "Nom" { "number" } else { "name" };
+        api.refused("CreateClient", input, "INVALID", &[field]);
+    }
+}
+
+#[test]
+fn values_of_the_wrong_form_name_their_field_and_say_the_right_one() {
+    let api = Company::new().admin();
+    let faults = |input: serde_json::Value| {
+        let answer = api
+            .contract("IssueInvoice", json!({ "input": input }))
+            .json();
+        let error = &answer["errors"][0];
+        (
+            error["extensions"]["field"].clone(),
+            error["message"].as_str().unwrap_or_default().to_owned(),
+        )
+    };
+    let line = |quantity: serde_json::Value| json!([{ "description": "x", "quantity": quantity, "unitPrice": "1.00", "vatRate": "20" }]);
+    let input = |issued: &str, lines: serde_json::Value| json!({ "client": { "number": "C001" }, "issuedOn": issued, "lines": lines });
+    for day in ["2026-02-30", "0001-01-01", "9999-12-31"] {
+        let (field, message) = faults(input(day, line(json!("1"))));
+        assert_eq!(field, "issuedOn", "{message}");
+        assert!(message.contains("2026-03-31"), "{message}");
+    }
+    let (field, message) = faults(input("2026-01-05", line(json!("1e5"))));
+    assert_eq!(field, "lines.0.quantity", "{message}");
+    let (field, message) = faults(json!({ "lines": [{ "quantity": "1" }] }));
+    assert_eq!(field, "lines.0.description", "{message}");
+}
+
+#[test]
+fn a_filter_by_an_unknown_client_is_an_error_not_an_empty_list() {
+    let api = Company::new().admin();
+    for list in ["invoices", "payments", "disputes", "journalEntries"] {
+        let answer = api.run(
+            &format!(
+                "{{ {list}(filter: {{ client: {{ number: \"NOBODY\" }} }}) {{ totalCount }} }}"
+            ),
+            json!({}),
+        );
+        let extensions = &answer["errors"][0]["extensions"];
+        assert_eq!(extensions["field"], "client", "{list}: {answer}");
+        assert_eq!(extensions["refusal"], "NOT_FOUND", "{list}");
+    }
+    let wrong = api.run(
+        "{ journalEntries(filter: { account: \"41x\" }) { totalCount } }",
+        json!({}),
+    );
+    assert_eq!(wrong["errors"][0]["extensions"]["field"], "account");
+}
+
+#[test]
+fn names_are_found_and_sorted_as_french_readers_expect() {
+    let api = Company::new().admin();
+    for (number, name) in [
+        ("1", "Zénith"),
+        ("2", "Élan"),
+        ("3", "Dubœuf"),
+        ("4", "hôtels de l'Est"),
+    ] {
+        api.make("CreateClient", json!({ "number": number, "name": name }));
+    }
+    let found = |search: &str| {
+        let page = api.data(
+            "query($search: String) { clients(filter: { search: $search }, orderBy: { field: NAME, direction: ASC }) { nodes { number } } }",
+            json!({ "search": search }),
+        );
+        page["clients"]["nodes"].clone()
+    };
+    assert_eq!(found("HÔTELS"), json!([{ "number": "4" }]));
+    assert_eq!(found("DUBŒUF"), json!([{ "number": "3" }]));
+    assert_eq!(
+        found(""),
+        json!([{ "number": "3" }, { "number": "2" }, { "number": "4" }, { "number": "1" }])
+    );
+}
+
+/// A loss of 600.00 that was proposed and decided; its number.
+fn written_off() -> (Api, String) {
+    let api = Company::new().admin();
+    api.client("C001");
+    api.invoice(
+        "C001",
+        "FA-1",
+        &day("01-10"),
+        &day("02-09"),
+        ("500.00", "20"),
+    );
+    let input = json!({ "client": { "number": "C001" }, "reason": "Insolvable", "evidence": ["certificat"], "on": day("04-01") });
+    let file = api.done(
+        "mutation($input: ProposeWriteOffInput!) { proposeWriteOff(input: $input) { file { number } userErrors { code field message } } }",
+        json!({ "input": input }),
+    );
+    let decided = api.done(
+        "mutation($number: String!) { decideDoubtfulFile(input: { file: { number: $number }, approve: true }) { file { operations { number } } userErrors { code field message } } }",
+        json!({ "number": file["file"]["number"] }),
+    );
+    let loss = decided["file"]["operations"][0]["number"].as_str();
+    (api, loss.expect("a loss").to_owned())
+}
+
+#[test]
+fn a_loss_is_taken_back_only_after_its_recovery_2_12() {
+    let (api, loss) = written_off();
+    let recovery = api.done(
+        "mutation($input: RecordRecoveryInput!) { recordRecovery(input: $input) { operation { number } userErrors { code field message } } }",
+        json!({ "input": { "writeOff": { "number": loss }, "amount": "60.00", "receivedOn": day("05-01") } }),
+    );
+    let reverse = |number: &str| {
+        api.data(
+            "mutation($input: ReverseOperationInput!) { reverseOperation(input: $input) { userErrors { code field } } }",
+            json!({ "input": { "operation": { "number": number }, "reason": "Erreur", "on": day("06-01") } }),
+        )["reverseOperation"]["userErrors"]
+            .clone()
+    };
+    assert_eq!(reverse(&loss)[0]["code"], "WRONG_STATE");
+    let recovery = recovery["operation"]["number"]
+        .as_str()
+        .expect("a recovery");
+    assert_eq!(reverse(recovery), json!([]));
+    assert_eq!(reverse(&loss), json!([]));
+    api.sound();
+}
+
+#[test]
+fn refusals_outside_graphql_have_the_same_shape() {
+    let api = Company::new().admin();
+    for (path, status) in [
+        ("/export/fec/abc", 400),
+        ("/export/fec/2026?separator=comma", 400),
+        ("/print/remittance/unknown", 404),
+        ("/nowhere", 404),
+    ] {
+        let answer = api.fetch(path);
+        assert_eq!(answer.status, status, "{path}");
+        let code = answer.json()["errors"][0]["extensions"]["code"].clone();
+        assert!(code.is_string(), "{path}: {code}");
+    }
+    let wide = format!("{}\n1\n", "x".repeat(500_000));
+    let answer = api.upload("/import/receivables", "text/csv", &wide);
+    assert_eq!(answer.status, 400);
+    assert!(answer.json().to_string().len() < 1000);
+    let file = "client,number,issuedOn,dueOn,amount\nC1,A-1,2025-01-20,2025-02-19,100.00,surplus\n";
+    let answer = api.upload("/import/receivables", "text/csv", file).json();
+    assert_eq!(answer["refused"], 1, "{answer}");
+}
