@@ -196,6 +196,29 @@ pub enum ExportCommand {
     Fec(ExportFec),
 }
 
+/// The columns of receivables, for `--help`.
+const MAPPING_HELP: &str = "How the file's columns are named and written, in TOML.
+
+Columns, by our own names when the mapping has none:
+  client        needed; an unknown client is created
+  clientName
+  number        needed
+  issuedOn      needed
+  dueOn         by the client's terms when empty
+  amount        needed, VAT included
+  currency      the company's when empty
+  exchangeRate  needed for another currency: what 1 of it is worth in the company's
+  settledOn     a receipt of the whole amount on that day
+  vatRate       percent; no VAT when empty
+
+  dateFormat = \"%d/%m/%Y\"     # %Y-%m-%d when absent
+  decimalSeparator = \",\"      # a point when absent
+  delimiter = \";\"             # found in the header when absent
+  currency = \"EUR\"            # of rows that name none
+  [columns]
+  client = \"Code client\"
+  number = \"N° facture\"";
+
 /// A file to take in.
 #[derive(Debug, Args)]
 pub struct ImportFile {
@@ -280,8 +303,8 @@ pub struct ImportReceivables {
     #[arg(long, value_name = "ID", value_parser = company)]
     pub company: CompanyId,
 
-    /// How the file's columns are named and written, in TOML
-    #[arg(long, value_name = "FILE")]
+    /// How the file's columns are named and written, in TOML: `[columns]` gives the file's name of each
+    #[arg(long, value_name = "FILE", long_help = MAPPING_HELP)]
     pub mapping: Option<PathBuf>,
 
     /// Leave the settlement days aside: every invoice stays open

@@ -13,7 +13,7 @@ use super::document::{
 };
 use super::error::UserError;
 use super::loaders::{BalanceOf, ContactsOf};
-use super::mutation::{How, mutate};
+use super::mutation::{How, Row, in_bulk, mutate};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::payment::Payment;
 use super::scalars::{ClientRef, Date, Decimal, day, money, rate, read, show};
@@ -1034,6 +1034,48 @@ async fn payload(
     })
 }
 
+async fn create_one_client(
+    ctx: &Context<'_>,
+    input: CreateClientInput,
+    row: Option<Row>,
+) -> Result<ClientPayload> {
+    let how = How {
+        idempotency_key: input.idempotency_key.clone(),
+        validate_only: input.validate_only,
+        row,
+    };
+    let done = mutate(ctx, how, move |conn, caller| {
+        let input = input.clone();
+        let identity = Identity {
+            number: input.number,
+            external_ref: input.external_ref,
+            name: Some(input.name),
+            kind: input.kind.map(ClientKind::code),
+            segment: input.segment.map(ClientSegment::code),
+            siren: input.siren,
+            siret: input.siret,
+            vat_number: input.vat_number,
+            address: input.address,
+            currency: input.currency,
+            sales_owner: user_id("salesOwner", input.sales_owner.as_ref())?,
+            collector: user_id("collector", input.collector.as_ref())?,
+            clear: Vec::new(),
+        };
+        let terms = input.payment_terms.map(|terms| terms.read()).transpose()?;
+        client::create(
+            conn,
+            caller,
+            &identity,
+            &CreditTerms {
+                terms,
+                ..CreditTerms::default()
+            },
+        )
+    })
+    .await?;
+    payload(ctx, done).await
+}
+
 /// Clients.
 #[derive(Default)]
 pub struct ClientMutation;
@@ -1047,40 +1089,28 @@ impl ClientMutation {
         ctx: &Context<'_>,
         input: CreateClientInput,
     ) -> Result<ClientPayload> {
-        let how = How {
-            idempotency_key: input.idempotency_key.clone(),
-            validate_only: input.validate_only,
-        };
-        let done = mutate(ctx, how, move |conn, caller| {
-            let input = input.clone();
-            let identity = Identity {
-                number: input.number,
-                external_ref: input.external_ref,
-                name: Some(input.name),
-                kind: input.kind.map(ClientKind::code),
-                segment: input.segment.map(ClientSegment::code),
-                siren: input.siren,
-                siret: input.siret,
-                vat_number: input.vat_number,
-                address: input.address,
-                currency: input.currency,
-                sales_owner: user_id("salesOwner", input.sales_owner.as_ref())?,
-                collector: user_id("collector", input.collector.as_ref())?,
-                clear: Vec::new(),
-            };
-            let terms = input.payment_terms.map(|terms| terms.read()).transpose()?;
-            client::create(
-                conn,
-                caller,
-                &identity,
-                &CreditTerms {
-                    terms,
-                    ..CreditTerms::default()
-                },
-            )
-        })
-        .await?;
-        payload(ctx, done).await
+        create_one_client(ctx, input, None).await
+    }
+
+    /// Opens up to 100 clients, one result a row in the order given. Each is opened or refused by itself, as `createClient` would; every row needs its `idempotencyKey`.
+    #[graphql(guard = "Permitted(\"Mutation.createClients\")")]
+    async fn create_clients(
+        &self,
+        ctx: &Context<'_>,
+        inputs: Vec<CreateClientInput>,
+    ) -> Result<Vec<ClientPayload>> {
+        in_bulk(
+            ctx,
+            "createClient",
+            inputs,
+            |input, row| create_one_client(ctx, input, Some(row)),
+            |input| input.idempotency_key.as_deref(),
+            |user_errors| ClientPayload {
+                client: None,
+                user_errors,
+            },
+        )
+        .await
     }
 
     /// Changes what a client is known by. Issued documents keep what they were issued with (R9.3).
@@ -1173,6 +1203,7 @@ impl ClientMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: false,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let target = input.client.clone().into();

@@ -227,6 +227,14 @@ impl Viewer {
             None => Ok(caller.author.clone()),
         }
     }
+    /// The person, whose id filters such as `salesOwner` take; null for a script's token.
+    async fn user(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        let Some(id) = session(ctx)?.caller().user else {
+            return Ok(None);
+        };
+        let user: Option<store::member::User> = super::document::maybe(ctx, id).await?;
+        Ok(user.map(|user| User::of(user.id, user.name)))
+    }
     /// The role of the token.
     async fn role(&self, ctx: &Context<'_>) -> Result<Role> {
         Ok(session(ctx)?.caller().role.into())

@@ -759,6 +759,7 @@ impl DisputeMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: input.validate_only,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
@@ -830,6 +831,7 @@ impl DisputeMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: false,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             dispute::add_note(conn, caller, &input.dispute.clone().into(), &input.note)
@@ -849,6 +851,7 @@ impl DisputeMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: input.validate_only,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
@@ -889,6 +892,7 @@ impl DisputeMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: input.validate_only,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
@@ -926,6 +930,7 @@ impl DisputeMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: input.validate_only,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();

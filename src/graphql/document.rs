@@ -14,7 +14,7 @@ use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::loaders::{ItemsOf, LinesOf, Loads, Page, TaxesOf};
 use super::matching::Allocation;
-use super::mutation::{How, mutate};
+use super::mutation::{How, Row, in_bulk, mutate};
 use super::page::{self, Asked, Connection, Listed, Window, counted};
 use super::payment::Payment;
 use super::scalars::{
@@ -350,6 +350,18 @@ impl Invoice {
     /// The client's purchase order; null when none was given.
     async fn purchase_order(&self) -> Option<&str> {
         self.0.purchase_order.as_deref()
+    }
+    /// The discount offered for early payment (escompte); null when there is none.
+    async fn early_payment_discount(&self) -> Option<EarlyPaymentDiscount> {
+        let (percent, days) = (self.0.discount_percent?, self.0.discount_days?);
+        Some(EarlyPaymentDiscount {
+            percent: rate(percent),
+            days: i32::from(days),
+        })
+    }
+    /// When its VAT falls due: on the invoice (débits), or on its receipts (encaissements, R2.4).
+    async fn vat_due(&self) -> Result<VatDue> {
+        VatDue::of(&self.0.vat_due)
     }
     /// The instalments, earliest first; one when the invoice is due at once.
     async fn installments(&self, ctx: &Context<'_>) -> Result<Vec<Installment>> {
@@ -1079,6 +1091,15 @@ impl VatDue {
     }
 }
 
+/// A discount for early payment (escompte de règlement), as offered on an invoice.
+#[derive(SimpleObject)]
+struct EarlyPaymentDiscount {
+    /// Percent of the total.
+    percent: Decimal,
+    /// Days from the issue within which the payment must come.
+    days: i32,
+}
+
 /// A discount for early payment (escompte de règlement).
 #[derive(InputObject, Clone, Debug)]
 struct EarlyPaymentDiscountInput {
@@ -1127,7 +1148,8 @@ struct IssueInvoiceInput {
     /// A discount for early payment taken off at once, in percent: on 665, never netted in revenue (R2.17).
     deducted_discount_percent: Option<Decimal>,
     /// When `issuedOn` lies in a closed period: post on the first open day and keep the real date (R2.2),
-    /// instead of refusing with `PERIOD_CLOSED`.
+    /// instead of refusing with `PERIOD_CLOSED`. Give a `number` too when later days have theirs: the
+    /// company's own series keep their days in order (R9.2).
     #[graphql(default)]
     late_entry: bool,
     /// The lines; not with `draft`.
@@ -1263,7 +1285,8 @@ struct IssueCreditNoteInput {
     #[graphql(default = true)]
     allocate: bool,
     /// When `issuedOn` lies in a closed period: post on the first open day and keep the real date (R2.2),
-    /// instead of refusing with `PERIOD_CLOSED`.
+    /// instead of refusing with `PERIOD_CLOSED`. Give a `number` too when later days have theirs: the
+    /// company's own series keep their days in order (R9.2).
     #[graphql(default)]
     late_entry: bool,
     /// Makes the call repeatable.
@@ -1282,6 +1305,93 @@ struct IssueCreditNotePayload {
     user_errors: Vec<UserError>,
 }
 
+async fn issue_one_invoice(
+    ctx: &Context<'_>,
+    input: IssueInvoiceInput,
+    row: Option<Row>,
+) -> Result<IssueInvoicePayload> {
+    let how = How {
+        idempotency_key: input.idempotency_key.clone(),
+        validate_only: input.validate_only,
+        row,
+    };
+    let done = mutate(ctx, how, move |conn, caller| {
+        use crate::domain::refusal::Refusal;
+        let input = input.clone();
+        match (&input.draft, input.client.clone()) {
+            (Some(draft), None) if input.lines.is_empty() => {
+                let draft: DraftId = read("draft", "draft", draft)?;
+                invoice::issue_draft(conn, caller, draft, super::scalars::on(input.issued_on))
+            }
+            (None, Some(client)) => invoice::issue(conn, caller, &client.into(), &input.invoice()),
+            _ => {
+                Err(Refusal::invalid("client", "give a client and lines, or a draft alone").into())
+            }
+        }
+    })
+    .await?;
+    let invoice = match done.made {
+        Some(id) => Some(Invoice(one(ctx, id).await?)),
+        None => None,
+    };
+    Ok(IssueInvoicePayload {
+        invoice,
+        user_errors: done.user_errors,
+    })
+}
+
+async fn issue_one_credit_note(
+    ctx: &Context<'_>,
+    input: IssueCreditNoteInput,
+    row: Option<Row>,
+) -> Result<IssueCreditNotePayload> {
+    let how = How {
+        idempotency_key: input.idempotency_key.clone(),
+        validate_only: input.validate_only,
+        row,
+    };
+    let done = mutate(ctx, how, move |conn, caller| {
+        use crate::domain::refusal::Refusal;
+        let input = input.clone();
+        let period = match (input.period_from, input.period_to) {
+            (Some(from), Some(to)) => Some((from.0, to.0)),
+            (None, None) => None,
+            _ => {
+                return Err(
+                    Refusal::invalid("periodTo", "a period has a first and a last day").into(),
+                );
+            }
+        };
+        service::credit_note::issue(
+            conn,
+            caller,
+            &CreditNoteInput {
+                number: input.number,
+                external_ref: input.external_ref,
+                client: input.client.map(Into::into),
+                invoice: input.invoice.map(Into::into),
+                issued_on: super::scalars::on(input.issued_on),
+                period,
+                currency: input.currency,
+                exchange_rate: input.exchange_rate.map(|rate| rate.0),
+                lines: input.lines.into_iter().map(LineInput::from).collect(),
+                amount: input.amount.map(|amount| amount.0),
+                allocate: input.allocate,
+                late_entry: input.late_entry,
+            },
+        )
+    })
+    .await?;
+    let credit_note = match done.made {
+        Some(id) => Some(CreditNote(one(ctx, id).await?)),
+        None => None,
+    };
+    Ok(IssueCreditNotePayload {
+        credit_note,
+        user_errors: done.user_errors,
+    })
+}
+
 /// Documents.
 #[derive(Default)]
 pub struct DocumentMutation;
@@ -1295,35 +1405,28 @@ impl DocumentMutation {
         ctx: &Context<'_>,
         input: IssueInvoiceInput,
     ) -> Result<IssueInvoicePayload> {
-        let how = How {
-            idempotency_key: input.idempotency_key.clone(),
-            validate_only: input.validate_only,
-        };
-        let done = mutate(ctx, how, move |conn, caller| {
-            use crate::domain::refusal::Refusal;
-            let input = input.clone();
-            match (&input.draft, input.client.clone()) {
-                (Some(draft), None) if input.lines.is_empty() => {
-                    let draft: DraftId = read("draft", "draft", draft)?;
-                    invoice::issue_draft(conn, caller, draft, super::scalars::on(input.issued_on))
-                }
-                (None, Some(client)) => {
-                    invoice::issue(conn, caller, &client.into(), &input.invoice())
-                }
-                _ => Err(
-                    Refusal::invalid("client", "give a client and lines, or a draft alone").into(),
-                ),
-            }
-        })
-        .await?;
-        let invoice = match done.made {
-            Some(id) => Some(Invoice(one(ctx, id).await?)),
-            None => None,
-        };
-        Ok(IssueInvoicePayload {
-            invoice,
-            user_errors: done.user_errors,
-        })
+        issue_one_invoice(ctx, input, None).await
+    }
+
+    /// Issues up to 100 invoices, one result a row in the order given. Each is issued or refused by itself, as `issueInvoice` would; every row needs its `idempotencyKey`.
+    #[graphql(guard = "Permitted(\"Mutation.issueInvoices\")")]
+    async fn issue_invoices(
+        &self,
+        ctx: &Context<'_>,
+        inputs: Vec<IssueInvoiceInput>,
+    ) -> Result<Vec<IssueInvoicePayload>> {
+        in_bulk(
+            ctx,
+            "issueInvoice",
+            inputs,
+            |input, row| issue_one_invoice(ctx, input, Some(row)),
+            |input| input.idempotency_key.as_deref(),
+            |user_errors| IssueInvoicePayload {
+                invoice: None,
+                user_errors,
+            },
+        )
+        .await
     }
 
     /// Writes a draft of an invoice, new or changed. It has no number and is not in the books.
@@ -1336,6 +1439,7 @@ impl DocumentMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: false,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
@@ -1411,51 +1515,27 @@ impl DocumentMutation {
         ctx: &Context<'_>,
         input: IssueCreditNoteInput,
     ) -> Result<IssueCreditNotePayload> {
-        let how = How {
-            idempotency_key: input.idempotency_key.clone(),
-            validate_only: input.validate_only,
-        };
-        let done = mutate(ctx, how, move |conn, caller| {
-            use crate::domain::refusal::Refusal;
-            let input = input.clone();
-            let period = match (input.period_from, input.period_to) {
-                (Some(from), Some(to)) => Some((from.0, to.0)),
-                (None, None) => None,
-                _ => {
-                    return Err(Refusal::invalid(
-                        "periodTo",
-                        "a period has a first and a last day",
-                    )
-                    .into());
-                }
-            };
-            service::credit_note::issue(
-                conn,
-                caller,
-                &CreditNoteInput {
-                    number: input.number,
-                    external_ref: input.external_ref,
-                    client: input.client.map(Into::into),
-                    invoice: input.invoice.map(Into::into),
-                    issued_on: super::scalars::on(input.issued_on),
-                    period,
-                    currency: input.currency,
-                    exchange_rate: input.exchange_rate.map(|rate| rate.0),
-                    lines: input.lines.into_iter().map(LineInput::from).collect(),
-                    amount: input.amount.map(|amount| amount.0),
-                    allocate: input.allocate,
-                    late_entry: input.late_entry,
-                },
-            )
-        })
-        .await?;
-        let credit_note = match done.made {
-            Some(id) => Some(CreditNote(one(ctx, id).await?)),
-            None => None,
-        };
-        Ok(IssueCreditNotePayload {
-            credit_note,
-            user_errors: done.user_errors,
-        })
+        issue_one_credit_note(ctx, input, None).await
+    }
+
+    /// Issues up to 100 credit notes, one result a row in the order given. Each is issued or refused by itself, as `issueCreditNote` would; every row needs its `idempotencyKey`.
+    #[graphql(guard = "Permitted(\"Mutation.issueCreditNotes\")")]
+    async fn issue_credit_notes(
+        &self,
+        ctx: &Context<'_>,
+        inputs: Vec<IssueCreditNoteInput>,
+    ) -> Result<Vec<IssueCreditNotePayload>> {
+        in_bulk(
+            ctx,
+            "issueCreditNote",
+            inputs,
+            |input, row| issue_one_credit_note(ctx, input, Some(row)),
+            |input| input.idempotency_key.as_deref(),
+            |user_errors| IssueCreditNotePayload {
+                credit_note: None,
+                user_errors,
+            },
+        )
+        .await
     }
 }

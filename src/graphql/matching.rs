@@ -289,6 +289,7 @@ impl MatchingMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: input.validate_only,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let lines: Vec<Line> = input
@@ -317,6 +318,7 @@ impl MatchingMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: false,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let id: AllocationId = read("allocation", "allocation", &input.allocation)?;
@@ -344,6 +346,7 @@ impl MatchingMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: input.validate_only,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             matching::auto_allocate(

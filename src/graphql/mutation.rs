@@ -1,6 +1,6 @@
 //! How every mutation runs: one transaction, its idempotency key, its refusals as data.
 
-use async_graphql::{Context, Value};
+use async_graphql::{Context, Name, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -10,6 +10,7 @@ use super::replay::Asked;
 use super::session;
 use crate::domain::access::Caller;
 use crate::domain::hex::hex;
+use crate::domain::refusal::Refusal;
 use crate::error::{Error, Result};
 use crate::service::idempotency;
 use crate::store::Conn;
@@ -19,6 +20,55 @@ use crate::store::Conn;
 pub struct How {
     pub idempotency_key: Option<String>,
     pub validate_only: bool,
+    /// The row of a bulk form; none when the call is about one record.
+    pub row: Option<Row>,
+}
+
+/// A row of a bulk form stands for a call of the single form: the same key repeats it in either.
+#[derive(Clone, Debug)]
+pub struct Row {
+    operation: &'static str,
+    hash: String,
+}
+
+/// Runs the single form on each row, one transaction each: one row's refusal does not touch the others.
+/// A row without a key is refused, since a broken off call could not be repeated without it.
+pub async fn in_bulk<I, P, F>(
+    ctx: &Context<'_>,
+    operation: &'static str,
+    inputs: Vec<I>,
+    mut one: impl FnMut(I, Row) -> F,
+    key: fn(&I) -> Option<&str>,
+    refused: fn(Vec<UserError>) -> P,
+) -> Result<Vec<P>>
+where
+    F: Future<Output = Result<P>>,
+{
+    // As they were sent: what the single form is told apart by.
+    let sent: Vec<Value> = match arguments(ctx)?
+        .into_iter()
+        .find(|(name, _)| name == "inputs")
+    {
+        Some((_, Value::List(rows))) => rows,
+        Some((_, row)) => vec![row],
+        None => Vec::new(),
+    };
+    let mut payloads = Vec::with_capacity(inputs.len());
+    for (input, sent) in inputs.into_iter().zip(&sent) {
+        if key(&input).is_none() {
+            payloads.push(refused(vec![UserError::from(Refusal::invalid(
+                "idempotencyKey",
+                "each row of a bulk call needs its own key: sent again, rows that are done are not done twice",
+            ))]));
+            continue;
+        }
+        let row = Row {
+            operation,
+            hash: hash_of([("input", sent)]),
+        };
+        payloads.push(one(input, row).await?);
+    }
+    Ok(payloads)
 }
 
 /// What a mutation made, or why it was refused.
@@ -33,9 +83,12 @@ where
     T: Serialize + DeserializeOwned + Send + 'static,
     F: FnMut(&mut Conn, &Caller) -> Result<T> + Send + 'static,
 {
-    let operation = ctx.field().name().to_owned();
     let response_name = ctx.field().alias().unwrap_or(ctx.field().name()).to_owned();
-    let hash = request_hash(ctx)?;
+    let single = how.row.is_none();
+    let (operation, hash) = match how.row {
+        Some(row) => (row.operation.to_owned(), row.hash),
+        None => (ctx.field().name().to_owned(), request_hash(ctx)?),
+    };
     let key = how.idempotency_key.clone();
     let result = session(ctx)?
         .write(move |conn, caller| {
@@ -52,7 +105,10 @@ where
         .await;
     match result {
         Ok(made) => {
-            if let (Some(key), Some(asked)) = (&how.idempotency_key, ctx.data_opt::<Asked>()) {
+            // A bulk answer is made anew when it is repeated: its rows need not be the same ones.
+            if let (Some(key), Some(asked), true) =
+                (&how.idempotency_key, ctx.data_opt::<Asked>(), single)
+            {
                 asked.succeeded(&response_name, key);
             }
             Ok(Done {
@@ -74,16 +130,26 @@ where
 
 /// A digest of the arguments, whatever the order of their fields.
 fn request_hash(ctx: &Context<'_>) -> Result<String> {
-    let arguments = ctx.field().arguments().map_err(|error| Error::BadInput {
+    let arguments = arguments(ctx)?;
+    Ok(hash_of(
+        arguments.iter().map(|(name, value)| (name.as_str(), value)),
+    ))
+}
+
+fn arguments(ctx: &Context<'_>) -> Result<Vec<(Name, Value)>> {
+    ctx.field().arguments().map_err(|error| Error::BadInput {
         field: "input",
         message: error.message,
-    })?;
+    })
+}
+
+fn hash_of<'a>(arguments: impl IntoIterator<Item = (&'a str, &'a Value)>) -> String {
     let mut text = String::new();
     for (name, value) in arguments {
-        text.push_str(&name);
-        canonical(&value, &mut text);
+        text.push_str(name);
+        canonical(value, &mut text);
     }
-    Ok(hex(&Sha256::digest(text)))
+    hex(&Sha256::digest(text))
 }
 
 fn canonical(value: &Value, text: &mut String) {

@@ -300,6 +300,7 @@ pub fn how(idempotency_key: &Option<String>, validate_only: bool) -> How {
     How {
         idempotency_key: idempotency_key.clone(),
         validate_only,
+        ..How::default()
     }
 }
 

@@ -9,9 +9,9 @@ use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::loaders::{EventsOfPayment, ItemsOf};
 use super::matching::{Allocation, allocations};
-use super::mutation::{Done, How, mutate};
+use super::mutation::{Done, How, Row, in_bulk, mutate};
 use super::page::{self, Asked, Connection, Listed, Window};
-use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, PaymentRef, money, show};
+use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, PaymentRef, money, rate, show};
 use super::{Permitted, session};
 use crate::domain::ids::{AllocationId, PaymentId};
 use crate::error::Result;
@@ -124,6 +124,28 @@ impl Payment {
             .map(|item| item.open_amount)
             .sum();
         Ok(money(open, &self.0.currency))
+    }
+    /// Whether it is a deposit on an order (acompte, 4191) instead of a payment of what is owed.
+    async fn is_deposit(&self) -> bool {
+        self.0.purpose == store::payment::DEPOSIT
+    }
+    /// What is left of a deposit for its invoices, positive; zero for other payments.
+    async fn unused_deposit(&self, ctx: &Context<'_>) -> Result<Decimal> {
+        let items = maybe(ctx, ItemsOf(self.0.id.0)).await?.unwrap_or_default();
+        let open = items
+            .iter()
+            .filter(|item| !item.is_debit && item.family == "419")
+            .map(|item| item.open_amount)
+            .sum();
+        Ok(money(open, &self.0.currency))
+    }
+    /// The general account of the bank or the means it arrived on; null: that of the account map.
+    async fn bank_account(&self) -> Option<&str> {
+        self.0.bank_account.as_deref()
+    }
+    /// What 1 of its currency was worth in the company's currency on its day.
+    async fn exchange_rate(&self) -> Decimal {
+        rate(self.0.exchange_rate)
     }
     /// The currency of the amounts.
     async fn currency(&self) -> &str {
@@ -429,6 +451,62 @@ async fn payload(ctx: &Context<'_>, done: Done<PaymentId>) -> Result<PaymentPayl
     })
 }
 
+async fn record_one_payment(
+    ctx: &Context<'_>,
+    input: RecordPaymentInput,
+    row: Option<Row>,
+) -> Result<RecordPaymentPayload> {
+    let how = How {
+        idempotency_key: input.idempotency_key.clone(),
+        validate_only: input.validate_only,
+        row,
+    };
+    let done = mutate(ctx, how, move |conn, caller| {
+        let input = input.clone();
+        let recorded = payment::record(
+            conn,
+            caller,
+            &PaymentInput {
+                client: input.client.map(Into::into),
+                payer: input.payer,
+                number: input.number,
+                external_ref: input.external_ref,
+                received_on: super::scalars::on(input.received_on),
+                method: input.method.code(),
+                amount: input.amount.0,
+                currency: input.currency,
+                exchange_rate: input.exchange_rate.map(|rate| rate.0),
+                remittance: input.remittance,
+                matures_on: super::scalars::on(input.matures_on),
+                deposit: input
+                    .deposit
+                    .map(|deposit| deposit.vat_rate.map(|rate| rate.0)),
+                bank_account: input.bank_account,
+                late_entry: input.late_entry,
+                allocations: input
+                    .allocations
+                    .into_iter()
+                    .map(|part| (part.debit.into(), part.amount.map(|amount| amount.0)))
+                    .collect(),
+            },
+        )?;
+        Ok((recorded.payment, recorded.allocations))
+    })
+    .await?;
+    let Some((id, made)) = done.made else {
+        return Ok(RecordPaymentPayload {
+            payment: None,
+            allocations: None,
+            user_errors: done.user_errors,
+        });
+    };
+    Ok(RecordPaymentPayload {
+        payment: Some(Payment(one(ctx, id).await?)),
+        allocations: Some(allocations(ctx, &made).await?),
+        user_errors: done.user_errors,
+    })
+}
+
 /// Payments.
 #[derive(Default)]
 pub struct PaymentMutation;
@@ -442,54 +520,29 @@ impl PaymentMutation {
         ctx: &Context<'_>,
         input: RecordPaymentInput,
     ) -> Result<RecordPaymentPayload> {
-        let how = How {
-            idempotency_key: input.idempotency_key.clone(),
-            validate_only: input.validate_only,
-        };
-        let done = mutate(ctx, how, move |conn, caller| {
-            let input = input.clone();
-            let recorded = payment::record(
-                conn,
-                caller,
-                &PaymentInput {
-                    client: input.client.map(Into::into),
-                    payer: input.payer,
-                    number: input.number,
-                    external_ref: input.external_ref,
-                    received_on: super::scalars::on(input.received_on),
-                    method: input.method.code(),
-                    amount: input.amount.0,
-                    currency: input.currency,
-                    exchange_rate: input.exchange_rate.map(|rate| rate.0),
-                    remittance: input.remittance,
-                    matures_on: super::scalars::on(input.matures_on),
-                    deposit: input
-                        .deposit
-                        .map(|deposit| deposit.vat_rate.map(|rate| rate.0)),
-                    bank_account: input.bank_account,
-                    late_entry: input.late_entry,
-                    allocations: input
-                        .allocations
-                        .into_iter()
-                        .map(|part| (part.debit.into(), part.amount.map(|amount| amount.0)))
-                        .collect(),
-                },
-            )?;
-            Ok((recorded.payment, recorded.allocations))
-        })
-        .await?;
-        let Some((id, made)) = done.made else {
-            return Ok(RecordPaymentPayload {
+        record_one_payment(ctx, input, None).await
+    }
+
+    /// Records up to 100 payments, one result a row in the order given. Each is recorded or refused by itself, as `recordPayment` would; every row needs its `idempotencyKey`.
+    #[graphql(guard = "Permitted(\"Mutation.recordPayments\")")]
+    async fn record_payments(
+        &self,
+        ctx: &Context<'_>,
+        inputs: Vec<RecordPaymentInput>,
+    ) -> Result<Vec<RecordPaymentPayload>> {
+        in_bulk(
+            ctx,
+            "recordPayment",
+            inputs,
+            |input, row| record_one_payment(ctx, input, Some(row)),
+            |input| input.idempotency_key.as_deref(),
+            |user_errors| RecordPaymentPayload {
                 payment: None,
                 allocations: None,
-                user_errors: done.user_errors,
-            });
-        };
-        Ok(RecordPaymentPayload {
-            payment: Some(Payment(one(ctx, id).await?)),
-            allocations: Some(allocations(ctx, &made).await?),
-            user_errors: done.user_errors,
-        })
+                user_errors,
+            },
+        )
+        .await
     }
 
     /// Names the payer of a payment that waited on 471: it moves to the client's account, on account.
@@ -502,6 +555,7 @@ impl PaymentMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: false,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
@@ -528,6 +582,7 @@ impl PaymentMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: false,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
@@ -558,6 +613,7 @@ impl PaymentMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: input.validate_only,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();

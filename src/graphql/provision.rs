@@ -583,6 +583,7 @@ impl ProvisionMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: false,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let framework = input
@@ -626,6 +627,7 @@ impl ProvisionMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: false,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             let input = input.clone();
@@ -658,6 +660,7 @@ impl ProvisionMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: false,
+            ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
             service::record_opening(

@@ -538,7 +538,7 @@ pub fn amount(field: &str, value: Decimal, currency: Currency) -> Result<Minor> 
     }
     currency
         .minor(value)
-        .filter(|minor| *minor <= 1_000_000_000_000_000)
+        .filter(|minor| *minor < 10_i64.pow(13 + currency.exponent()))
         .ok_or_else(|| {
             Refusal::invalid(
                 field,

@@ -641,6 +641,9 @@ pub fn save_draft(
         &books.settings.accounts.revenue,
         input.deducted_discount_percent,
     )?;
+    books::optional_text("number", input.number.as_deref(), 60)?;
+    books::optional_text("externalRef", input.external_ref.as_deref(), 100)?;
+    books::optional_text("purchaseOrder", input.purchase_order.as_deref(), 100)?;
     if let Some(id) = draft
         && store::document::draft(conn, caller.company, id)?.is_none()
     {

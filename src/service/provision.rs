@@ -18,7 +18,7 @@ use crate::domain::money::Minor;
 use crate::domain::provision::{
     self, Claim, ClientProvision, ClientSituation, Framework, Insolvency, SpecialRates,
 };
-use crate::domain::refusal::{Refusal, RefusalCode};
+use crate::domain::refusal::Refusal;
 use crate::error::{Error, Result};
 use crate::store::aging::{Open, OpenItems, Population};
 use crate::store::client::Client;
@@ -506,20 +506,7 @@ pub fn assess(
         return Err(Refusal::invalid("invoice", "the invoice belongs to another client").into());
     }
     check_rates("ratePercent", &[input.rate_percent])?;
-    let evidence: Vec<&str> = input
-        .evidence
-        .iter()
-        .map(|text| text.trim())
-        .filter(|text| !text.is_empty())
-        .collect();
-    if evidence.is_empty() {
-        return Err(Refusal::new(
-            RefusalCode::EvidenceRequired,
-            "evidence",
-            "name at least one document that proves the risk and the efforts to collect",
-        )
-        .into());
-    }
+    let evidence = super::operation::evidence(&input.evidence)?;
     let valid_from = input.valid_from.unwrap_or(caller.today);
     if input.valid_to.is_some_and(|to| to < valid_from) {
         return Err(Refusal::invalid("validTo", "the estimate ends before it begins").into());

@@ -165,6 +165,16 @@ fn check_instrument(
         )
         .into());
     }
+    if kind == DISCOUNT && payment.matures_on.is_none() {
+        return Err(Refusal::invalid(
+            field,
+            format!(
+                "bill {} has no maturity: nothing tells its interest, hand it in for collection",
+                payment.number
+            ),
+        )
+        .into());
+    }
     if remitted_on < payment.received_on {
         return Err(Refusal::invalid(
             "remittedOn",

@@ -265,3 +265,60 @@ fn refusals_outside_graphql_have_the_same_shape() {
     let answer = api.upload("/import/receivables", "text/csv", file).json();
     assert_eq!(answer["refused"], 1, "{answer}");
 }
+
+#[test]
+fn bulk_forms_answer_row_by_row_and_are_repeatable_by_key() {
+    let api = Company::new().admin();
+    let bulk = |rows: serde_json::Value| {
+        api.data(
+            "mutation($inputs: [IssueInvoiceInput!]!) { issueInvoices(inputs: $inputs) { invoice { id number total } userErrors { code field } } }",
+            json!({ "inputs": rows }),
+        )["issueInvoices"]
+            .clone()
+    };
+    let clients = api.data(
+        "mutation($inputs: [CreateClientInput!]!) { createClients(inputs: $inputs) { client { number } userErrors { code } } }",
+        json!({ "inputs": [{ "number": "C001", "name": "Un", "idempotencyKey": "c1" }, { "number": "C002", "name": "Deux", "idempotencyKey": "c2" }] }),
+    );
+    assert_eq!(clients["createClients"][1]["client"]["number"], "C002");
+    let row = |client: &str, key: Option<&str>| {
+        json!({ "client": { "number": client }, "issuedOn": day("02-10"), "idempotencyKey": key,
+            "lines": [{ "description": "Service", "quantity": "1", "unitPrice": "10.00", "vatRate": "20" }] })
+    };
+    let rows = json!([
+        row("C001", Some("a")),
+        row("NOBODY", Some("b")),
+        row("C002", None),
+        row("C002", Some("d"))
+    ]);
+    let first = bulk(rows.clone());
+    assert_eq!(first[0]["invoice"]["total"], "12.00", "{first}");
+    assert_eq!(
+        first[1]["userErrors"],
+        json!([{ "code": "NOT_FOUND", "field": ["client"] }])
+    );
+    assert_eq!(
+        first[2]["userErrors"],
+        json!([{ "code": "INVALID", "field": ["idempotencyKey"] }])
+    );
+    assert_eq!(
+        first[3]["invoice"]["number"],
+        format!("FA-{}-000002", year())
+    );
+    // Sent again, what is done is not done twice; the single form knows the row's key too.
+    assert_eq!(bulk(rows), first);
+    let single = api.make("IssueInvoice", row("C001", Some("a")));
+    assert_eq!(single["invoice"]["number"], first[0]["invoice"]["number"]);
+    let other = bulk(json!([row("C002", Some("a"))]));
+    assert_eq!(other[0]["userErrors"][0]["code"], "IDEMPOTENCY_KEY_REUSED");
+    let paid = api.data(
+        "mutation($inputs: [RecordPaymentInput!]!) { recordPayments(inputs: $inputs) { payment { unallocated } userErrors { code message } } }",
+        json!({ "inputs": [{ "client": { "number": "C001" }, "receivedOn": day("03-01"), "method": "TRANSFER", "amount": "12.00", "idempotencyKey": "p",
+            "allocations": [{ "debit": { "number": first[0]["invoice"]["number"] } }] }] }),
+    );
+    assert_eq!(
+        paid["recordPayments"][0]["payment"]["unallocated"], "0.00",
+        "{paid}"
+    );
+    api.sound();
+}

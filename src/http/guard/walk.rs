@@ -279,7 +279,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// How many rows a field may answer, if it says so: `first`, `last`, or as many as it names `ids`.
+    /// How many rows a field may answer, if it says so: `first`, `last`, or as many as it names `ids` or `inputs`.
     fn page_size(&self, field: &Field) -> Option<usize> {
         let argument = |name: &str| {
             let value = field.get_argument(name)?.node.clone();
@@ -294,7 +294,7 @@ impl<'a> Walker<'a> {
         let page = argument("first")
             .max(argument("last"))
             .map(|size| size.clamp(1, self.limits.page_max));
-        page.max(argument("ids"))
+        page.max(argument("ids")).max(argument("inputs"))
     }
 
     fn variable(&self, name: &Name) -> Option<&Constant> {
