@@ -282,6 +282,7 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Mutation.rejectBankProposal", Action::RecordPayments),
     ("Mutation.assignBankLine", Action::RecordPayments),
     ("Mutation.assignBankReturn", Action::RecordPayments),
+    ("Mutation.reconcileBankLine", Action::RecordPayments),
     ("Mutation.undoBankMatch", Action::RecordPayments),
     ("Mutation.linkPayerAccount", Action::RecordPayments),
     ("Mutation.unlinkPayerAccount", Action::RecordPayments),

@@ -20,6 +20,7 @@ use crate::domain::bank::{self, Share};
 use crate::domain::ids::{BankAccountId, BankLineId, BankStatementId, ClientId, Id, TaskId};
 use crate::error::{Error, Result};
 use crate::service::bank as desk;
+use crate::service::bank::reconcile;
 use crate::store::list::{Direction, Sort};
 use crate::store::{self};
 
@@ -44,6 +45,8 @@ code_enum! {
         Ignored = "IGNORED",
         /// Taken back.
         Undone = "UNDONE",
+        /// Tied to an entry that the books held already (rapprochement).
+        Reconciled = "RECONCILED",
     }
 }
 
@@ -72,6 +75,8 @@ code_enum! {
         BankCharge = "BANK_CHARGE",
         /// A payment of ours.
         NotReceivable = "NOT_RECEIVABLE",
+        /// The books hold the movement already (rapprochement).
+        AlreadyBooked = "ALREADY_BOOKED",
     }
 }
 
@@ -275,6 +280,18 @@ impl BankLine {
             None => Ok(None),
         }
     }
+    /// The entry that held it already; null when it was booked from the statement, or not at all.
+    async fn reconciled_with(&self, ctx: &Context<'_>) -> Result<Option<super::journal::Entry>> {
+        let Some(id) = self.0.entry_id else {
+            return Ok(None);
+        };
+        let row = session(ctx)?
+            .read(
+                move |conn, caller| Ok(store::journal::by_ids(conn, caller.company, &[id])?.pop()),
+            )
+            .await?;
+        Ok(row.map(super::journal::Entry))
+    }
     /// Every decision about it, oldest first: the last one counts.
     async fn matches(&self, ctx: &Context<'_>) -> Result<Vec<BankMatch>> {
         let rows = maybe(ctx, MatchesOf(self.0.id)).await?.unwrap_or_default();
@@ -302,7 +319,7 @@ impl BankMatch {
     async fn score(&self) -> i32 {
         i32::from(self.0.score)
     }
-    /// AUTOMATIC, PROPOSED, ACCEPTED, REJECTED, ON_ACCOUNT, UNKNOWN, RETURNED, POSTED, IGNORED or UNDONE.
+    /// AUTOMATIC, PROPOSED, ACCEPTED, REJECTED, ON_ACCOUNT, UNKNOWN, RETURNED, POSTED, IGNORED, RECONCILED or UNDONE.
     async fn outcome(&self) -> &str {
         &self.0.outcome
     }
@@ -684,6 +701,17 @@ struct AssignBankReturnInput {
     idempotency_key: Option<String>,
 }
 
+/// A movement that the books hold already.
+#[derive(InputObject, Clone, Debug)]
+struct ReconcileBankLineInput {
+    /// The movement: proposed, on account, unknown, ignored or undone.
+    line: ID,
+    /// The journal entry with a line on 512 for its amount.
+    entry: ID,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+}
+
 /// A match to undo.
 #[derive(InputObject, Clone, Debug)]
 struct UndoBankMatchInput {
@@ -871,6 +899,22 @@ impl BankMutation {
         let run = how(&input.idempotency_key, false);
         let done = mutate(ctx, run, move |conn, caller| {
             desk::assign_return(conn, caller, &input.line, &input.payment.clone().into())
+        })
+        .await?;
+        moved(ctx, done).await
+    }
+
+    /// Says that an entry of the books holds a movement already (rapprochement): what the import recorded for
+    /// it is taken back, and nothing is booked twice.
+    #[graphql(guard = "Permitted(\"Mutation.reconcileBankLine\")")]
+    async fn reconcile_bank_line(
+        &self,
+        ctx: &Context<'_>,
+        input: ReconcileBankLineInput,
+    ) -> Result<BankLinePayload> {
+        let run = how(&input.idempotency_key, false);
+        let done = mutate(ctx, run, move |conn, caller| {
+            reconcile::by_hand(conn, caller, &input.line, &input.entry)
         })
         .await?;
         moved(ctx, done).await

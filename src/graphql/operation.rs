@@ -17,9 +17,10 @@ use super::scalars::{
 };
 use super::{Permitted, session};
 use crate::domain::ids::OperationId;
+use crate::domain::refusal::Refusal;
 use crate::error::Result;
 use crate::service::accrual::{self, AccrualInput};
-use crate::service::discount::{self, DiscountInput, TransferInput};
+use crate::service::discount::{self, DiscountInput, ImportedDiscount, TransferInput};
 use crate::service::factoring::{self, AssignmentInput, SettlementInput};
 use crate::service::operation;
 use crate::service::{doubtful, remittance};
@@ -307,8 +308,10 @@ pub fn how(idempotency_key: &Option<String>, validate_only: bool) -> How {
 /// An early-payment discount to grant.
 #[derive(InputObject, Clone, Debug)]
 struct GrantDiscountInput {
-    /// The invoice that offers it.
-    invoice: InvoiceRef,
+    /// The invoice that offers it; or give `item`.
+    invoice: Option<InvoiceRef>,
+    /// An item taken over from another system, whose offer the books do not hold; `percent` is needed then.
+    item: Option<ItemRefInput>,
     /// The payment that came in time (R2.16).
     payment: PaymentRef,
     /// Percent; what the invoice offers when absent, never more.
@@ -530,14 +533,32 @@ impl OperationMutation {
         let run = how(&input.idempotency_key, input.validate_only);
         let done = mutate(ctx, run, move |conn, caller| {
             let input = input.clone();
-            let input = DiscountInput {
-                invoice: input.invoice.into(),
-                payment: input.payment.into(),
-                percent: input.percent.map(|percent| percent.0),
-                corrects_vat: input.corrects_vat,
-                on: on(input.on),
-            };
-            discount::grant(conn, caller, &input)
+            let on = on(input.on);
+            match (input.invoice, input.item) {
+                (Some(invoice), None) => {
+                    let input = DiscountInput {
+                        invoice: invoice.into(),
+                        payment: input.payment.into(),
+                        percent: input.percent.map(|percent| percent.0),
+                        corrects_vat: input.corrects_vat,
+                        on,
+                    };
+                    discount::grant(conn, caller, &input)
+                }
+                (None, Some(item)) => {
+                    let input = ImportedDiscount {
+                        item: item.into(),
+                        payment: input.payment.into(),
+                        percent: input.percent.map(|percent| percent.0),
+                        corrects_vat: input.corrects_vat,
+                        on,
+                    };
+                    discount::grant_imported(conn, caller, &input)
+                }
+                _ => {
+                    Err(Refusal::invalid("invoice", "give an invoice, or an imported item").into())
+                }
+            }
         })
         .await?;
         payload(ctx, done).await

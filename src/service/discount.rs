@@ -96,6 +96,98 @@ pub fn grant(
     Ok(operation.id)
 }
 
+/// A discount on an item taken over from another system, as entered.
+#[derive(Clone, Debug)]
+pub struct ImportedDiscount {
+    pub item: ItemRef,
+    pub payment: Ref,
+    /// In percent; what was agreed is not in the books.
+    pub percent: Option<Decimal>,
+    pub corrects_vat: bool,
+    pub on: Option<NaiveDate>,
+}
+
+/// The same for an item taken over from another system: its HT and VAT are those of its entry (R2.15).
+pub fn grant_imported(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &ImportedDiscount,
+) -> Result<OperationId> {
+    let books = books::open(conn, caller)?;
+    let payment = reference::payment(conn, caller, "payment", &input.payment)?;
+    let on = input.on.unwrap_or(payment.received_on);
+    books.check_day("on", on)?;
+    let percent = input
+        .percent
+        .filter(|percent| *percent > Decimal::ZERO && *percent < Decimal::ONE_HUNDRED)
+        .ok_or_else(|| {
+            Refusal::invalid(
+                "percent",
+                "the percent agreed is needed, above 0 and below 100: the books do not hold the offer",
+            )
+        })?;
+    let item = reference::items(conn, caller, "item", &input.item, true)?
+        .into_iter()
+        .find(|item| item.open_amount > 0 && item.kind == "IMPORTED")
+        .ok_or_else(|| {
+            Refusal::new(
+                RefusalCode::WrongState,
+                "item",
+                "no imported item is open here: the discount of an invoice goes by the invoice",
+            )
+        })?;
+    let currency = books::currency(&item.currency)?;
+    let whole = vat::percent_of(item.amount, percent);
+    let (net_of, total) = (
+        i128::from(item.document_net),
+        i128::from(item.document_total),
+    );
+    let net = vat::proportion(whole, net_of, total).unwrap_or(whole);
+    let tax = if input.corrects_vat { whole - net } else { 0 };
+    let amount = net + tax;
+    if amount <= 0 || amount > item.open_amount {
+        return Err(Refusal::new(
+            RefusalCode::OverAllocation,
+            "item",
+            format!(
+                "{} is open on {}",
+                currency.show(item.open_amount),
+                item.reference
+            ),
+        )
+        .detail("open", currency.decimal(item.open_amount).to_string())
+        .into());
+    }
+    let operation = New {
+        client: Some(item.client_id),
+        payment: Some(payment.id),
+        net,
+        vat: tax,
+        details: json!({ "percent": percent.normalize().to_string(), "correctsVat": input.corrects_vat }),
+        ..New::of(OperationKind::Discount, on, amount, currency)
+    }
+    .record(conn, caller, &books)?;
+    let mut lines = vec![NewLine::debit(
+        &books.settings.accounts.granted_discount,
+        net,
+    )];
+    lines.extend(vat_receipts::take_off(
+        conn, caller, &books, None, "CREDIT", tax, on,
+    )?);
+    lines.push(
+        NewLine::credit(books.client_account(&item.family), amount).open(
+            item.client_id,
+            operation::item_like("DISCOUNT", &operation, &item, false),
+        ),
+    );
+    let rate = rate_of(conn, caller, &item)?;
+    let label = format!("Escompte facture {}", item.reference);
+    let posting = operation::posting(&books, &operation, &label, rate, lines)?;
+    let made = books::post(conn, caller, &books, vec![posting])?;
+    settle_first(conn, caller, &books, &item, &made, amount, on)?;
+    Ok(operation.id)
+}
+
 /// R2.15: the percent of the whole TTC, then split like the invoice into its HT and VAT.
 fn parts(
     conn: &mut PgConnection,

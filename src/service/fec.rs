@@ -306,6 +306,7 @@ fn take_in(
             ..Report::default()
         });
     }
+    refuse_known(conn, caller, &books, &entries)?;
     let known_years: BTreeSet<i32> = store::company::years_with_entries(conn, caller.company)?
         .into_iter()
         .collect();
@@ -337,6 +338,68 @@ fn take_in(
         i64::try_from(report.lines).unwrap_or(i64::MAX),
     )?;
     Ok(report)
+}
+
+/// Refuses a file of which an entry is in the books already, by journal, day, document and total: the same
+/// year in another file, saved anew or corrected, would double it. The same file is told apart before.
+fn refuse_known(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    entries: &[Entry],
+) -> std::result::Result<(), ImportError> {
+    for chunk in entries.chunks(PAGE as usize) {
+        let asked: Vec<store::fec::Asked> = chunk
+            .iter()
+            .map(|entry| {
+                let first = &entry.lines[0].1;
+                let total: Decimal = entry.lines.iter().map(|(_, line)| line.debit).sum();
+                store::fec::Asked {
+                    journal: journal_code(&first.journal),
+                    posted_on: first.posted_on,
+                    reference: or(&first.piece, &first.number, "-"),
+                    total: books.currency.minor(total).unwrap_or_default(),
+                }
+            })
+            .collect();
+        if let Some((place, number)) = store::fec::known_entry(conn, caller.company, &asked)? {
+            let (at, first) = chunk.get(place).map_or((1, None), |entry| {
+                (entry.lines[0].0, Some(&entry.lines[0].1))
+            });
+            let name = first.map_or_else(String::new, |line| {
+                format!(
+                    "{} of journal {} on {}",
+                    line.number, line.journal, line.posted_on
+                )
+            });
+            let refusal = Refusal::new(
+                RefusalCode::Duplicate,
+                "file",
+                format!(
+                    "line {at}: entry {name} is in the books already, as number {number} from an earlier file; nothing was taken in"
+                ),
+            )
+            .detail("line", at)
+            .detail("field", "EcritureNum");
+            return Err(Error::from(refusal).into());
+        }
+    }
+    Ok(())
+}
+
+/// A journal's code as the books have it.
+fn journal_code(given: &str) -> String {
+    let code: String = given
+        .to_uppercase()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(6)
+        .collect();
+    if code.is_empty() {
+        "OD".to_owned()
+    } else {
+        code
+    }
 }
 
 /// An entry of the file: its lines with their place.
@@ -418,14 +481,16 @@ struct Group {
     debits: Vec<(NaiveDate, ItemId, Minor)>,
     credits: Vec<(NaiveDate, ItemId, Minor)>,
     on: Option<NaiveDate>,
+    /// The first day of its lines.
+    begins_on: Option<NaiveDate>,
 }
 
 struct Intake<'a> {
     books: &'a Books,
     clients: HashMap<String, Client>,
     journals: BTreeSet<String>,
-    /// By client, account family and letter.
     law: TermsLaw,
+    /// By client, account family and letter.
     letters: BTreeMap<(ClientId, String, String), Group>,
     known_years: BTreeSet<i32>,
     report: Report,
@@ -496,6 +561,8 @@ impl Intake<'_> {
             let key = (item.client_id, item.family.clone(), letter.to_uppercase());
             let group = self.letters.entry(key).or_default();
             group.on = group.on.max(on);
+            let begins_on = group.begins_on.unwrap_or(item.posted_on);
+            group.begins_on = Some(begins_on.min(item.posted_on));
             let side = if item.is_debit {
                 &mut group.debits
             } else {
@@ -515,18 +582,7 @@ impl Intake<'_> {
     }
 
     fn journal(&mut self, conn: &mut PgConnection, caller: &Caller, line: &Line) -> Result<String> {
-        let code: String = line
-            .journal
-            .to_uppercase()
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .take(6)
-            .collect();
-        let code = if code.is_empty() {
-            "OD".to_owned()
-        } else {
-            code
-        };
+        let code = journal_code(&line.journal);
         if self.journals.insert(code.clone()) {
             let label = or(&line.journal_label, &code, "-");
             store::chart::save_journal(conn, caller.company, &code, &label)?;
@@ -649,6 +705,7 @@ impl Intake<'_> {
                 mut debits,
                 mut credits,
                 on,
+                begins_on,
             } = group;
             debits.sort_unstable();
             credits.sort_unstable();
@@ -681,17 +738,8 @@ impl Intake<'_> {
             if pairs.is_empty() {
                 continue;
             }
-            // Without a day in the file, the latest of the lines counts: never earlier (R3.6).
-            let on = on.unwrap_or(NaiveDate::MIN);
-            let on = if on == NaiveDate::MIN {
-                debits
-                    .iter()
-                    .map(|(day, _, _)| *day)
-                    .min()
-                    .unwrap_or(caller.today)
-            } else {
-                on
-            };
+            // Without a day in the file each pair takes effect as soon as both its lines are posted (R3.6).
+            let on = on.or(begins_on).unwrap_or(caller.today);
             self.report.allocations += pairs.len() as u64;
             matching::match_pairs(conn, caller, self.books, &pairs, on, "IMPORT")?;
         }

@@ -4,7 +4,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Bool, Text};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Date, Nullable, Numeric, SmallInt, Text, Uuid as SqlUuid,
+};
+use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::item::Item;
@@ -12,8 +15,10 @@ use super::list::{Bind, Sql, containing};
 use super::schema::{
     bank_accounts, bank_lines, bank_matches, bank_statements, clients, items, payer_accounts,
 };
+use crate::domain::bank::LineStatus;
 use crate::domain::ids::{
-    BankAccountId, BankLineId, BankMatchId, BankStatementId, ClientId, CompanyId, PaymentId,
+    BankAccountId, BankLineId, BankMatchId, BankStatementId, ClientId, CompanyId, EntryId,
+    PaymentId,
 };
 
 /// A bank account of the company, and the general account that stands for it.
@@ -205,6 +210,9 @@ pub struct Line {
     pub status: String,
     pub payment_id: Option<PaymentId>,
     pub entry_ref: Option<String>,
+    /// The line of the entry that held it already, when it is reconciled.
+    pub entry_id: Option<EntryId>,
+    pub entry_line: Option<i16>,
 }
 
 /// Adds movements.
@@ -333,9 +341,134 @@ pub fn set_status(
         .set((
             bank_lines::status.eq(status),
             bank_lines::payment_id.eq(payment),
+            bank_lines::entry_id.eq(None::<EntryId>),
+            bank_lines::entry_line.eq(None::<i16>),
         ))
         .execute(conn)
         .map(drop)
+}
+
+/// Ties a movement to the line that holds it; any other status unties it.
+pub fn set_reconciled(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: BankLineId,
+    with: &Booked,
+) -> QueryResult<()> {
+    diesel::update(bank_lines::table.find((company, id)))
+        .set((
+            bank_lines::status.eq(LineStatus::Reconciled.code()),
+            bank_lines::payment_id.eq(with.payment_id),
+            bank_lines::entry_id.eq(with.entry_id),
+            bank_lines::entry_line.eq(with.line),
+        ))
+        .execute(conn)
+        .map(drop)
+}
+
+/// A line of the books on a bank's account that no movement is tied to.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Booked {
+    #[diesel(sql_type = SqlUuid)]
+    pub entry_id: EntryId,
+    #[diesel(sql_type = SmallInt)]
+    pub line: i16,
+    #[diesel(sql_type = BigInt)]
+    pub number: i64,
+    #[diesel(sql_type = Date)]
+    pub posted_on: NaiveDate,
+    #[diesel(sql_type = Text)]
+    pub account: String,
+    /// The receipt recorded by hand; none for entries of a file.
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub payment_id: Option<PaymentId>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub client_id: Option<ClientId>,
+}
+
+/// Entries of a file, and receipts recorded by hand, that stand on 512 for a movement's amount and side.
+fn booked_like(line: &Line) -> Sql {
+    let side = if line.amount > 0 {
+        "l.debit"
+    } else {
+        "l.credit"
+    };
+    let mut sql = Sql::default();
+    sql.push(
+        &format!(
+            "SELECT l.entry_id, l.line, e.number, l.posted_on, l.account, p.id AS payment_id, \
+               (SELECT x.client_id FROM journal_lines x WHERE x.company_id = e.company_id AND x.entry_id = e.id AND x.client_id IS NOT NULL LIMIT 1) AS client_id \
+             FROM journal_lines l JOIN journal_entries e ON e.company_id = l.company_id AND e.id = l.entry_id \
+             LEFT JOIN payments p ON p.company_id = e.company_id AND e.source_kind = 'PAYMENT' AND p.id = e.source_id \
+             WHERE l.company_id = ? AND l.account >= '512' AND l.account < '513' AND NOT l.carried AND l.currency = ?::bpchar AND {side} = ? \
+               AND e.source_kind IN ('IMPORT', 'PAYMENT') AND e.reversal_of IS NULL \
+               AND NOT EXISTS (SELECT 1 FROM payment_events v WHERE v.company_id = p.company_id AND v.payment_id = p.id AND v.kind = 'REVERSED') \
+               AND NOT EXISTS (SELECT 1 FROM bank_lines b WHERE b.company_id = l.company_id AND b.entry_id = l.entry_id AND b.entry_line = l.line) \
+               AND NOT EXISTS (SELECT 1 FROM bank_lines b WHERE b.company_id = p.company_id AND b.payment_id = p.id)"
+        ),
+        [
+            Bind::Id(line.company_id.0),
+            Bind::Text(line.currency.clone()),
+            Bind::Number(line.amount.abs()),
+        ],
+    );
+    sql
+}
+
+/// Those between two days, nearest to the movement's day first; at most 20.
+pub fn booked(
+    conn: &mut PgConnection,
+    line: &Line,
+    first: NaiveDate,
+    last: NaiveDate,
+) -> QueryResult<Vec<Booked>> {
+    let mut sql = booked_like(line);
+    sql.and(
+        "l.posted_on BETWEEN ? AND ?",
+        [Bind::Day(first), Bind::Day(last)],
+    );
+    sql.push(
+        " ORDER BY abs(l.posted_on - ?), l.posted_on, e.number, l.line LIMIT 20",
+        [Bind::Day(line.booked_on)],
+    );
+    sql.query().load(conn)
+}
+
+/// The one in an entry, if there is one.
+pub fn booked_in(
+    conn: &mut PgConnection,
+    line: &Line,
+    entry: EntryId,
+) -> QueryResult<Option<Booked>> {
+    let mut sql = booked_like(line);
+    sql.and("l.entry_id = ?", [Bind::Id(entry.0)]);
+    sql.push(" ORDER BY l.line LIMIT 1", []);
+    Ok(sql.query().load(conn)?.pop())
+}
+
+/// What 1 of its currency was worth in the company's on a line of the books.
+pub fn rate_of(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    entry: EntryId,
+    line: i16,
+) -> QueryResult<Decimal> {
+    #[derive(QueryableByName)]
+    struct Rate {
+        #[diesel(sql_type = Numeric)]
+        rate: Decimal,
+    }
+    let row: Rate = diesel::sql_query(
+        "SELECT round((l.base_debit + l.base_credit) / power(10::numeric, own.exponent) / ((l.debit + l.credit) / power(10::numeric, c.exponent)), 8) AS rate \
+         FROM journal_lines l JOIN currencies c ON c.code = l.currency \
+         JOIN companies o ON o.company_id = l.company_id JOIN currencies own ON own.code = o.currency \
+         WHERE l.company_id = $1 AND l.entry_id = $2 AND l.line = $3",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<SqlUuid, _>(entry)
+    .bind::<SmallInt, _>(line)
+    .get_result(conn)?;
+    Ok(row.rate)
 }
 
 /// What a list of movements may be narrowed to.
@@ -558,6 +691,32 @@ pub fn named(
         .order((items::due_on, items::id))
         .limit(limit)
         .select(Item::as_select())
+        .load(conn)
+}
+
+/// The numbers of settled debts whose number has one of these keys, or keys in runs; at most five.
+pub fn settled(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    keys: &[String],
+    runs: &[String],
+) -> QueryResult<Vec<String>> {
+    items::table
+        .filter(items::company_id.eq(company))
+        .filter(items::is_debit)
+        .filter(items::open_amount.eq(0))
+        .filter(items::kind.eq_any(["INVOICE", "IMPORTED"]))
+        .filter(
+            sql::<Bool>("(items.ref_key = ANY(")
+                .bind::<Array<Text>, _>(keys)
+                .sql(") OR items.ref_runs = ANY(")
+                .bind::<Array<Text>, _>(runs)
+                .sql("))"),
+        )
+        .select(items::reference)
+        .distinct()
+        .order(items::reference)
+        .limit(5)
         .load(conn)
 }
 

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Date, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Uuid as SqlUuid};
 
 use super::list::{Bind, Sql};
 use crate::domain::ids::CompanyId;
@@ -90,4 +90,51 @@ pub fn lines(
         ],
     );
     sql.query().load(conn)
+}
+
+/// What tells an entry of a file apart from others.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub journal: String,
+    pub posted_on: NaiveDate,
+    pub reference: String,
+    /// Of its debits, in minor units.
+    pub total: i64,
+}
+
+/// The place of the first of these entries that an earlier file brought, and its number in the books.
+pub fn known_entry(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    asked: &[Asked],
+) -> QueryResult<Option<(usize, i64)>> {
+    #[derive(QueryableByName)]
+    struct Known {
+        #[diesel(sql_type = BigInt)]
+        place: i64,
+        #[diesel(sql_type = BigInt)]
+        number: i64,
+    }
+    let journals: Vec<&str> = asked.iter().map(|entry| entry.journal.as_str()).collect();
+    let days: Vec<NaiveDate> = asked.iter().map(|entry| entry.posted_on).collect();
+    let references: Vec<&str> = asked.iter().map(|entry| entry.reference.as_str()).collect();
+    let totals: Vec<i64> = asked.iter().map(|entry| entry.total).collect();
+    let found: Option<Known> = diesel::sql_query(
+        "SELECT a.place, e.number FROM unnest($2::text[], $3::date[], $4::text[], $5::bigint[]) WITH ORDINALITY a(journal, posted_on, reference, total, place) \
+         JOIN journal_entries e ON e.company_id = $1 AND e.reference = a.reference AND e.journal = a.journal AND e.posted_on = a.posted_on \
+           AND e.source_kind = 'IMPORT' \
+         CROSS JOIN LATERAL (SELECT sum(l.base_debit) AS total FROM journal_lines l WHERE l.company_id = e.company_id AND l.entry_id = e.id) s \
+         WHERE s.total = a.total ORDER BY a.place LIMIT 1",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<Array<Text>, _>(journals)
+    .bind::<Array<Date>, _>(days)
+    .bind::<Array<Text>, _>(references)
+    .bind::<Array<BigInt>, _>(totals)
+    .get_result(conn)
+    .optional()?;
+    Ok(found.map(|known| {
+        let place = usize::try_from(known.place).unwrap_or(1);
+        (place.saturating_sub(1), known.number)
+    }))
 }

@@ -159,11 +159,14 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
     (
         "BANK_LINES",
         "money that came in over a bank account is one receipt of its amount, on that bank (section 13)",
-        "SELECT min('bank line ' || l.id) AS broken FROM bank_lines l JOIN bank_accounts b ON b.company_id = l.company_id AND b.id = l.bank_account_id \
+        "SELECT min(broken) AS broken FROM (SELECT min('bank line ' || l.id) AS broken FROM bank_lines l JOIN bank_accounts b ON b.company_id = l.company_id AND b.id = l.bank_account_id \
          LEFT JOIN payments p ON p.company_id = l.company_id AND p.id = l.payment_id \
          WHERE l.company_id = $1 AND l.amount > 0 AND l.status IN ('AUTOMATIC', 'MATCHED', 'PROPOSED', 'ON_ACCOUNT', 'UNKNOWN') \
            AND (p.id IS NULL OR p.amount <> l.amount OR p.currency <> l.currency OR p.bank_account IS NULL OR EXISTS \
-             (SELECT 1 FROM payment_events e WHERE e.company_id = p.company_id AND e.payment_id = p.id AND e.kind = 'REVERSED'))",
+             (SELECT 1 FROM payment_events e WHERE e.company_id = p.company_id AND e.payment_id = p.id AND e.kind = 'REVERSED')) \
+         UNION ALL SELECT min('bank line ' || l.id) FROM bank_lines l LEFT JOIN journal_lines j \
+           ON j.company_id = l.company_id AND j.entry_id = l.entry_id AND j.line = l.entry_line \
+         WHERE l.company_id = $1 AND l.status = 'RECONCILED' AND (j.line IS NULL OR j.account NOT LIKE '512%' OR j.debit - j.credit <> l.amount OR j.currency <> l.currency)) x",
     ),
     (
         "DISPUTES",

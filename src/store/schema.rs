@@ -68,6 +68,8 @@ diesel::table! {
         status -> Text,
         payment_id -> Nullable<Uuid>,
         entry_ref -> Nullable<Text>,
+        entry_id -> Nullable<Uuid>,
+        entry_line -> Nullable<SmallInt>,
     }
 }
 

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use crate::harness::{Api, Company, day};
 
-const OURS: &str = "FR7699999000010000000004286";
-const PAYER: &str = "FR7699999000010000000100219";
+pub const OURS: &str = "FR7699999000010000000004286";
+pub const PAYER: &str = "FR7699999000010000000100219";
 
 /// An entry: amount, what identifies it, and what else the bank says.
-fn entry(amount: &str, on: &str, id: &str, more: &str) -> String {
+pub fn entry(amount: &str, on: &str, id: &str, more: &str) -> String {
     let (sign, plain) = match amount.strip_prefix('-') {
         Some(plain) => ("DBIT", plain),
         None => ("CRDT", amount),
@@ -26,7 +26,7 @@ fn family(code: &str, sub: &str) -> String {
 }
 
 /// Details of one payment: its end-to-end id, its payer, the payer's account and the text.
-fn details(e2e: &str, name: &str, iban: &str, text: &str) -> String {
+pub fn details(e2e: &str, name: &str, iban: &str, text: &str) -> String {
     let account = if iban.is_empty() {
         String::new()
     } else {
@@ -38,11 +38,17 @@ fn details(e2e: &str, name: &str, iban: &str, text: &str) -> String {
     )
 }
 
-fn free(text: &str) -> String {
+pub fn free(text: &str) -> String {
     format!("<Ustrd>{text}</Ustrd>")
 }
 
-fn statement(id: &str, number: u32, opening: &str, closing: &str, entries: &[String]) -> String {
+pub fn statement(
+    id: &str,
+    number: u32,
+    opening: &str,
+    closing: &str,
+    entries: &[String],
+) -> String {
     let balance = |kind: &str, amount: &str| {
         format!(
             "<Bal><Tp><CdOrPrtry><Cd>{kind}</Cd></CdOrPrtry></Tp><Amt Ccy=\"EUR\">{amount}</Amt><CdtDbtInd>CRDT</CdtDbtInd></Bal>"
@@ -58,7 +64,7 @@ fn statement(id: &str, number: u32, opening: &str, closing: &str, entries: &[Str
     )
 }
 
-fn open_account(api: &Api) {
+pub fn open_account(api: &Api) {
     api.done(
         "mutation($iban: String!) { saveBankAccount(input: { label: \"Courant\", iban: $iban, account: \"512100\" }) { userErrors { code field message } } }",
         json!({ "iban": OURS }),
@@ -77,7 +83,7 @@ fn lines(api: &Api) -> Vec<Value> {
         .clone()
 }
 
-fn line_of(api: &Api, amount: &str) -> Value {
+pub fn line_of(api: &Api, amount: &str) -> Value {
     let found: Vec<Value> = lines(api)
         .into_iter()
         .filter(|line| line["amount"] == amount)
@@ -86,14 +92,14 @@ fn line_of(api: &Api, amount: &str) -> Value {
     found[0].clone()
 }
 
-fn last(line: &Value) -> &Value {
+pub fn last(line: &Value) -> &Value {
     line["matches"]
         .as_array()
         .and_then(|all| all.last())
         .expect("a decision")
 }
 
-fn open(api: &Api, invoice: &str) -> Value {
+pub fn open(api: &Api, invoice: &str) -> Value {
     api.data(
         "query($n: String!) { invoice(ref: { number: $n }) { open } }",
         json!({ "n": invoice }),
@@ -101,7 +107,7 @@ fn open(api: &Api, invoice: &str) -> Value {
         .clone()
 }
 
-fn desk(api: &Api, field: &str, input: Value) -> Value {
+pub fn desk(api: &Api, field: &str, input: Value) -> Value {
     let kind = format!("{}{}", field[..1].to_uppercase(), &field[1..]);
     let document = format!(
         "mutation($input: {kind}Input!) {{ {field}(input: $input) {{ bankLine {{ id status }} userErrors {{ code field message }} }} }}"

@@ -289,3 +289,99 @@ fn a_bad_file_is_refused_whole_with_line_and_field() {
     );
     assert_eq!(api.upload("/import/fec", "text/plain", good).status, 200);
 }
+
+#[test]
+fn the_same_year_in_another_file_is_refused_whole() {
+    let api = Company::new().admin();
+    let file = include_str!("../fixtures/fec-quirks.txt");
+    assert_eq!(api.upload("/import/fec", "text/plain", file).status, 200);
+    let again = api.upload("/import/fec", "text/plain", file).json();
+    assert_eq!(again["importedBefore"], true, "{again}");
+    let changed = file.trim_end().to_owned();
+    let relabelled = file.replace("20250420", "20250421");
+    for other in [format!("{changed}\n\n"), relabelled] {
+        assert_ne!(other, file);
+        let answer = api.upload("/import/fec", "text/plain", &other);
+        let error = answer.json()["errors"][0]["extensions"].clone();
+        assert_eq!(error["code"], "DUPLICATE", "{}", answer.text);
+        assert_eq!(error["details"]["line"], 2);
+    }
+    assert_eq!(api.account("C1", "2025-12-31").0["total"], "240.00");
+    api.sound();
+}
+
+#[test]
+fn letters_without_a_day_take_effect_when_both_lines_are_posted_r3_6() {
+    let api = Company::new().admin();
+    let head = "JournalCode|JournalLib|EcritureNum|EcritureDate|CompteNum|CompteLib|CompAuxNum|CompAuxLib|PieceRef|PieceDate|EcritureLib|Debit|Credit|EcritureLet|DateLet|ValidDate|Montantdevise|Idevise";
+    let row = |journal: &str,
+               number: &str,
+               on: &str,
+               account: &str,
+               client: &str,
+               debit: &str,
+               credit: &str,
+               letter: &str| {
+        format!(
+            "{journal}|{journal}|{number}|{on}|{account}|{account}|{client}|{client}|P{number}|{on}|x|{debit}|{credit}|{letter}||{on}||"
+        )
+    };
+    let file = [
+        head.to_owned(),
+        row("VE", "1", "20250110", "411000", "C1", "120,00", "0,00", "A"),
+        row("VE", "1", "20250110", "706000", "", "0,00", "120,00", ""),
+        row("BQ", "2", "20250120", "512000", "", "120,00", "0,00", ""),
+        row("BQ", "2", "20250120", "411000", "C1", "0,00", "120,00", "A"),
+    ]
+    .join("\n");
+    let report = api.upload("/import/fec", "text/plain", &file).json();
+    assert_eq!(report["allocations"], 1, "{report}");
+    // Paid on the 20th, long before it was due: settled from that day on.
+    assert_eq!(api.account("C1", "2025-01-19").1.len(), 1);
+    assert_eq!(api.account("C1", "2025-01-20").1, Vec::<Value>::new());
+    api.sound();
+}
+
+#[test]
+fn a_discount_is_granted_on_an_imported_item_r2_15() {
+    let api = Company::new().admin();
+    let head = "JournalCode|JournalLib|EcritureNum|EcritureDate|CompteNum|CompteLib|CompAuxNum|CompAuxLib|PieceRef|PieceDate|EcritureLib|Debit|Credit|EcritureLet|DateLet|ValidDate|Montantdevise|Idevise";
+    let row = |account: &str, client: &str, debit: &str, credit: &str| {
+        format!(
+            "VE|VE|1|20250110|{account}|{account}|{client}|{client}|F1|20250110|x|{debit}|{credit}|||20250110||"
+        )
+    };
+    let file = [
+        head.to_owned(),
+        row("411000", "C1", "1200,00", "0,00"),
+        row("706000", "", "0,00", "1000,00"),
+        row("445710", "", "0,00", "200,00"),
+    ]
+    .join("\n");
+    assert_eq!(api.upload("/import/fec", "text/plain", &file).status, 200);
+    let paid = json!({ "client": { "number": "C1" }, "number": "RG-1", "receivedOn": "2025-01-20", "method": "TRANSFER", "amount": "1176.00" });
+    api.make("RecordPayment", paid);
+    api.allocate("2025-01-20", &[("F1", "RG-1", "1176.00")]);
+    let grant = |input: Value| {
+        api.data(
+            "mutation($input: GrantDiscountInput!) { grantDiscount(input: $input) { operation { net vat entries { lines { account debit credit } } } userErrors { code field } } }",
+            json!({ "input": input }),
+        )["grantDiscount"]
+            .clone()
+    };
+    let input =
+        json!({ "item": { "number": "F1" }, "payment": { "number": "RG-1" }, "percent": "2" });
+    let without = grant(json!({ "item": { "number": "F1" }, "payment": { "number": "RG-1" } }));
+    assert_eq!(
+        without["userErrors"],
+        json!([{ "code": "INVALID", "field": ["percent"] }])
+    );
+    let granted = grant(input);
+    assert_eq!(granted["userErrors"], json!([]), "{granted}");
+    assert_eq!(
+        (&granted["operation"]["net"], &granted["operation"]["vat"]),
+        (&json!("20.00"), &json!("4.00"))
+    );
+    assert_eq!(api.account("C1", "2025-01-20").1, Vec::<Value>::new());
+    api.sound();
+}

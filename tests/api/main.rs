@@ -11,6 +11,7 @@ mod layering;
 mod ledger;
 mod limits;
 mod paging;
+mod reconciliation;
 mod refusals;
 mod roles;
 mod schema;

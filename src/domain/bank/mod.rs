@@ -42,6 +42,30 @@ codes! {
         BankCharge = "BANK_CHARGE",
         /// A payment of ours: not receivables.
         NotReceivable = "NOT_RECEIVABLE",
+        /// The books hold the movement already (rapprochement).
+        AlreadyBooked = "ALREADY_BOOKED",
+    }
+}
+
+impl Decision {
+    /// The debtor's indication comes first (R3.8): who names what is settled has perhaps paid it twice, and
+    /// the amount alone does not make it the payment of something else. A decision by number stands.
+    pub fn unless_paid_before(mut self, settled: &[String]) -> Decision {
+        let by_number = matches!(
+            self.rule,
+            Rule::StructuredReference | Rule::NumbersInText | Rule::NumbersWithDifference
+        );
+        if settled.is_empty() || by_number {
+            return self;
+        }
+        self.automatic = false;
+        self.score = self.score.min(60);
+        self.evidence = format!(
+            "{} named, which is settled already: paid twice? {}",
+            settled.join(", "),
+            self.evidence
+        );
+        self
     }
 }
 
@@ -66,6 +90,8 @@ codes! {
         Ignored = "IGNORED",
         /// Taken back.
         Undone = "UNDONE",
+        /// Tied to an entry that the books held already (rapprochement).
+        Reconciled = "RECONCILED",
     }
 }
 

@@ -478,12 +478,20 @@ fn by_amount(
         ([item], _) => Some(Decision {
             rule: Rule::KnownAccount,
             score: 85,
-            automatic: true,
+            // Nobody pays for what is not invoiced yet.
+            automatic: item.invoiced_on <= receipt.booked_on,
             client: Some(item.client),
-            evidence: format!(
-                "the payer's account is known, only {} is open for this amount",
-                item.reference
-            ),
+            evidence: if item.invoiced_on <= receipt.booked_on {
+                format!(
+                    "the payer's account is known, only {} is open for this amount",
+                    item.reference
+                )
+            } else {
+                format!(
+                    "only {} is open for this amount, and it was invoiced after the payment",
+                    item.reference
+                )
+            },
             shares: vec![share(item)],
             difference: Difference::None,
             alternatives: Vec::new(),

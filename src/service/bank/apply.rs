@@ -8,7 +8,7 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::{Laid, RULE, Record, SOMEBODY, ask, learn, who_paid};
+use super::{Laid, RULE, Record, SOMEBODY, ask, learn, reconcile, who_paid};
 use crate::domain::access::Caller;
 use crate::domain::bank::{
     self, Candidate, Decision, Difference, LineStatus, Offer, Payer, Receipt, Rule, Share, TaskKind,
@@ -52,6 +52,9 @@ pub fn decide(
     books: &Books,
     movement: &Movement<'_>,
 ) -> Result<LineStatus> {
+    if reconcile::tie(conn, caller, movement)? {
+        return Ok(LineStatus::Reconciled);
+    }
     if movement.line.amount > 0 {
         if credit_slip(conn, caller, books, movement)? {
             return Ok(LineStatus::Posted);
@@ -224,7 +227,7 @@ fn receive(
                     status.code(),
                     Some(payment),
                 )?;
-                if decision.rule != Rule::KnownAccount {
+                if decision.rule != Rule::KnownAccount && !is_somebody_elses(conn, caller, line)? {
                     let clients: HashSet<ClientId> =
                         laid.shares.iter().map(|share| share.client).collect();
                     learn(conn, caller, line, &Vec::from_iter(clients))?;
@@ -256,6 +259,15 @@ fn receive(
     store::bank::set_status(conn, caller.company, line.id, status.code(), Some(payment))?;
     keep(conn, caller, line, status, &decision, Vec::new())?;
     Ok(status)
+}
+
+/// A payer whose account is known already, and who pays for another this once, teaches nothing (R13.4):
+/// who it may pay for beside its owner, a person says.
+fn is_somebody_elses(conn: &mut PgConnection, caller: &Caller, line: &Line) -> Result<bool> {
+    match &line.counterparty_iban {
+        Some(iban) => Ok(!store::bank::clients_of_iban(conn, caller.company, iban)?.is_empty()),
+        None => Ok(false),
+    }
 }
 
 fn keep(
@@ -312,19 +324,15 @@ fn ask_rules(
             10,
         )?;
     }
+    let settled = store::bank::settled(conn, company, &keys, &runs)?;
     let named = candidates(conn, caller, named, line.booked_on)?;
     let own = candidates(conn, caller, own, line.booked_on)?;
-    Ok(bank::decide(
-        &receipt,
-        &payer,
-        &named,
-        &own,
-        books.settings.tolerance,
-    ))
+    let decision = bank::decide(&receipt, &payer, &named, &own, books.settings.tolerance);
+    Ok(decision.unless_paid_before(&settled))
 }
 
 /// The clients whose account this is, else the one client of this name.
-fn payer_of(conn: &mut PgConnection, caller: &Caller, line: &Line) -> Result<Payer> {
+pub fn payer_of(conn: &mut PgConnection, caller: &Caller, line: &Line) -> Result<Payer> {
     if let Some(iban) = &line.counterparty_iban {
         let clients = store::bank::clients_of_iban(conn, caller.company, iban)?;
         if !clients.is_empty() {
@@ -403,7 +411,7 @@ fn offers(
 }
 
 /// The receipt that a movement is.
-fn receipt_of(
+pub fn receipt_of(
     movement: &Movement<'_>,
     client: Option<ClientId>,
     allocations: Vec<(ItemRef, Option<Decimal>)>,

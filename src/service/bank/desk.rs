@@ -8,6 +8,7 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
 use super::apply;
+use super::reconcile;
 use super::{Laid, RULE, Record, alternatives, learn, number, who_paid, wrong_state};
 use crate::domain::access::Caller;
 use crate::domain::bank::{Difference, LineStatus, Rule, Share};
@@ -31,12 +32,12 @@ pub fn line(conn: &mut PgConnection, caller: &Caller, id: &str) -> Result<Line> 
     found.ok_or_else(|| Refusal::not_found("line", "bank line").into())
 }
 
-fn status_of(line: &Line) -> Result<LineStatus> {
+pub fn status_of(line: &Line) -> Result<LineStatus> {
     LineStatus::read(&line.status)
         .ok_or_else(|| Error::Internal(format!("stored status {}", line.status)))
 }
 
-fn last(conn: &mut PgConnection, caller: &Caller, line: &Line) -> Result<Match> {
+pub fn last(conn: &mut PgConnection, caller: &Caller, line: &Line) -> Result<Match> {
     store::bank::matches_of(conn, caller.company, &[line.id])?
         .pop()
         .ok_or_else(|| Error::Internal("a bank line without a decision".into()))
@@ -328,7 +329,7 @@ pub fn assign_return(
     Ok(line.id)
 }
 
-fn take_operations_back(
+pub fn take_operations_back(
     conn: &mut PgConnection,
     caller: &Caller,
     decision: &Match,
@@ -366,6 +367,10 @@ pub fn undo(
         LineStatus::Posted if !operations.is_empty() => {
             take_operations_back(conn, caller, &decision, on, &reason)?;
             return done(conn, caller, &line, LineStatus::Undone, None, reason);
+        }
+        LineStatus::Reconciled => {
+            let (status, payment) = reconcile::untie(conn, caller, &books, &line)?;
+            return done(conn, caller, &line, status, payment, reason);
         }
         LineStatus::Posted | LineStatus::Returned => {
             return Err(wrong_state(

@@ -316,6 +316,8 @@ fn fresh(
             status: LineStatus::Ignored.code().to_owned(),
             payment_id: None,
             entry_ref: movement.entry_ref.clone(),
+            entry_id: None,
+            entry_line: None,
         };
         lines.push((line, movement.is_reversal));
     }

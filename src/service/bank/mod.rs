@@ -4,6 +4,7 @@
 mod apply;
 mod desk;
 mod import;
+pub mod reconcile;
 
 use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
