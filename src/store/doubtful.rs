@@ -304,3 +304,16 @@ pub fn provided_for_item(
     .load(conn)?;
     Ok(rows.first().map(|row| row.amount))
 }
+
+/// Files that wait for a decision, oldest first.
+pub fn proposed(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<DoubtfulFileId>> {
+    doubtful_files::table
+        .filter(
+            doubtful_files::company_id
+                .eq(company)
+                .and(doubtful_files::status.eq("PROPOSED")),
+        )
+        .order(doubtful_files::id)
+        .select(doubtful_files::id)
+        .load(conn)
+}

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::sql_types::{Date, Uuid as SqlUuid};
 
 use super::list::{Bind, Sql};
 use super::schema::{remittance_lines, remittances};
@@ -220,4 +221,27 @@ pub fn maturing(
         .into_iter()
         .map(|row| PaymentId(row.id))
         .collect())
+}
+
+/// Cheques received since a day that stand on no slip and did not come back; at most 100.
+pub fn waiting_cheques(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    since: NaiveDate,
+) -> QueryResult<Vec<PaymentId>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: PaymentId,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT p.id FROM payments p WHERE p.company_id = $1 AND p.method = 'CHEQUE' AND p.received_on >= $2 \
+           AND NOT EXISTS (SELECT 1 FROM remittance_lines l WHERE l.company_id = p.company_id AND l.payment_id = p.id) \
+           AND NOT EXISTS (SELECT 1 FROM payment_events e WHERE e.company_id = p.company_id AND e.payment_id = p.id AND e.kind IN ('RETURNED', 'REVERSED')) \
+         ORDER BY p.received_on, p.id LIMIT 100",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<Date, _>(since)
+    .load(conn)?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
 }

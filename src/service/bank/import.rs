@@ -81,9 +81,19 @@ pub fn import(
 ) -> Result<Report> {
     let bytes = std::fs::read(path)
         .map_err(|error| Error::Internal(format!("the file cannot be read: {error}")))?;
+    import_bytes(conn, caller, &bytes, options)
+}
+
+/// The same for a file that is in memory.
+pub fn import_bytes(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    bytes: &[u8],
+    options: &Options,
+) -> Result<Report> {
     let books = books::open(conn, caller)?;
-    let mut statements = statement::read(&bytes).map_err(invalid)?;
-    let hash = hex(&Sha256::digest(&bytes));
+    let mut statements = statement::read(bytes).map_err(invalid)?;
+    let hash = hex(&Sha256::digest(bytes));
     if !store::imports::claim(conn, caller.company, &hash, KIND, &caller.author)? {
         return Ok(Report {
             imported_before: true,

@@ -24,7 +24,7 @@ use crate::store::task::Task;
 use crate::store::{self};
 
 pub use desk::{accept, assign, assign_return, complete, line, link, reject, undo, unlink};
-pub use import::{Options, Report, import};
+pub use import::{Options, Report, import, import_bytes};
 
 /// The rule of matchings that a bank line made.
 pub const RULE: &str = "BANK";

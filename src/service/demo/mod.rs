@@ -2,6 +2,7 @@
 //!
 //! Everything after the company itself goes through the ordinary services, as a member would.
 
+mod closing;
 mod names;
 mod story;
 
@@ -83,6 +84,7 @@ pub fn load(owner_url: &str, db: &store::Db, today: NaiveDate) -> Result<Option<
             batch.iter().try_for_each(|step| writer.write(conn, step))
         })?;
     }
+    closing::write(db, &writer.callers)?;
     Ok(Some(demo))
 }
 
