@@ -163,3 +163,18 @@ fn queries_may_be_asked_by_get_and_mutations_not() {
         0
     );
 }
+
+#[test]
+fn fields_are_answered_in_the_order_they_are_asked_for() {
+    let api = crate::harness::Company::new().admin();
+    let answer = api.post(&serde_json::json!({
+        "query": "{ tasks { totalCount } ...rest b: company { name } a: clients { totalCount } } fragment rest on Query { journals { code } viewer { name } }",
+    }));
+    let place = |key: &str| answer.text.find(&format!("\"{key}\":")).expect(key);
+    let order = ["tasks", "journals", "viewer", "b", "a"];
+    assert!(
+        order.windows(2).all(|pair| place(pair[0]) < place(pair[1])),
+        "{}",
+        answer.text
+    );
+}

@@ -15,4 +15,5 @@ mod reconciliation;
 mod refusals;
 mod roles;
 mod schema;
+mod sequences;
 mod slips;

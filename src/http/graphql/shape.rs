@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{
     BaseType, ExecutableDocument, OperationType, Selection, SelectionSet, Type, TypeKind,
@@ -57,7 +58,8 @@ impl Shape {
         shape
     }
 
-    /// Makes `null` of every failed field, or of the nearest place above it that may be null.
+    /// Puts the fields in the order of the request, and makes `null` of every failed one, or of the nearest
+    /// place above it that may be null.
     pub fn complete(
         &self,
         data: &mut Value,
@@ -85,6 +87,11 @@ impl Shape {
         };
         for path in failed() {
             restore(data, path);
+        }
+        if let Value::Object(fields) = data {
+            let mut keys = Vec::new();
+            response_keys(doc, &operation.node.selection_set.node, &mut keys);
+            in_order(fields, &keys);
         }
         // The rows of a list fail at the same fields.
         let mut known: HashMap<Vec<Option<&str>>, Vec<bool>> = HashMap::new();
@@ -178,6 +185,32 @@ impl Shape {
             }
         }
     }
+}
+
+/// The keys of the answer in the order of the request, which the specification asks for: a query type that
+/// is merged from several objects answers object by object.
+fn response_keys<'a>(doc: &'a ExecutableDocument, set: &'a SelectionSet, keys: &mut Vec<&'a Name>) {
+    for item in &set.items {
+        match &item.node {
+            Selection::Field(field) => keys.push(&field.node.response_key().node),
+            Selection::InlineFragment(inline) => {
+                response_keys(doc, &inline.node.selection_set.node, keys);
+            }
+            Selection::FragmentSpread(spread) => {
+                if let Some(fragment) = doc.fragments.get(&spread.node.fragment_name.node) {
+                    response_keys(doc, &fragment.node.selection_set.node, keys);
+                }
+            }
+        }
+    }
+}
+
+fn in_order(fields: &mut IndexMap<Name, Value>, keys: &[&Name]) {
+    let mut place: HashMap<&Name, usize> = HashMap::new();
+    for (at, key) in keys.iter().enumerate() {
+        place.entry(key).or_insert(at);
+    }
+    fields.sort_by_cached_key(|key, _| place.get(key).copied().unwrap_or(usize::MAX));
 }
 
 fn base(kind: &Type) -> &Name {
