@@ -13,7 +13,9 @@ use super::scalars::{ClientRef, Date, Decimal, day, money, show};
 use super::{Permitted, loader, session};
 use crate::domain::aging::{AgingBasis as Basis, Buckets};
 use crate::domain::ids::{ClientId, DocumentId, ItemId};
+use crate::domain::money::{Currency, Minor, convert};
 use crate::error::{Error, Result};
+use crate::service::books;
 use crate::store::aging::{self, Cell, Group, Layout, OpenItems, Population, RowSort};
 use crate::store::item::Item;
 
@@ -386,6 +388,68 @@ struct AgedBalanceTotals {
     disputed: Decimal,
 }
 
+/// A rate of the day.
+#[derive(InputObject, Clone, Debug)]
+struct CurrencyRateInput {
+    /// The currency, ISO 4217.
+    currency: String,
+    /// Units of the company's currency for 1 of it.
+    rate: Decimal,
+}
+
+/// What is open in a currency, in the company's currency.
+#[derive(SimpleObject)]
+struct Revaluation {
+    /// The currency of `total`.
+    currency: String,
+    /// What is open, credits negative.
+    total: Decimal,
+    /// The same in the company's currency, at the rates it was booked at.
+    book_value: Decimal,
+    /// The rate of the day; null when none was given.
+    rate: Option<Decimal>,
+    /// What is open at that rate; null without one.
+    value: Option<Decimal>,
+    /// `value` less `bookValue`: a gain not made yet (écart de conversion passif, 477), a loss when negative
+    /// (actif, 476).
+    difference: Option<Decimal>,
+}
+
+fn revalued(
+    row: aging::BookValue,
+    books: Currency,
+    rates: &std::collections::HashMap<String, rust_decimal::Decimal>,
+) -> Result<Revaluation> {
+    let base = money(row.base, books.code());
+    let total = money(row.total, &row.currency);
+    let rate = if row.currency == books.code() {
+        Some(rust_decimal::Decimal::ONE)
+    } else {
+        rates.get(&row.currency).copied()
+    };
+    let currency: Currency = row
+        .currency
+        .parse()
+        .map_err(|_| Error::Internal(format!("stored currency {}", row.currency)))?;
+    let value = rate
+        .map(|rate| {
+            convert(row.total, currency, books, rate).ok_or_else(|| Error::BadInput {
+                field: "rates",
+                message: "the value is too large to be computed".into(),
+            })
+        })
+        .transpose()?;
+    let shown = |minor: Minor| money(minor, books.code());
+    Ok(Revaluation {
+        currency: row.currency,
+        total,
+        book_value: base,
+        rate: rate.map(super::scalars::rate),
+        value: value.map(shown),
+        difference: value.map(|value| shown(value - row.base)),
+    })
+}
+
 /// The sums of a group of clients in one currency.
 #[derive(SimpleObject)]
 struct AgedBalanceGroup {
@@ -578,6 +642,51 @@ impl AgedBalance {
                 currency: row.currency,
             })
             .collect())
+    }
+    /// What is open in each currency, at the rates it was booked at; with the rates of the day, also
+    /// revalued (R4.11). Currencies are shown beside each other, never added.
+    async fn revaluation(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "Units of the company's currency for 1 of the other, for the currencies to revalue.",
+            default
+        )]
+        rates: Vec<CurrencyRateInput>,
+    ) -> Result<Vec<Revaluation>> {
+        let population = self.population.clone();
+        let (rows, books) = session(ctx)?
+            .read(move |conn, caller| {
+                let books = books::open(conn, caller)?;
+                Ok((aging::book_values(conn, &population)?, books.currency))
+            })
+            .await?;
+        let mut by_currency = std::collections::HashMap::new();
+        for given in rates {
+            let bad = |message: &str| Error::BadInput {
+                field: "rates",
+                message: format!(
+                    "{}: {message}",
+                    given.currency.chars().take(10).collect::<String>()
+                ),
+            };
+            let currency: Currency = given
+                .currency
+                .parse()
+                .map_err(|_| bad("not a currency of ISO 4217 that is known here"))?;
+            let fits = given.rate.0 > rust_decimal::Decimal::ZERO
+                && given.rate.0 < rust_decimal::Decimal::from(1_000_000)
+                && given.rate.0.scale() <= 8;
+            if !fits || currency == books {
+                return Err(bad(
+                    "a rate is positive, with at most 8 decimals, of another currency than the company's",
+                ));
+            }
+            by_currency.insert(currency.code().to_owned(), given.rate.0);
+        }
+        rows.into_iter()
+            .map(|row| revalued(row, books, &by_currency))
+            .collect()
     }
     /// Totals per segment, sales person or collector, and currency.
     async fn groups(

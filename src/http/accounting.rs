@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub struct Asked {
     encoding: Option<String>,
     /// Lower-case letters stand in the file too (R10.7 leaves them out).
     partial_letters: Option<bool>,
+    /// `file` (default), or `description`: the text that accompanies the file.
+    part: Option<String>,
 }
 
 /// Reads the names of a separator and an encoding.
@@ -71,6 +74,14 @@ pub async fn export(
         Ok(options) => options,
         Err(why) => return HttpResponse::BadRequest().json(fault("BAD_USER_INPUT", &why)),
     };
+    match asked.part.as_deref() {
+        None | Some("file") => {}
+        Some("description") => return describe(&endpoint, caller, *year, options).await,
+        Some(other) => {
+            let why = format!("`{other}` is no part: file or description");
+            return HttpResponse::BadRequest().json(fault("BAD_USER_INPUT", &why));
+        }
+    }
     let file = Spool::new("fec");
     let path = file.path().to_owned();
     let session = endpoint.store.session(caller);
@@ -90,6 +101,31 @@ pub async fn export(
             };
             files::send(file, &exported.name, kind)
         }
+        Err(error) => files::refused(error),
+    }
+}
+
+/// The text that accompanies a file: what it holds and how it is written.
+async fn describe(
+    endpoint: &GraphqlEndpoint,
+    caller: crate::domain::access::Caller,
+    year: i32,
+    options: Options,
+) -> HttpResponse {
+    let session = endpoint.store.session(caller);
+    let text = session
+        .read(move |conn, caller| {
+            let exported = fec::export(conn, caller, year, options, std::io::sink())?;
+            let books = crate::service::books::open(conn, caller)?;
+            Ok(fec::description(&books, year, &exported, options))
+        })
+        .await;
+    session.finish().await;
+    match text {
+        Ok(text) => HttpResponse::Ok()
+            .content_type("text/plain; charset=utf-8")
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .body(text),
         Err(error) => files::refused(error),
     }
 }

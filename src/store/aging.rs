@@ -547,6 +547,34 @@ impl OpenItems {
     }
 }
 
+/// What is open in a currency, and what it was worth in the company's currency when it was booked.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct BookValue {
+    #[diesel(sql_type = Text)]
+    pub currency: String,
+    #[diesel(sql_type = BigInt)]
+    pub total: i64,
+    #[diesel(sql_type = BigInt)]
+    pub base: i64,
+}
+
+/// The open items at the rates of their entries, one row per currency (R4.11).
+pub fn book_values(
+    conn: &mut PgConnection,
+    population: &Population,
+) -> QueryResult<Vec<BookValue>> {
+    let mut sql = population.with();
+    sql.push(
+        " SELECT a.currency::text AS currency, sum(a.open)::bigint AS total, \
+           sum(round(a.open::numeric * (l.base_debit + l.base_credit) / (l.debit + l.credit)))::bigint AS base \
+         FROM aged a JOIN items i ON i.company_id = ? AND i.id = a.id \
+         JOIN journal_lines l ON l.company_id = i.company_id AND l.entry_id = i.entry_id AND l.line = i.entry_line \
+         GROUP BY a.currency ORDER BY a.currency",
+        [Bind::Id(population.company.0)],
+    );
+    sql.query().load(conn)
+}
+
 /// What one client owes in one currency. Credits negative.
 #[derive(Clone, Debug, QueryableByName)]
 pub struct ClientBalance {

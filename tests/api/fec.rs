@@ -385,3 +385,60 @@ fn a_discount_is_granted_on_an_imported_item_r2_15() {
     assert_eq!(api.account("C1", "2025-01-20").1, Vec::<Value>::new());
     api.sound();
 }
+
+#[test]
+fn the_description_goes_with_the_file_over_http_too() {
+    let api = Company::new().admin();
+    year_of_business(&api);
+    let text = api.fetch(&format!("/export/fec/{}?part=description", year()));
+    assert_eq!(text.status, 200, "{}", text.text);
+    assert!(text.text.contains("732829320"), "{}", text.text);
+    let wrong = api.fetch(&format!("/export/fec/{}?part=all", year()));
+    assert_eq!(wrong.status, 400);
+}
+
+#[test]
+fn foreign_items_are_revalued_at_the_rates_of_the_day_r4_11() {
+    let api = Company::new().admin();
+    year_of_business(&api);
+    let ask = |rates: Value| {
+        api.run(
+            "query($on: Date!, $rates: [CurrencyRateInput!]) { agedBalance(asOf: $on) { revaluation(rates: $rates) { currency total bookValue rate value difference } } }",
+            json!({ "on": day("03-31"), "rates": rates }),
+        )
+    };
+    let answer = ask(json!([{ "currency": "USD", "rate": "0.90" }]));
+    let rows = answer["data"]["agedBalance"]["revaluation"]
+        .as_array()
+        .expect("rows")
+        .clone();
+    let dollars = rows
+        .iter()
+        .find(|row| row["currency"] == "USD")
+        .expect("dollars");
+    // 1,000 USD booked at 0.92, worth 0.90 now: 20.00 lost, not made yet (476).
+    assert_eq!(
+        dollars,
+        &json!({ "currency": "USD", "total": "1000.00", "bookValue": "920.00", "rate": "0.9", "value": "900.00", "difference": "-20.00" })
+    );
+    let euros = rows
+        .iter()
+        .find(|row| row["currency"] == "EUR")
+        .expect("euros");
+    assert_eq!(
+        (&euros["bookValue"], &euros["difference"]),
+        (&euros["total"], &json!("0.00"))
+    );
+    let without = ask(json!([]));
+    assert_eq!(
+        without["data"]["agedBalance"]["revaluation"][1]["value"],
+        Value::Null
+    );
+    for wrong in [
+        json!([{ "currency": "EUR", "rate": "1" }]),
+        json!([{ "currency": "XXZ", "rate": "1" }]),
+        json!([{ "currency": "USD", "rate": "0" }]),
+    ] {
+        assert_eq!(ask(wrong)["errors"][0]["extensions"]["field"], "rates");
+    }
+}

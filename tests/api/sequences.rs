@@ -73,9 +73,13 @@ impl Books {
         match step % 18 {
             0..=2 => {
                 let rate = ["20", "10", "5.5", "0"][pick % 4];
-                let vat = if pick % 3 == 0 { "RECEIPTS" } else { "DEBITS" };
+                let vat = if pick.is_multiple_of(3) {
+                    "RECEIPTS"
+                } else {
+                    "DEBITS"
+                };
                 let input = json!({ "client": client, "issuedOn": day("01-15"), "vatDue": vat,
-                    "earlyPaymentDiscount": (pick % 5 == 0).then(|| json!({ "percent": "2", "days": 60 })),
+                    "earlyPaymentDiscount": (pick.is_multiple_of(5)).then(|| json!({ "percent": "2", "days": 60 })),
                     "lines": [{ "description": "Prestation", "quantity": "1", "unitPrice": amount, "vatRate": rate },
                               { "description": "Port", "quantity": "2", "unitPrice": "3.33", "vatRate": "20" }] });
                 if let Some(done) = self.call("issueInvoice", &input, "invoice { number }") {
@@ -92,7 +96,7 @@ impl Books {
             }
             5 => {
                 let input = json!({ "allocatedOn": on, "lines": [{ "debit": self.invoice(pick), "credit": self.receipt(pick / 2),
-                    "amount": (pick % 2 == 0).then_some(amount) }] });
+                    "amount": (pick.is_multiple_of(2)).then_some(amount) }] });
                 self.call("allocate", &input, "matching { code }");
             }
             6 => {
@@ -108,7 +112,7 @@ impl Books {
                 self.call("issueCreditNote", &input, "creditNote { number }");
             }
             8 => {
-                let input = json!({ "invoice": self.invoice(pick), "amount": (pick % 2 == 0).then_some(amount), "reason": "BMAN", "recordedOn": on });
+                let input = json!({ "invoice": self.invoice(pick), "amount": (pick.is_multiple_of(2)).then_some(amount), "reason": "BMAN", "recordedOn": on });
                 self.call("recordDeduction", &input, "deduction { number }");
             }
             9 => {
@@ -120,11 +124,11 @@ impl Books {
                 }
             }
             10 => {
-                let input = json!({ "invoice": self.invoice(pick), "reason": "BLIV", "openedOn": on, "amount": (pick % 2 == 0).then_some(amount) });
+                let input = json!({ "invoice": self.invoice(pick), "reason": "BLIV", "openedOn": on, "amount": (pick.is_multiple_of(2)).then_some(amount) });
                 self.call("openDispute", &input, "dispute { number }");
             }
             11 => {
-                let input = json!({ "payment": self.receipt(pick), "reason": "provision insuffisante", "fee": (pick % 2 == 0).then_some("12.00") });
+                let input = json!({ "payment": self.receipt(pick), "reason": "provision insuffisante", "fee": (pick.is_multiple_of(2)).then_some("12.00") });
                 self.call("returnPayment", &input, "payment { number }");
             }
             12 => {
@@ -132,7 +136,7 @@ impl Books {
                 self.call("reversePayment", &input, "payment { number }");
             }
             13 => {
-                let input = json!({ "invoice": self.invoice(pick), "payment": self.receipt(pick / 2), "correctsVat": pick % 2 == 0 });
+                let input = json!({ "invoice": self.invoice(pick), "payment": self.receipt(pick / 2), "correctsVat": pick.is_multiple_of(2) });
                 self.call("grantDiscount", &input, "operation { number }");
             }
             14 => {
