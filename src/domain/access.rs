@@ -106,6 +106,12 @@ codes! {
         ProposeProvision = "PROPOSE_PROVISION",
         /// Approve, reject or cancel provision runs.
         DecideProvision = "DECIDE_PROVISION",
+        /// Record reminders of the first levels, and promises to pay.
+        Dun = "DUN",
+        /// Record reminders from the registered letter on (R7.7).
+        DunFirmly = "DUN_FIRMLY",
+        /// Set dunning scenarios, and which clients have which.
+        WriteDunning = "WRITE_DUNNING",
         /// Close accounting periods, and take over provisions.
         ClosePeriods = "CLOSE_PERIODS",
         /// Import receivables, accounting files and bank statements.
@@ -140,6 +146,8 @@ impl Role {
             Action::ReadJournal => &[Admin, Director, CreditManager, ArAccountant, Auditor],
             Action::ReadMembers => &[Admin, Director, CreditManager, ArAccountant, Auditor],
             Action::WriteClients => &[Admin, ArAccountant],
+            Action::Dun => &[Admin, CreditManager, ArAccountant],
+            Action::DunFirmly | Action::WriteDunning => &[Admin, CreditManager],
             Action::WriteCreditTerms => &[Admin, CreditManager],
             Action::IssueInvoices
             | Action::IssueCreditNotes
@@ -200,6 +208,10 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Query.openItems", Action::ReadReports),
     ("Query.matchingProposals", Action::ReadDocuments),
     ("Query.agedBalance", Action::ReadReports),
+    ("Query.dunningPreview", Action::ReadReports),
+    ("Query.dunningActions", Action::ReadReports),
+    ("Query.dunningScenarios", Action::ReadReports),
+    ("Query.promises", Action::ReadReports),
     ("Query.doubtfulDebtProvision", Action::ReadProvision),
     ("Query.provisionPolicies", Action::ReadProvision),
     ("Query.provisionAssessments", Action::ReadProvision),
@@ -284,6 +296,11 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Mutation.assignBankReturn", Action::RecordPayments),
     ("Mutation.reconcileBankLine", Action::RecordPayments),
     ("Mutation.undoBankMatch", Action::RecordPayments),
+    ("Mutation.saveDunningScenario", Action::WriteDunning),
+    ("Mutation.setDunningScenario", Action::WriteDunning),
+    ("Mutation.recordDunningAction", Action::Dun),
+    ("Mutation.recordPromise", Action::Dun),
+    ("Mutation.cancelPromise", Action::Dun),
     ("Mutation.linkPayerAccount", Action::RecordPayments),
     ("Mutation.unlinkPayerAccount", Action::RecordPayments),
     ("Mutation.completeTask", Action::RecordPayments),

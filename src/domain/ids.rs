@@ -103,6 +103,12 @@ ids! {
     BankMatchId = "bmt",
     /// Something that a person has to look at.
     TaskId = "tsk",
+    /// A version of a dunning scenario.
+    DunningScenarioId = "dsc",
+    /// A reminder that was made.
+    DunningActionId = "dun",
+    /// A promise to pay.
+    PromiseId = "prm",
 }
 
 #[cfg(test)]

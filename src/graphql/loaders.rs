@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::domain::ids::{
     AllocationId, BankAccountId, BankLineId, BankStatementId, ClientId, DeductionId, DisputeId,
-    DocumentId, DoubtfulFileId, EntryId, ItemId, MatchingId, OperationId, PaymentId,
-    ProvisionRunId, RemittanceId, TaskId, UserId,
+    DocumentId, DoubtfulFileId, DunningActionId, EntryId, ItemId, MatchingId, OperationId,
+    PaymentId, PromiseId, ProvisionRunId, RemittanceId, TaskId, UserId,
 };
 use crate::domain::money::Currency;
 use crate::error::Error;
@@ -155,6 +155,68 @@ impl Loader<UserId> for Loads {
             .read(move |conn, _| Ok(store::member::by_ids(conn, &ids)?))
             .await?;
         Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    }
+}
+
+/// What a reminder claimed, item by item.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DunningItemsOf(pub DunningActionId);
+
+impl Loader<DunningItemsOf> for Loads {
+    type Value = Vec<store::dunning::ActionItem>;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        keys: &[DunningItemsOf],
+    ) -> Loaded<DunningItemsOf, Vec<store::dunning::ActionItem>> {
+        let ids: Vec<DunningActionId> = keys.iter().map(|key| key.0).collect();
+        let rows = self
+            .0
+            .read(move |conn, caller| {
+                Ok(store::dunning::items_of_actions(
+                    conn,
+                    caller.company,
+                    &ids,
+                )?)
+            })
+            .await?;
+        let mut found: HashMap<DunningItemsOf, Vec<store::dunning::ActionItem>> = HashMap::new();
+        for row in rows {
+            found
+                .entry(DunningItemsOf(row.action_id))
+                .or_default()
+                .push(row);
+        }
+        Ok(found)
+    }
+}
+
+/// What was paid on a promise by today.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PaidOnPromise(pub PromiseId);
+
+impl Loader<PaidOnPromise> for Loads {
+    type Value = i64;
+    type Error = Arc<Error>;
+
+    async fn load(&self, keys: &[PaidOnPromise]) -> Loaded<PaidOnPromise, i64> {
+        let ids: Vec<PromiseId> = keys.iter().map(|key| key.0).collect();
+        let rows = self
+            .0
+            .read(move |conn, caller| {
+                Ok(store::dunning::paid(
+                    conn,
+                    caller.company,
+                    &ids,
+                    caller.today,
+                )?)
+            })
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (PaidOnPromise(row.promise_id), row.paid))
+            .collect())
     }
 }
 

@@ -12,6 +12,7 @@ mod company;
 mod dispute;
 mod document;
 mod doubtful;
+mod dunning;
 mod error;
 mod journal;
 mod ledger;
@@ -52,6 +53,7 @@ pub struct Query(
     remittance::RemittanceQuery,
     bank::BankQuery,
     doubtful::DoubtfulQuery,
+    dunning::DunningQuery,
     penalty::PenaltyQuery,
     provision_run::ProvisionRunQuery,
 );
@@ -71,6 +73,7 @@ pub struct Mutation(
     remittance::RemittanceMutation,
     bank::BankMutation,
     doubtful::DoubtfulMutation,
+    dunning::DunningMutation,
     penalty::PenaltyMutation,
     provision_run::ProvisionRunMutation,
 );

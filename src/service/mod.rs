@@ -13,6 +13,7 @@ pub mod demo;
 pub mod discount;
 pub mod dispute;
 pub mod doubtful;
+pub mod dunning;
 pub mod exchange;
 pub mod factoring;
 pub mod fec;

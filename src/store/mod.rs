@@ -12,6 +12,7 @@ pub mod company;
 pub mod dispute;
 pub mod document;
 pub mod doubtful;
+pub mod dunning;
 pub mod fec;
 pub mod idempotency;
 pub mod imports;

@@ -851,8 +851,85 @@ diesel::table! {
 
 diesel::joinable!(memberships -> users (user_id));
 
+diesel::table! {
+    dunning_action_items (company_id, action_id, item_id) {
+        company_id -> Uuid,
+        action_id -> Uuid,
+        item_id -> Uuid,
+        level -> SmallInt,
+        residual -> BigInt,
+        disputed -> BigInt,
+        claimed -> BigInt,
+    }
+}
+
+diesel::table! {
+    dunning_actions (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        client_id -> Uuid,
+        currency -> Bpchar,
+        level -> SmallInt,
+        channel -> Text,
+        tone -> Text,
+        done_on -> Date,
+        claimed -> BigInt,
+        credits -> BigInt,
+        scenario -> Text,
+        scenario_version -> Integer,
+        recipient -> Nullable<Text>,
+        proof -> Nullable<Text>,
+        note -> Nullable<Text>,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
+    dunning_scenarios (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        version -> Integer,
+        content -> Jsonb,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
+    promise_items (company_id, promise_id, item_id) {
+        company_id -> Uuid,
+        promise_id -> Uuid,
+        item_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    promises (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        client_id -> Uuid,
+        promised_on -> Date,
+        due_on -> Date,
+        amount -> BigInt,
+        currency -> Bpchar,
+        note -> Nullable<Text>,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+        cancelled_on -> Nullable<Date>,
+        cancelled_by -> Nullable<Text>,
+        cancelled_reason -> Nullable<Text>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
+    dunning_action_items,
+    dunning_actions,
+    dunning_scenarios,
+    promise_items,
+    promises,
     allocations,
     bank_accounts,
     bank_lines,

@@ -78,4 +78,7 @@ uuid_columns!(
     RectifiedInvoiceId,
     ProvisionRunId,
     TaskId,
+    DunningScenarioId,
+    DunningActionId,
+    PromiseId,
 );

@@ -168,10 +168,12 @@ fn queries_may_be_asked_by_get_and_mutations_not() {
 fn fields_are_answered_in_the_order_they_are_asked_for() {
     let api = crate::harness::Company::new().admin();
     let answer = api.post(&serde_json::json!({
-        "query": "{ tasks { totalCount } ...rest b: company { name } a: clients { totalCount } } fragment rest on Query { journals { code } viewer { name } }",
+        "query": "{ tasks { totalCount } ...rest b: company { currency name } a: clients { totalCount } } fragment rest on Query { journals { label code } viewer { role name } }",
     }));
     let place = |key: &str| answer.text.find(&format!("\"{key}\":")).expect(key);
-    let order = ["tasks", "journals", "viewer", "b", "a"];
+    let order = [
+        "tasks", "journals", "label", "code", "viewer", "role", "b", "currency", "a",
+    ];
     assert!(
         order.windows(2).all(|pair| place(pair[0]) < place(pair[1])),
         "{}",

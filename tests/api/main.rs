@@ -4,6 +4,7 @@ mod accounting;
 mod bank;
 mod contract;
 mod corrections;
+mod dunning;
 mod fec;
 mod harness;
 mod import;

@@ -88,11 +88,7 @@ impl Shape {
         for path in failed() {
             restore(data, path);
         }
-        if let Value::Object(fields) = data {
-            let mut keys = Vec::new();
-            response_keys(doc, &operation.node.selection_set.node, &mut keys);
-            in_order(fields, &keys);
-        }
+        in_order(doc, &[&operation.node.selection_set.node], &mut [data]);
         // The rows of a list fail at the same fields.
         let mut known: HashMap<Vec<Option<&str>>, Vec<bool>> = HashMap::new();
         for path in failed() {
@@ -187,30 +183,68 @@ impl Shape {
     }
 }
 
-/// The keys of the answer in the order of the request, which the specification asks for: a query type that
-/// is merged from several objects answers object by object.
-fn response_keys<'a>(doc: &'a ExecutableDocument, set: &'a SelectionSet, keys: &mut Vec<&'a Name>) {
+/// Puts the fields of objects into the order of the request, which the specification asks for and the library
+/// does not keep: it answers fields as they are done. `values` were all selected by `sets`.
+fn in_order(doc: &ExecutableDocument, sets: &[&SelectionSet], values: &mut [&mut Value]) {
+    let mut fields: IndexMap<&Name, Vec<&SelectionSet>> = IndexMap::new();
+    for set in sets {
+        selected(doc, set, &mut fields);
+    }
+    if fields.is_empty() {
+        return;
+    }
+    let mut below: HashMap<&Name, Vec<&mut Value>> = HashMap::new();
+    for object in values.iter_mut().flat_map(|value| objects(value)) {
+        let place = |key: &Name| fields.get_index_of(key).unwrap_or(usize::MAX);
+        if !object.keys().is_sorted_by_key(place) {
+            object.sort_by_cached_key(|key, _| place(key));
+        }
+        for (key, value) in object {
+            if let Some((name, _)) = fields.get_key_value(key)
+                && matches!(value, Value::Object(_) | Value::List(_))
+            {
+                below.entry(name).or_default().push(value);
+            }
+        }
+    }
+    for (name, mut values) in below {
+        if let Some(sets) = fields.get(name) {
+            in_order(doc, sets, &mut values);
+        }
+    }
+}
+
+/// The fields of a selection by their keys in the answer, in order, with what is selected below each.
+fn selected<'a>(
+    doc: &'a ExecutableDocument,
+    set: &'a SelectionSet,
+    fields: &mut IndexMap<&'a Name, Vec<&'a SelectionSet>>,
+) {
     for item in &set.items {
         match &item.node {
-            Selection::Field(field) => keys.push(&field.node.response_key().node),
+            Selection::Field(field) => fields
+                .entry(&field.node.response_key().node)
+                .or_default()
+                .push(&field.node.selection_set.node),
             Selection::InlineFragment(inline) => {
-                response_keys(doc, &inline.node.selection_set.node, keys);
+                selected(doc, &inline.node.selection_set.node, fields);
             }
             Selection::FragmentSpread(spread) => {
                 if let Some(fragment) = doc.fragments.get(&spread.node.fragment_name.node) {
-                    response_keys(doc, &fragment.node.selection_set.node, keys);
+                    selected(doc, &fragment.node.selection_set.node, fields);
                 }
             }
         }
     }
 }
 
-fn in_order(fields: &mut IndexMap<Name, Value>, keys: &[&Name]) {
-    let mut place: HashMap<&Name, usize> = HashMap::new();
-    for (at, key) in keys.iter().enumerate() {
-        place.entry(key).or_insert(at);
+/// The objects that a value is, through lists of lists.
+fn objects(value: &mut Value) -> Vec<&mut IndexMap<Name, Value>> {
+    match value {
+        Value::Object(fields) => vec![fields],
+        Value::List(items) => items.iter_mut().flat_map(objects).collect(),
+        _ => Vec::new(),
     }
-    fields.sort_by_cached_key(|key, _| place.get(key).copied().unwrap_or(usize::MAX));
 }
 
 fn base(kind: &Type) -> &Name {

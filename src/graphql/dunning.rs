@@ -1,0 +1,926 @@
+//! Dunning (relances): the preview of a day, what was sent, scenarios, promises to pay.
+
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::aging::OpenItem;
+use super::client::{Client, ClientFilter, client_filter_id, code_enum};
+use super::document::{maybe, one};
+use super::error::UserError;
+use super::loaders::{BooksCurrency, DunningItemsOf, PaidOnPromise};
+use super::mutation::{How, mutate};
+use super::operation::how;
+use super::page::{self, Asked, Connection, Listed, Window, counted};
+use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, money, on, show};
+use super::{Permitted, session};
+use crate::domain::dunning::{self as rules, Level, Scenario};
+use crate::domain::ids::{ClientId, DunningActionId, ItemId, PromiseId};
+use crate::domain::money::Currency;
+use crate::domain::refusal::Refusal;
+use crate::error::{Error, Result};
+use crate::service::dunning::{self, ActionInput, Chosen, Judged, PromiseInput, Reminder};
+use crate::store::aging::Population;
+use crate::store::list::{Direction, Sort};
+use crate::store::{self};
+
+code_enum! {
+    /// How a reminder reaches the client.
+    DunningChannel {
+        /// An e-mail.
+        Email = "EMAIL",
+        /// A call.
+        Phone = "PHONE",
+        /// A letter.
+        Letter = "LETTER",
+        /// A registered letter with acknowledgment (LRAR).
+        RegisteredLetter = "REGISTERED_LETTER",
+        /// An electronic registered letter (LRE).
+        ElectronicRegisteredLetter = "ELECTRONIC_REGISTERED_LETTER",
+        /// The file goes to the next stage.
+        FileTransfer = "FILE_TRANSFER",
+    }
+}
+
+code_enum! {
+    /// How a reminder speaks.
+    DunningTone {
+        /// Before anything is late.
+        Courtesy = "COURTESY",
+        /// An oversight is assumed.
+        Friendly = "FRIENDLY",
+        /// Finds the reason, and gets a promise.
+        Enquiring = "ENQUIRING",
+        /// States penalties and the flat indemnity.
+        Firm = "FIRM",
+        /// The last amicable letter.
+        LastAmicable = "LAST_AMICABLE",
+        /// Mise en demeure.
+        FormalNotice = "FORMAL_NOTICE",
+        /// Pre-litigation (pré-contentieux).
+        PreLitigation = "PRE_LITIGATION",
+    }
+}
+
+code_enum! {
+    /// Why a claim, or a client, is not chased (R7.2).
+    DunningExclusion {
+        /// The client is not chased at all: a company of the group, or by its scenario.
+        NotChased = "NOT_CHASED",
+        /// Insolvency proceedings: dunning is over.
+        Insolvent = "INSOLVENT",
+        /// Not late yet.
+        NotLate = "NOT_LATE",
+        /// All of it is in a dispute that stops dunning (R7.4).
+        Disputed = "DISPUTED",
+        /// A promise to pay is running.
+        Promised = "PROMISED",
+        /// Too little is left.
+        BelowMinimum = "BELOW_MINIMUM",
+        /// Credits that are not matched cover everything the client owes.
+        CreditBalance = "CREDIT_BALANCE",
+        /// The next level is not reached yet.
+        NotYet = "NOT_YET",
+        /// The last action to this client was too recent (R7.3).
+        TooSoon = "TOO_SOON",
+    }
+}
+
+code_enum! {
+    /// What became of a promise to pay: known the day after it was for.
+    PromiseStatus {
+        /// Its day has not passed.
+        Running = "RUNNING",
+        /// Paid in time.
+        Kept = "KEPT",
+        /// Paid in part.
+        PartlyKept = "PARTLY_KEPT",
+        /// Not paid: the reminders go on at the next level (R7.6).
+        Broken = "BROKEN",
+        /// Taken back.
+        Cancelled = "CANCELLED",
+    }
+}
+
+/// A level of a dunning scenario.
+#[derive(SimpleObject, InputObject, Clone, Debug)]
+#[graphql(input_name = "DunningLevelInput")]
+struct DunningLevel {
+    /// Counted from 1, the first reminder.
+    level: i32,
+    /// Days after the due date; a day without work moves to the next one (R7.5).
+    day: i32,
+    /// How it reaches the client.
+    channel: DunningChannel,
+    /// How it speaks.
+    tone: DunningTone,
+    /// Whether a proof must be named: deposit slip, acknowledgment (R7.9).
+    proof: bool,
+}
+
+impl DunningLevel {
+    fn of(level: &Level) -> Result<DunningLevel> {
+        Ok(DunningLevel {
+            level: i32::from(level.level),
+            day: i32::from(level.day),
+            channel: DunningChannel::of(level.channel.code())?,
+            tone: DunningTone::of(level.tone.code())?,
+            proof: level.proof,
+        })
+    }
+
+    fn read(&self, position: usize) -> Result<Level> {
+        let out_of_range = || {
+            Error::from(Refusal::invalid(
+                &format!("levels.{position}"),
+                "levels go from 1 to 10, days from 0 to 730",
+            ))
+        };
+        Ok(Level {
+            level: u8::try_from(self.level).map_err(|_| out_of_range())?,
+            day: u16::try_from(self.day).map_err(|_| out_of_range())?,
+            channel: rules::Channel::read(self.channel.code()).ok_or_else(out_of_range)?,
+            tone: rules::Tone::read(self.tone.code()).ok_or_else(out_of_range)?,
+            proof: self.proof,
+        })
+    }
+}
+
+/// A dunning scenario: who is reminded how, and when (7.1).
+#[derive(SimpleObject, Clone)]
+struct DunningScenario {
+    /// A segment's code, or a name of the company's own.
+    name: String,
+    /// Counts up with each change; 0 for the one that comes with the product.
+    version: i32,
+    /// Whether these clients are reminded at all.
+    chased: bool,
+    /// Days between two actions to one client, at least (R7.3).
+    min_gap_days: i32,
+    /// What is below this is not worth a reminder (R7.2), in the company's currency.
+    min_residual: Decimal,
+    /// Whether reminders may state interest and the 40 € between professionals (R6.12).
+    between_professionals: bool,
+    /// The levels, one after the other.
+    levels: Vec<DunningLevel>,
+}
+
+impl DunningScenario {
+    fn of(chosen: &Chosen, books: Currency) -> Result<DunningScenario> {
+        let scenario = &chosen.scenario;
+        Ok(DunningScenario {
+            name: chosen.name.clone(),
+            version: chosen.version,
+            chased: scenario.chased,
+            min_gap_days: i32::from(scenario.min_gap_days),
+            min_residual: money(scenario.min_residual, books.code()),
+            between_professionals: scenario.between_professionals,
+            levels: scenario
+                .levels
+                .iter()
+                .map(DunningLevel::of)
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// What a client would be sent on a day in one currency, and why or why not.
+#[derive(Clone)]
+struct DunningReminder(Reminder);
+
+/// What a client would be sent on a day in one currency, and why or why not.
+#[Object]
+impl DunningReminder {
+    /// The client.
+    async fn client(&self) -> Client {
+        Client(self.0.client.clone())
+    }
+    /// The currency of the amounts.
+    async fn currency(&self) -> &str {
+        &self.0.currency
+    }
+    /// The scenario that decides: the client's own, else that of its segment.
+    async fn scenario(&self, ctx: &Context<'_>) -> Result<DunningScenario> {
+        DunningScenario::of(&self.0.chosen, one(ctx, BooksCurrency).await?)
+    }
+    /// The level that is due: the highest among the claims (R7.1); null when nothing is sent.
+    async fn level(&self) -> Result<Option<DunningLevel>> {
+        self.0.level.as_ref().map(DunningLevel::of).transpose()
+    }
+    /// Why nothing is sent; null when a reminder is due, or nothing is late.
+    async fn exclusion(&self) -> Result<Option<DunningExclusion>> {
+        exclusion(self.0.exclusion)
+    }
+    /// What the reminder claims: the undisputed part of its claims.
+    async fn claimed(&self) -> Decimal {
+        money(self.0.claimed(), &self.0.currency)
+    }
+    /// Receipts and credit notes that are not matched, positive.
+    async fn unallocated(&self) -> Decimal {
+        money(self.0.credits, &self.0.currency)
+    }
+    /// What the client would have to pay: `claimed` less `unallocated`.
+    async fn net(&self) -> Decimal {
+        money(self.0.claimed() - self.0.credits, &self.0.currency)
+    }
+    /// Every open debt, oldest due first, with what becomes of it.
+    async fn claims(&self) -> Vec<DunningClaim> {
+        self.0.items.iter().cloned().map(DunningClaim).collect()
+    }
+}
+
+fn exclusion(found: Option<rules::Exclusion>) -> Result<Option<DunningExclusion>> {
+    found
+        .map(|exclusion| DunningExclusion::of(exclusion.code()))
+        .transpose()
+}
+
+/// An open debt in a preview.
+#[derive(Clone)]
+struct DunningClaim(Judged);
+
+/// An open debt in a preview: what it deserves, what it gets, and why.
+#[Object]
+impl DunningClaim {
+    /// The item.
+    async fn item(&self, ctx: &Context<'_>) -> Result<OpenItem> {
+        OpenItem::now(ctx, one(ctx, ItemId(self.0.open.id)).await?)
+    }
+    /// Number of its document.
+    async fn reference(&self) -> &str {
+        &self.0.open.reference
+    }
+    /// The due date.
+    async fn due_on(&self) -> Option<Date> {
+        self.0.open.due_on.map(Into::into)
+    }
+    /// What is open on the day.
+    async fn residual(&self) -> Decimal {
+        money(self.0.open.open, &self.0.open.currency)
+    }
+    /// Of which in disputes that stop dunning.
+    async fn disputed(&self) -> Decimal {
+        money(
+            self.0.facts.blocked.min(self.0.open.open),
+            &self.0.open.currency,
+        )
+    }
+    /// What the reminder claims of it; zero when it is left out.
+    async fn claimed(&self) -> Decimal {
+        money(self.0.verdict.claimed, &self.0.open.currency)
+    }
+    /// The level that its age deserves; 0 for none.
+    async fn deserved_level(&self) -> i32 {
+        i32::from(self.0.verdict.deserved)
+    }
+    /// The last level sent for it; 0 for none.
+    async fn last_level(&self) -> i32 {
+        i32::from(self.0.facts.last_level)
+    }
+    /// The level it gets: at most one more than it had (R7.3), no formal notice while a part is disputed (R7.7).
+    async fn level(&self) -> i32 {
+        i32::from(self.0.verdict.level)
+    }
+    /// Why it is left out; null when it is claimed.
+    async fn exclusion(&self) -> Result<Option<DunningExclusion>> {
+        exclusion(self.0.verdict.exclusion)
+    }
+}
+
+/// A reminder that was made, with the figures of that moment (R7.9).
+#[derive(Clone)]
+pub struct DunningAction(store::dunning::Action);
+
+impl Listed for store::dunning::Action {
+    type View = DunningAction;
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+    fn view(self) -> DunningAction {
+        DunningAction(self)
+    }
+}
+
+/// A reminder that was made, with the figures of that moment (R7.9).
+#[Object]
+impl DunningAction {
+    /// The opaque id.
+    async fn id(&self) -> ID {
+        show(self.0.id)
+    }
+    /// The client.
+    async fn client(&self, ctx: &Context<'_>) -> Result<Client> {
+        Ok(Client(one(ctx, self.0.client_id).await?))
+    }
+    /// Its level.
+    async fn level(&self) -> i32 {
+        i32::from(self.0.level)
+    }
+    /// How it reached the client.
+    async fn channel(&self) -> Result<DunningChannel> {
+        DunningChannel::of(&self.0.channel)
+    }
+    /// How it spoke.
+    async fn tone(&self) -> Result<DunningTone> {
+        DunningTone::of(&self.0.tone)
+    }
+    /// The day.
+    async fn done_on(&self) -> Date {
+        self.0.done_on.into()
+    }
+    /// The currency of the amounts.
+    async fn currency(&self) -> &str {
+        &self.0.currency
+    }
+    /// What was claimed.
+    async fn claimed(&self) -> Decimal {
+        money(self.0.claimed, &self.0.currency)
+    }
+    /// Credits that were not matched then, positive.
+    async fn unallocated(&self) -> Decimal {
+        money(self.0.credits, &self.0.currency)
+    }
+    /// The scenario, and its version: 0 for the one that comes with the product.
+    async fn scenario(&self) -> String {
+        format!("{} {}", self.0.scenario, self.0.scenario_version)
+    }
+    /// Whom it was sent to, or who was spoken to; null when not said.
+    async fn recipient(&self) -> Option<&str> {
+        self.0.recipient.as_deref()
+    }
+    /// The proof that is kept; null when none is needed.
+    async fn proof(&self) -> Option<&str> {
+        self.0.proof.as_deref()
+    }
+    /// What was said or agreed; null when nothing was noted.
+    async fn note(&self) -> Option<&str> {
+        self.0.note.as_deref()
+    }
+    /// What was claimed, item by item.
+    async fn items(&self, ctx: &Context<'_>) -> Result<Vec<DunningActionItem>> {
+        let rows = maybe(ctx, DunningItemsOf(self.0.id))
+            .await?
+            .unwrap_or_default();
+        let currency = &self.0.currency;
+        Ok(rows
+            .into_iter()
+            .map(|row| DunningActionItem {
+                item: show(row.item_id),
+                level: i32::from(row.level),
+                residual: money(row.residual, currency),
+                disputed: money(row.disputed, currency),
+                claimed: money(row.claimed, currency),
+            })
+            .collect())
+    }
+    /// When it was recorded.
+    async fn recorded_at(&self) -> DateTime<Utc> {
+        self.0.recorded_at
+    }
+    /// Who recorded it.
+    async fn recorded_by(&self) -> &str {
+        &self.0.recorded_by
+    }
+}
+
+/// What a reminder claimed of an item.
+#[derive(SimpleObject)]
+struct DunningActionItem {
+    /// The open item's id, for `node`.
+    item: ID,
+    /// The level it got.
+    level: i32,
+    /// What was open then.
+    residual: Decimal,
+    /// Of which in disputes that stop dunning.
+    disputed: Decimal,
+    /// What was claimed.
+    claimed: Decimal,
+}
+
+/// A promise to pay (promesse de paiement).
+#[derive(Clone)]
+pub struct Promise(store::dunning::Promise);
+
+impl Listed for store::dunning::Promise {
+    type View = Promise;
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+    fn view(self) -> Promise {
+        Promise(self)
+    }
+}
+
+/// A promise to pay (promesse de paiement): its items are not chased until its day has passed.
+#[Object]
+impl Promise {
+    /// The opaque id.
+    async fn id(&self) -> ID {
+        show(self.0.id)
+    }
+    /// Who promised.
+    async fn client(&self, ctx: &Context<'_>) -> Result<Client> {
+        Ok(Client(one(ctx, self.0.client_id).await?))
+    }
+    /// The day it was given.
+    async fn promised_on(&self) -> Date {
+        self.0.promised_on.into()
+    }
+    /// The day it is for.
+    async fn due_on(&self) -> Date {
+        self.0.due_on.into()
+    }
+    /// What was promised.
+    async fn amount(&self) -> Decimal {
+        money(self.0.amount, &self.0.currency)
+    }
+    /// The currency of the amounts.
+    async fn currency(&self) -> &str {
+        &self.0.currency
+    }
+    /// What was paid or credited on its items since, through its day.
+    async fn paid(&self, ctx: &Context<'_>) -> Result<Decimal> {
+        let paid = maybe(ctx, PaidOnPromise(self.0.id)).await?.unwrap_or(0);
+        Ok(money(paid, &self.0.currency))
+    }
+    /// What became of it by today.
+    async fn status(&self, ctx: &Context<'_>) -> Result<PromiseStatus> {
+        let paid = maybe(ctx, PaidOnPromise(self.0.id)).await?.unwrap_or(0);
+        PromiseStatus::of(dunning::outcome(
+            &self.0,
+            paid,
+            session(ctx)?.caller().today,
+        ))
+    }
+    /// What was said; null when nothing was noted.
+    async fn note(&self) -> Option<&str> {
+        self.0.note.as_deref()
+    }
+    /// Why it was taken back; null when it was not.
+    async fn cancelled_reason(&self) -> Option<&str> {
+        self.0.cancelled_reason.as_deref()
+    }
+    /// Who recorded it.
+    async fn recorded_by(&self) -> &str {
+        &self.0.recorded_by
+    }
+}
+
+/// Dunning.
+#[derive(Default)]
+pub struct DunningQuery;
+
+#[Object]
+impl DunningQuery {
+    /// What would be sent on a day, client by client, by number, and for each claim why or why not
+    /// (R7.1 to R7.6). Clients with something late only; nothing is sent.
+    #[graphql(guard = "Permitted(\"Query.dunningPreview\")")]
+    async fn dunning_preview(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The day; today when absent.")] as_of: Option<Date>,
+        #[graphql(desc = "Only of this client.")] client: Option<ClientRef>,
+        #[graphql(desc = "Only of these clients.")] clients: Option<ClientFilter>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Connection<DunningReminder>> {
+        let asked = Asked::new(
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
+            &format!("dunning{as_of:?}{client:?}{clients:?}"),
+        )?;
+        let caller = session(ctx)?.caller();
+        let day = super::scalars::day("asOf", as_of.unwrap_or(caller.today.into()).0)?;
+        let population = Population {
+            families: vec!["411".into()],
+            client_ids: client_filter_id(ctx, client).await?.into_iter().collect(),
+            clients: clients
+                .map(ClientFilter::read)
+                .transpose()?
+                .unwrap_or_default(),
+            ..Population::of(caller.company, day)
+        };
+        let (asking, keyset) = (population.clone(), asked.keyset.clone());
+        let session = session(ctx)?.clone();
+        let (reminders, more) = session
+            .read(move |conn, caller| {
+                let (ids, more) = store::dunning::late_clients(conn, &asking, &keyset)?;
+                let ids: Vec<ClientId> = ids.into_iter().map(ClientId).collect();
+                let mut clients = store::client::by_ids(conn, caller.company, &ids)?;
+                clients.sort_by(|a, b| a.number.cmp(&b.number));
+                Ok((dunning::preview(conn, caller, day, &clients)?, more))
+            })
+            .await?;
+        Ok(Connection {
+            cursors: reminders
+                .iter()
+                .map(|found| asked.cursor(&found.client.number, Uuid::nil()))
+                .collect(),
+            nodes: reminders.into_iter().map(DunningReminder).collect(),
+            ends: asked.ends(more),
+            count: counted(move || {
+                let (session, population) = (session.clone(), population.clone());
+                async move {
+                    session
+                        .read(move |conn, _| {
+                            Ok(store::dunning::late_client_count(conn, &population)?)
+                        })
+                        .await
+                }
+            }),
+        })
+    }
+
+    /// Reminders that were made, latest first.
+    #[graphql(guard = "Permitted(\"Query.dunningActions\")")]
+    async fn dunning_actions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of this client; of all when absent.")] client: Option<ClientRef>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Connection<DunningAction>> {
+        let asked = Asked::new(
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
+            &format!("dunning actions{client:?}"),
+        )?;
+        let client = client_filter_id(ctx, client).await?;
+        let session = session(ctx)?;
+        let sort = Sort {
+            column: "t.done_on",
+            sql_type: "date",
+            direction: Direction::Descending,
+        };
+        let from = store::dunning::actions_from(session.caller().company, client);
+        page::list(session, from, sort, asked, |conn, caller, ids| {
+            let ids: Vec<DunningActionId> = ids.iter().copied().map(DunningActionId).collect();
+            Ok(store::dunning::actions_by_ids(conn, caller.company, &ids)?)
+        })
+        .await
+    }
+
+    /// The dunning scenarios in force, by name: the company's own over those of the segments (R7.8).
+    #[graphql(guard = "Permitted(\"Query.dunningScenarios\")")]
+    async fn dunning_scenarios(&self, ctx: &Context<'_>) -> Result<Vec<DunningScenario>> {
+        let books = one(ctx, BooksCurrency).await?;
+        let found = session(ctx)?.read(dunning::scenarios).await?;
+        found
+            .values()
+            .map(|chosen| DunningScenario::of(chosen, books))
+            .collect()
+    }
+
+    /// Promises to pay, latest day first.
+    #[graphql(guard = "Permitted(\"Query.promises\")")]
+    async fn promises(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of this client; of all when absent.")] client: Option<ClientRef>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Connection<Promise>> {
+        let asked = Asked::new(
+            &Window {
+                first,
+                after,
+                last,
+                before,
+            },
+            &format!("promises{client:?}"),
+        )?;
+        let client = client_filter_id(ctx, client).await?;
+        let session = session(ctx)?;
+        let sort = Sort {
+            column: "t.due_on",
+            sql_type: "date",
+            direction: Direction::Descending,
+        };
+        let from = store::dunning::promises_from(session.caller().company, client);
+        page::list(session, from, sort, asked, |conn, caller, ids| {
+            let ids: Vec<PromiseId> = ids.iter().copied().map(PromiseId).collect();
+            Ok(store::dunning::promises_by_ids(conn, caller.company, &ids)?)
+        })
+        .await
+    }
+}
+
+/// A scenario to save; it becomes the next version.
+#[derive(InputObject, Clone, Debug)]
+struct SaveDunningScenarioInput {
+    /// A segment's code, or a name of the company's own: capital letters, digits, underscores.
+    name: String,
+    /// Whether these clients are reminded at all.
+    #[graphql(default = true)]
+    chased: bool,
+    /// Days between two actions to one client, at least.
+    #[graphql(default = 7)]
+    min_gap_days: i32,
+    /// What is below this is not worth a reminder; 5.00 when absent.
+    min_residual: Option<Decimal>,
+    /// Whether reminders may state interest and the 40 € between professionals.
+    #[graphql(default = true)]
+    between_professionals: bool,
+    /// The levels, from 1 without a gap, each later than the one before.
+    levels: Vec<DunningLevel>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Check everything, write nothing.
+    #[graphql(default)]
+    validate_only: bool,
+}
+
+/// What `saveDunningScenario` did.
+#[derive(SimpleObject)]
+struct DunningScenarioPayload {
+    /// The scenario as it is in force; null when refused.
+    scenario: Option<DunningScenario>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// Which scenario a client has.
+#[derive(InputObject, Clone, Debug)]
+struct SetDunningScenarioInput {
+    /// The client.
+    client: ClientRef,
+    /// The scenario's name; that of the client's segment again when absent.
+    name: Option<String>,
+}
+
+/// A client whose scenario was set.
+#[derive(SimpleObject)]
+struct DunningClientPayload {
+    /// The client; null when refused.
+    client: Option<Client>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// A reminder that somebody made.
+#[derive(InputObject, Clone, Debug)]
+struct RecordDunningActionInput {
+    /// The client.
+    client: ClientRef,
+    /// The currency; the client's when absent.
+    currency: Option<String>,
+    /// The level that was seen in the preview: refused with `CONFLICT` when another one is due by now (R7.6).
+    level: Option<i32>,
+    /// How it reached the client; as the scenario has it when absent.
+    channel: Option<DunningChannel>,
+    /// The day; today when absent, never later.
+    done_on: Option<Date>,
+    /// Whom it was sent to, or who was spoken to.
+    recipient: Option<String>,
+    /// The proof that is kept; needed where the level says so.
+    proof: Option<String>,
+    /// What was said or agreed.
+    note: Option<String>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Check everything, write nothing.
+    #[graphql(default)]
+    validate_only: bool,
+}
+
+/// What `recordDunningAction` did.
+#[derive(SimpleObject)]
+struct DunningActionPayload {
+    /// The reminder; null when refused.
+    action: Option<DunningAction>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+/// A promise to record.
+#[derive(InputObject, Clone, Debug)]
+struct RecordPromiseInput {
+    /// Who promises.
+    client: ClientRef,
+    /// How much; at most what is open on the items.
+    amount: Decimal,
+    /// The currency; the client's when absent.
+    currency: Option<String>,
+    /// The day it is for, today or later.
+    due_on: Date,
+    /// What is promised; everything that is late when absent.
+    #[graphql(default)]
+    items: Vec<ItemRefInput>,
+    /// What was said.
+    note: Option<String>,
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Check everything, write nothing.
+    #[graphql(default)]
+    validate_only: bool,
+}
+
+/// A promise to take back.
+#[derive(InputObject, Clone, Debug)]
+struct CancelPromiseInput {
+    /// The promise.
+    promise: ID,
+    /// Why, kept for ever.
+    reason: String,
+}
+
+/// What happened to a promise.
+#[derive(SimpleObject)]
+struct PromisePayload {
+    /// The promise as it is now; null when refused.
+    promise: Option<Promise>,
+    /// Why it was refused; empty when it was done.
+    user_errors: Vec<UserError>,
+}
+
+async fn promised(
+    ctx: &Context<'_>,
+    done: super::mutation::Done<PromiseId>,
+) -> Result<PromisePayload> {
+    let promise = match done.made {
+        Some(id) => session(ctx)?
+            .read(move |conn, caller| {
+                Ok(store::dunning::promises_by_ids(conn, caller.company, &[id])?.pop())
+            })
+            .await?
+            .map(Promise),
+        None => None,
+    };
+    Ok(PromisePayload {
+        promise,
+        user_errors: done.user_errors,
+    })
+}
+
+/// Dunning.
+#[derive(Default)]
+pub struct DunningMutation;
+
+#[Object]
+impl DunningMutation {
+    /// Saves a dunning scenario as its next version; versions before stay with the reminders they made.
+    #[graphql(guard = "Permitted(\"Mutation.saveDunningScenario\")")]
+    async fn save_dunning_scenario(
+        &self,
+        ctx: &Context<'_>,
+        input: SaveDunningScenarioInput,
+    ) -> Result<DunningScenarioPayload> {
+        let run = how(&input.idempotency_key, input.validate_only);
+        let done = mutate(ctx, run, move |conn, caller| {
+            let books = crate::service::books::open(conn, caller)?;
+            let least = match input.min_residual {
+                Some(least) if least.0.is_zero() => 0,
+                Some(least) => {
+                    crate::service::books::amount("minResidual", least.0, books.currency)?
+                }
+                None => Scenario::usual().min_residual,
+            };
+            let gap = u16::try_from(input.min_gap_days)
+                .map_err(|_| Refusal::invalid("minGapDays", "a number of days is not negative"))?;
+            let scenario = Scenario {
+                chased: input.chased,
+                min_gap_days: gap,
+                min_residual: least,
+                between_professionals: input.between_professionals,
+                levels: input
+                    .levels
+                    .iter()
+                    .enumerate()
+                    .map(|(position, level)| level.read(position))
+                    .collect::<Result<_>>()?,
+            };
+            dunning::save_scenario(conn, caller, &input.name, &scenario)
+        })
+        .await?;
+        let books = one(ctx, BooksCurrency).await?;
+        let scenario = match done.made {
+            Some(name) => session(ctx)?
+                .read(dunning::scenarios)
+                .await?
+                .get(&name)
+                .map(|chosen| DunningScenario::of(chosen, books))
+                .transpose()?,
+            None => None,
+        };
+        Ok(DunningScenarioPayload {
+            scenario,
+            user_errors: done.user_errors,
+        })
+    }
+
+    /// Gives a client a scenario other than its segment's, or that one again.
+    #[graphql(guard = "Permitted(\"Mutation.setDunningScenario\")")]
+    async fn set_dunning_scenario(
+        &self,
+        ctx: &Context<'_>,
+        input: SetDunningScenarioInput,
+    ) -> Result<DunningClientPayload> {
+        let done = mutate(ctx, How::default(), move |conn, caller| {
+            let client = input.client.clone().into();
+            dunning::choose(conn, caller, &client, input.name.as_deref())
+        })
+        .await?;
+        let client = match done.made {
+            Some(id) => Some(Client(one(ctx, id).await?)),
+            None => None,
+        };
+        Ok(DunningClientPayload {
+            client,
+            user_errors: done.user_errors,
+        })
+    }
+
+    /// Records a reminder that was made, with the figures of the moment (R7.9): the level that is due by the
+    /// preview, never one that skips another. `NOT_CHASEABLE` when none is due.
+    #[graphql(guard = "Permitted(\"Mutation.recordDunningAction\")")]
+    async fn record_dunning_action(
+        &self,
+        ctx: &Context<'_>,
+        input: RecordDunningActionInput,
+    ) -> Result<DunningActionPayload> {
+        let run = how(&input.idempotency_key, input.validate_only);
+        let done = mutate(ctx, run, move |conn, caller| {
+            let input = input.clone();
+            let input = ActionInput {
+                client: input.client.into(),
+                currency: input.currency,
+                level: input.level,
+                channel: input
+                    .channel
+                    .and_then(|channel| rules::Channel::read(channel.code())),
+                done_on: on(input.done_on),
+                recipient: input.recipient,
+                proof: input.proof,
+                note: input.note,
+            };
+            dunning::record(conn, caller, &input)
+        })
+        .await?;
+        let action = match done.made {
+            Some(id) => session(ctx)?
+                .read(move |conn, caller| {
+                    Ok(store::dunning::actions_by_ids(conn, caller.company, &[id])?.pop())
+                })
+                .await?
+                .map(DunningAction),
+            None => None,
+        };
+        Ok(DunningActionPayload {
+            action,
+            user_errors: done.user_errors,
+        })
+    }
+
+    /// Records a promise to pay; its items are not chased until its day has passed (R7.2).
+    #[graphql(guard = "Permitted(\"Mutation.recordPromise\")")]
+    async fn record_promise(
+        &self,
+        ctx: &Context<'_>,
+        input: RecordPromiseInput,
+    ) -> Result<PromisePayload> {
+        let run = how(&input.idempotency_key, input.validate_only);
+        let done = mutate(ctx, run, move |conn, caller| {
+            let input = input.clone();
+            let input = PromiseInput {
+                client: input.client.into(),
+                amount: input.amount.0,
+                currency: input.currency,
+                due_on: input.due_on.0,
+                items: input.items.into_iter().map(Into::into).collect(),
+                note: input.note,
+            };
+            dunning::promise(conn, caller, &input)
+        })
+        .await?;
+        promised(ctx, done).await
+    }
+
+    /// Takes a promise back, with the reason: its items are chased again at once.
+    #[graphql(guard = "Permitted(\"Mutation.cancelPromise\")")]
+    async fn cancel_promise(
+        &self,
+        ctx: &Context<'_>,
+        input: CancelPromiseInput,
+    ) -> Result<PromisePayload> {
+        let done = mutate(ctx, How::default(), move |conn, caller| {
+            dunning::cancel_promise(conn, caller, &input.promise, &input.reason)
+        })
+        .await?;
+        promised(ctx, done).await
+    }
+}

@@ -1,0 +1,521 @@
+//! Dunning (relances): what would be sent on a day and why, what was sent, and promises to pay (section 7).
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::NaiveDate;
+use diesel::pg::PgConnection;
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+use super::books;
+use super::reference::{self, ItemRef, Ref};
+use crate::domain::access::{Action, Caller};
+use crate::domain::dunning::{self, Channel, Claim, Exclusion, Level, Scenario, Standing, Verdict};
+use crate::domain::ids::{ClientId, DunningActionId, DunningScenarioId, Id, ItemId, PromiseId};
+use crate::domain::money::Minor;
+use crate::domain::refusal::{Refusal, RefusalCode};
+use crate::error::{Error, Result};
+use crate::store::aging::{Open, OpenItems, Population};
+use crate::store::client::Client;
+use crate::store::dunning::{Action as Done, ActionItem, Facts, Promise, ScenarioRow};
+use crate::store::list::Keyset;
+use crate::store::{self};
+
+/// Reminders up to this level are the accountant's; behind it the credit manager acts (section 12).
+const EASY: u8 = 3;
+
+/// A scenario in force, with its name and version; version 0 is the one that comes with the product.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    pub name: String,
+    pub version: i32,
+    pub scenario: Scenario,
+}
+
+/// The segments that have a scenario of their own (R7.8).
+pub const SEGMENTS: [&str; 6] = [
+    "SME",
+    "LARGE_GROUP",
+    "NEW_OR_RISKY",
+    "PUBLIC",
+    "CONSUMER",
+    "GROUP_COMPANY",
+];
+
+/// Every scenario in force by name: the company's versions over those that come with the product.
+pub fn scenarios(conn: &mut PgConnection, caller: &Caller) -> Result<BTreeMap<String, Chosen>> {
+    let mut all: BTreeMap<String, Chosen> = SEGMENTS
+        .iter()
+        .map(|name| {
+            let chosen = Chosen {
+                name: (*name).to_owned(),
+                version: 0,
+                scenario: Scenario::of_segment(name),
+            };
+            ((*name).to_owned(), chosen)
+        })
+        .collect();
+    for row in store::dunning::scenarios(conn, caller.company)? {
+        let scenario = serde_json::from_value(row.content)
+            .map_err(|error| Error::Internal(format!("stored scenario {}: {error}", row.name)))?;
+        let chosen = Chosen {
+            name: row.name.clone(),
+            version: row.version,
+            scenario,
+        };
+        all.insert(row.name, chosen);
+    }
+    Ok(all)
+}
+
+/// Saves the next version of a scenario.
+pub fn save_scenario(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    name: &str,
+    scenario: &Scenario,
+) -> Result<String> {
+    let sound = (2..=30).contains(&name.len())
+        && name
+            .bytes()
+            .all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit() || sign == b'_');
+    if !sound {
+        return Err(Refusal::invalid(
+            "name",
+            "a scenario's name has 2 to 30 capital letters, digits or underscores",
+        )
+        .into());
+    }
+    if let Some(fault) = scenario.fault() {
+        return Err(Refusal::invalid("levels", fault).into());
+    }
+    let before = scenarios(conn, caller)?
+        .remove(name)
+        .map_or(0, |chosen| chosen.version);
+    let content =
+        serde_json::to_value(scenario).map_err(|error| Error::Internal(error.to_string()))?;
+    let row = ScenarioRow {
+        company_id: caller.company,
+        id: DunningScenarioId::new(),
+        name: name.to_owned(),
+        version: before + 1,
+        content,
+        recorded_by: caller.author.clone(),
+    };
+    store::dunning::insert_scenario(conn, &row).map_err(|error| {
+        books::duplicate(error, "name", "somebody saved this scenario just now")
+    })?;
+    Ok(row.name)
+}
+
+/// Gives a client a scenario of its own; that of its segment again when none is named.
+pub fn choose(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    client: &Ref,
+    name: Option<&str>,
+) -> Result<ClientId> {
+    let client = reference::client(conn, caller, "client", client)?;
+    if let Some(name) = name
+        && !scenarios(conn, caller)?.contains_key(name)
+    {
+        return Err(Refusal::not_found("name", "dunning scenario").into());
+    }
+    store::dunning::choose(conn, caller.company, client.id, name)?;
+    Ok(client.id)
+}
+
+/// An open debt as the preview shows it.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub open: Open,
+    pub facts: Facts,
+    pub verdict: Verdict,
+}
+
+/// What a client would be sent in one currency, and why or why not.
+#[derive(Clone, Debug)]
+pub struct Reminder {
+    pub client: Client,
+    pub currency: String,
+    pub chosen: Chosen,
+    /// What is sent; none when nothing is.
+    pub level: Option<Level>,
+    pub exclusion: Option<Exclusion>,
+    /// Credits that are not matched, positive.
+    pub credits: Minor,
+    pub items: Vec<Judged>,
+}
+
+impl Reminder {
+    /// What is claimed.
+    pub fn claimed(&self) -> Minor {
+        self.items.iter().map(|item| item.verdict.claimed).sum()
+    }
+}
+
+/// Everything that decides about these clients on a day: one statement for their items, one for the facts.
+pub fn preview(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    on: NaiveDate,
+    clients: &[Client],
+) -> Result<Vec<Reminder>> {
+    let ids: Vec<ClientId> = clients.iter().map(|client| client.id).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let population = Population {
+        client_ids: ids.clone(),
+        families: vec!["411".into()],
+        ..Population::of(caller.company, on)
+    };
+    let question = OpenItems {
+        population,
+        cell: None,
+        is_debit: None,
+        invoice: None,
+    };
+    let (items, _) = question.page(conn, &Keyset::all())?;
+    let debits: Vec<Uuid> = items
+        .iter()
+        .filter(|item| item.is_debit)
+        .map(|item| item.id)
+        .collect();
+    let facts: HashMap<Uuid, Facts> = store::dunning::facts(conn, caller.company, &debits, on)?
+        .into_iter()
+        .map(|facts| (facts.item_id, facts))
+        .collect();
+    let of_clients: HashMap<ClientId, store::dunning::OfClient> =
+        store::dunning::of_clients(conn, caller.company, &ids, on)?
+            .into_iter()
+            .map(|row| (row.id, row))
+            .collect();
+    let scenarios = scenarios(conn, caller)?;
+    let mut by_client: BTreeMap<(Uuid, String), Vec<Open>> = BTreeMap::new();
+    for item in items {
+        let key = (item.client_id, item.currency.clone());
+        by_client.entry(key).or_default().push(item);
+    }
+    let mut reminders = Vec::new();
+    for client in clients {
+        let own = of_clients.get(&client.id);
+        let name = own.and_then(|own| own.scenario.as_deref());
+        let chosen = name
+            .and_then(|name| scenarios.get(name))
+            .or_else(|| scenarios.get(&client.segment))
+            .or_else(|| scenarios.get("SME"))
+            .ok_or_else(|| Error::Internal("no dunning scenario".into()))?;
+        let range = (client.id.0, String::new())..=(client.id.0, "ZZZZ".to_owned());
+        for ((_, currency), items) in by_client.range(range) {
+            let standing = Standing {
+                insolvent: client.insolvency != "NONE"
+                    && client.insolvency_on.is_none_or(|since| since <= on),
+                credits: items
+                    .iter()
+                    .filter(|item| !item.is_debit)
+                    .map(|item| -item.open)
+                    .sum(),
+                last_action_on: own.and_then(|own| own.last_action_on),
+            };
+            reminders.push(judged(
+                client, currency, chosen, &standing, items, &facts, on,
+            ));
+        }
+    }
+    Ok(reminders)
+}
+
+fn judged(
+    client: &Client,
+    currency: &str,
+    chosen: &Chosen,
+    standing: &Standing,
+    items: &[Open],
+    facts: &HashMap<Uuid, Facts>,
+    on: NaiveDate,
+) -> Reminder {
+    let debits: Vec<(&Open, Facts)> = items
+        .iter()
+        .filter(|item| item.is_debit)
+        .filter_map(|item| Some((item, *facts.get(&item.id)?)))
+        .collect();
+    let claims: Vec<Claim> = debits
+        .iter()
+        .map(|(item, facts)| Claim {
+            due_on: item.due_on.unwrap_or(item.posted_on),
+            residual: item.open,
+            disputed: facts.blocked.min(item.open),
+            last_level: u8::try_from(facts.last_level).unwrap_or_default(),
+            promised: facts.promised,
+        })
+        .collect();
+    let found = dunning::judge(&chosen.scenario, standing, &claims, on);
+    Reminder {
+        client: client.clone(),
+        currency: currency.to_owned(),
+        chosen: chosen.clone(),
+        level: found
+            .level
+            .and_then(|level| chosen.scenario.level(level).cloned()),
+        exclusion: found.exclusion,
+        credits: standing.credits,
+        items: debits
+            .into_iter()
+            .zip(found.verdicts)
+            .map(|((open, facts), verdict)| Judged {
+                open: open.clone(),
+                facts,
+                verdict,
+            })
+            .collect(),
+    }
+}
+
+/// A reminder that somebody made, as entered.
+#[derive(Clone, Debug)]
+pub struct ActionInput {
+    pub client: Ref,
+    pub currency: Option<String>,
+    /// The level that the person saw: refused when it is another one by now (R7.6).
+    pub level: Option<i32>,
+    /// How it reached the client, when not as the scenario has it.
+    pub channel: Option<Channel>,
+    pub done_on: Option<NaiveDate>,
+    pub recipient: Option<String>,
+    pub proof: Option<String>,
+    pub note: Option<String>,
+}
+
+/// Records a reminder with the figures of the moment (R7.9). What is due is computed anew (R7.6).
+pub fn record(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &ActionInput,
+) -> Result<DunningActionId> {
+    let client = reference::client(conn, caller, "client", &input.client)?;
+    let on = input.done_on.unwrap_or(caller.today);
+    if on > caller.today {
+        return Err(Refusal::invalid("doneOn", "an action is recorded when it is done").into());
+    }
+    // Two people who remind one client at once: the second sees what the first did.
+    store::client::for_update(conn, caller.company, client.id)?;
+    let currency = match &input.currency {
+        Some(code) => books::currency_input("currency", code)?.code().to_owned(),
+        None => client.currency.clone(),
+    };
+    let reminder = preview(conn, caller, on, std::slice::from_ref(&client))?
+        .into_iter()
+        .find(|found| found.currency == currency);
+    let not_chaseable = |why: &str, exclusion: Option<Exclusion>| -> Error {
+        let refusal = Refusal::new(RefusalCode::NotChaseable, "client", why.to_owned());
+        match exclusion {
+            Some(exclusion) => refusal.detail("reason", exclusion.code()).into(),
+            None => refusal.into(),
+        }
+    };
+    let Some(reminder) = reminder else {
+        return Err(not_chaseable("nothing is open on this account", None));
+    };
+    let Some(level) = &reminder.level else {
+        return Err(not_chaseable(
+            "no reminder is due: see dunningPreview for each claim's reason",
+            reminder.exclusion,
+        ));
+    };
+    if input
+        .level
+        .is_some_and(|seen| seen != i32::from(level.level))
+    {
+        return Err(Refusal::new(
+            RefusalCode::Conflict,
+            "level",
+            format!(
+                "level {} is due now: look at the preview again",
+                level.level
+            ),
+        )
+        .detail("level", i32::from(level.level))
+        .into());
+    }
+    if level.level > EASY && !caller.may(Action::DunFirmly) {
+        return Err(Refusal::new(
+            RefusalCode::Forbidden,
+            "level",
+            format!("level {} is the credit manager's", level.level),
+        )
+        .into());
+    }
+    let proof = books::optional_text("proof", input.proof.as_deref(), 300)?;
+    if level.proof && proof.is_none() {
+        return Err(Refusal::new(
+            RefusalCode::EvidenceRequired,
+            "proof",
+            "name the proof that is kept: the deposit slip or acknowledgment of the letter (R7.9)",
+        )
+        .into());
+    }
+    let action = Done {
+        company_id: caller.company,
+        id: DunningActionId::new(),
+        client_id: client.id,
+        currency,
+        level: i16::from(level.level),
+        channel: input.channel.unwrap_or(level.channel).code().to_owned(),
+        tone: level.tone.code().to_owned(),
+        done_on: on,
+        claimed: reminder.claimed(),
+        credits: reminder.credits,
+        scenario: reminder.chosen.name.clone(),
+        scenario_version: reminder.chosen.version,
+        recipient: books::optional_text("recipient", input.recipient.as_deref(), 200)?,
+        proof,
+        note: books::optional_text("note", input.note.as_deref(), 2000)?,
+        recorded_at: chrono::Utc::now(),
+        recorded_by: caller.author.clone(),
+    };
+    let items: Vec<ActionItem> = reminder
+        .items
+        .iter()
+        .filter(|item| item.verdict.claimed > 0 && item.verdict.level > 0)
+        .map(|item| ActionItem {
+            company_id: caller.company,
+            action_id: action.id,
+            item_id: ItemId(item.open.id),
+            level: i16::from(item.verdict.level),
+            residual: item.open.open,
+            disputed: item.facts.blocked.min(item.open.open),
+            claimed: item.verdict.claimed,
+        })
+        .collect();
+    store::dunning::insert_action(conn, &action, &items)?;
+    Ok(action.id)
+}
+
+/// A promise, as entered.
+#[derive(Clone, Debug)]
+pub struct PromiseInput {
+    pub client: Ref,
+    pub amount: Decimal,
+    pub currency: Option<String>,
+    pub due_on: NaiveDate,
+    /// What is promised; everything that is late when empty.
+    pub items: Vec<ItemRef>,
+    pub note: Option<String>,
+}
+
+/// Records a promise to pay: its items are not chased until its day has passed (R7.2).
+pub fn promise(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &PromiseInput,
+) -> Result<PromiseId> {
+    let client = reference::client(conn, caller, "client", &input.client)?;
+    let code = input.currency.as_deref().unwrap_or(&client.currency);
+    let currency = books::currency_input("currency", code)?;
+    let amount = books::amount("amount", input.amount, currency)?;
+    if input.due_on < caller.today {
+        return Err(Refusal::invalid("dueOn", "a promise is for today or later").into());
+    }
+    let mut items: Vec<(ItemId, Minor)> = Vec::new();
+    if input.items.is_empty() {
+        let reminders = preview(conn, caller, caller.today, std::slice::from_ref(&client))?;
+        for found in reminders
+            .iter()
+            .filter(|found| found.currency == currency.code())
+        {
+            for item in &found.items {
+                if item.open.due_on.is_some_and(|due| due < caller.today) {
+                    items.push((ItemId(item.open.id), item.open.open));
+                }
+            }
+        }
+    }
+    for (position, target) in input.items.iter().enumerate() {
+        let field = format!("items.{position}");
+        for item in reference::items(conn, caller, &field, target, true)? {
+            if item.client_id != client.id || item.currency != currency.code() {
+                return Err(Refusal::new(
+                    RefusalCode::AllocationMismatch,
+                    &field,
+                    "this item is another client's, or in another currency",
+                )
+                .into());
+            }
+            if item.open_amount > 0 && items.iter().all(|(known, _)| *known != item.id) {
+                items.push((item.id, item.open_amount));
+            }
+        }
+    }
+    let owed: Minor = items.iter().map(|(_, open)| open).sum();
+    if amount > owed {
+        return Err(Refusal::new(
+            RefusalCode::OverAllocation,
+            "amount",
+            format!("{} is open on what is promised", currency.show(owed)),
+        )
+        .detail("open", currency.decimal(owed).to_string())
+        .into());
+    }
+    let row = Promise {
+        company_id: caller.company,
+        id: PromiseId::new(),
+        client_id: client.id,
+        promised_on: caller.today,
+        due_on: input.due_on,
+        amount,
+        currency: currency.code().to_owned(),
+        note: books::optional_text("note", input.note.as_deref(), 2000)?,
+        recorded_at: chrono::Utc::now(),
+        recorded_by: caller.author.clone(),
+        cancelled_on: None,
+        cancelled_by: None,
+        cancelled_reason: None,
+    };
+    let ids: Vec<ItemId> = items.iter().map(|(id, _)| *id).collect();
+    store::dunning::insert_promise(conn, &row, &ids)?;
+    Ok(row.id)
+}
+
+/// Takes a promise back, with the reason; dunning goes on at once.
+pub fn cancel_promise(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    id: &str,
+    reason: &str,
+) -> Result<PromiseId> {
+    let reason = books::text("reason", reason, 500)?;
+    let missing = || Error::from(Refusal::not_found("promise", "promise"));
+    let id = PromiseId::read(id).ok_or_else(missing)?;
+    if store::dunning::promises_by_ids(conn, caller.company, &[id])?.is_empty() {
+        return Err(missing());
+    }
+    let (on, author) = (caller.today, &caller.author);
+    if !store::dunning::cancel_promise(conn, caller.company, id, on, author, &reason)? {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "promise",
+            "this promise was taken back already",
+        )
+        .into());
+    }
+    Ok(id)
+}
+
+/// What became of a promise by a day: known the day after it was for.
+pub fn outcome(promise: &Promise, paid: Minor, on: NaiveDate) -> &'static str {
+    if promise
+        .cancelled_on
+        .is_some_and(|cancelled| cancelled <= on)
+    {
+        "CANCELLED"
+    } else if paid >= promise.amount {
+        "KEPT"
+    } else if on <= promise.due_on {
+        "RUNNING"
+    } else if paid > 0 {
+        "PARTLY_KEPT"
+    } else {
+        "BROKEN"
+    }
+}
