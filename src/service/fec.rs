@@ -322,8 +322,14 @@ fn take_in(
         known_years,
         report: Report::default(),
     };
-    for chunk in entries.chunks(PAGE as usize) {
+    let mut next = 1;
+    for (at, chunk) in entries.chunks(PAGE as usize).enumerate() {
         taken.post(conn, caller, chunk)?;
+        // As the company doubles, the planner is told.
+        if at + 1 == next {
+            next *= 2;
+            store::imports::refresh_statistics(conn)?;
+        }
     }
     taken.letter(conn, caller)?;
     let report = taken.report;

@@ -521,6 +521,7 @@ pub fn receivables(
     {
         record?;
     }
+    let mut known_to_planner = 0;
     loop {
         let mut batch = Vec::with_capacity(BATCH);
         for record in records.by_ref().take(BATCH) {
@@ -560,6 +561,13 @@ pub fn receivables(
         }
         if last {
             return Ok(summary);
+        }
+        // As the company doubles.
+        if summary.rows >= 2 * known_to_planner {
+            known_to_planner = summary.rows;
+            db.write_now(caller, |conn, _| {
+                Ok(store::imports::refresh_statistics(conn)?)
+            })?;
         }
     }
 }

@@ -80,3 +80,10 @@ pub fn finish(
 ) -> QueryResult<()> {
     advance(conn, company, hash, kind, 0, rows, 0, true).map(drop)
 }
+
+/// Tells the planner how large the tables have become: a company that was just filled looks empty to it.
+pub fn refresh_statistics(conn: &mut PgConnection) -> QueryResult<()> {
+    diesel::sql_query("SELECT refresh_statistics()")
+        .execute(conn)
+        .map(drop)
+}
