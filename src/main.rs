@@ -525,7 +525,9 @@ fn check(args: &Check) -> anyhow::Result<()> {
             .build_transaction()
             .read_only()
             .repeatable_read()
-            .run(|conn| service::integrity::check(conn, company))?;
+            .run(|conn| {
+                service::integrity::check(conn, company, service::integrity::Seals::Every)
+            })?;
         for (code, description, broken) in &results {
             if let Some(fact) = broken {
                 say(&format!("{code}: {fact}"))?;

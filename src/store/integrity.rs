@@ -23,22 +23,23 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
     (
         "DOCUMENT_NUMBERS",
         "the company's own series have no gap (R9.5)",
-        "SELECT min('series ' || c.series || ' of ' || c.fiscal_year || ': counter at ' || c.last_number || ', ' || x.n || ' documents') AS broken \
-         FROM counters c CROSS JOIN LATERAL (SELECT count(DISTINCT number) AS n FROM ( \
-           SELECT number FROM documents WHERE company_id = $1 \
-           UNION ALL SELECT number FROM payments WHERE company_id = $1 \
-           UNION ALL SELECT number FROM deductions WHERE company_id = $1 \
-           UNION ALL SELECT number FROM disputes WHERE company_id = $1 \
-           UNION ALL SELECT number FROM operations WHERE company_id = $1 \
-           UNION ALL SELECT number FROM remittances WHERE company_id = $1 \
-           UNION ALL SELECT number FROM doubtful_files WHERE company_id = $1 \
-           UNION ALL SELECT number FROM rectified_invoices WHERE company_id = $1 \
-           UNION ALL SELECT number FROM provision_runs WHERE company_id = $1 \
-           UNION ALL SELECT number FROM clients WHERE company_id = $1) d \
-           WHERE d.number LIKE c.series || '-' || lpad(c.fiscal_year::text, 4, '0') || '-%' \
-             AND CASE WHEN substr(d.number, length(c.series) + 7) ~ '^([0-9]{6}|[1-9][0-9]{6,17})$' \
-               THEN substr(d.number, length(c.series) + 7)::bigint BETWEEN 1 AND c.last_number ELSE false END) x \
-         WHERE c.company_id = $1 AND c.series <> 'ENTRY' AND c.last_number <> x.n",
+        // A number given by hand in the form of a series counts when the series has passed it.
+        "SELECT min('series ' || series || ' of ' || fiscal_year || ': counter at ' || last_number || ', ' || n || ' documents') AS broken FROM \
+         (SELECT c.series, c.fiscal_year, c.last_number, count(d.rank) AS n FROM counters c LEFT JOIN (SELECT DISTINCT \
+             substring(number FROM '^(.+)-[0-9]{4}-[0-9]{6,18}$') AS series, substring(number FROM '-([0-9]{4})-[0-9]{6,18}$')::int AS fiscal_year, \
+             substring(number FROM '-([0-9]{6}|[1-9][0-9]{6,17})$')::bigint AS rank FROM ( \
+             SELECT number FROM documents WHERE company_id = $1 \
+             UNION ALL SELECT number FROM payments WHERE company_id = $1 \
+             UNION ALL SELECT number FROM deductions WHERE company_id = $1 \
+             UNION ALL SELECT number FROM disputes WHERE company_id = $1 \
+             UNION ALL SELECT number FROM operations WHERE company_id = $1 \
+             UNION ALL SELECT number FROM remittances WHERE company_id = $1 \
+             UNION ALL SELECT number FROM doubtful_files WHERE company_id = $1 \
+             UNION ALL SELECT number FROM rectified_invoices WHERE company_id = $1 \
+             UNION ALL SELECT number FROM provision_runs WHERE company_id = $1 \
+             UNION ALL SELECT number FROM clients WHERE company_id = $1) all_numbers) d \
+           ON d.series = c.series AND d.fiscal_year = c.fiscal_year AND d.rank BETWEEN 1 AND c.last_number \
+         WHERE c.company_id = $1 AND c.series <> 'ENTRY' GROUP BY c.series, c.fiscal_year, c.last_number) x WHERE n <> last_number",
     ),
     (
         "ITEM_ENTRIES",
@@ -176,6 +177,15 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
          WHERE d.company_id = $1 AND d.amount IS DISTINCT FROM i.s",
     ),
 ];
+
+/// The end of each year's chain, for an answer within seconds: the last 10,000 entries, from the seal before.
+pub const LATEST_SEALS: &str = "SELECT min('entry ' || fiscal_year || '-' || lpad(number::text, 6, '0')) AS broken FROM (SELECT e.fiscal_year, e.number, s.seal, \
+     sha256(coalesce(p.seal, chain_origin(e.company_id, e.fiscal_year)) || convert_to(entry_content(e.company_id, e.id), 'UTF8')) AS expected \
+     FROM (SELECT fiscal_year, max(number) AS last FROM journal_entries WHERE company_id = $1 GROUP BY fiscal_year) y \
+     JOIN journal_entries e ON e.company_id = $1 AND e.fiscal_year = y.fiscal_year AND e.number > y.last - 10000 \
+     LEFT JOIN journal_seals s ON s.company_id = e.company_id AND s.fiscal_year = e.fiscal_year AND s.number = e.number AND s.entry_id = e.id \
+     LEFT JOIN journal_seals p ON p.company_id = e.company_id AND p.fiscal_year = e.fiscal_year AND p.number = e.number - 1) x \
+   WHERE seal IS DISTINCT FROM expected";
 
 #[derive(QueryableByName)]
 struct Broken {

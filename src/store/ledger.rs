@@ -169,24 +169,18 @@ impl Question {
     ) -> QueryResult<(Vec<LedgerLine>, bool)> {
         let reading = page.reading(Direction::Ascending);
         let (beyond, order) = (reading.beyond(), reading.order());
+        // The page first; what stands before it is one sum, not a running one over the whole account.
         let mut sql = Sql::new(
-            "SELECT x.*, CASE WHEN m.complete THEN m.code ELSE lower(m.code) END AS letter FROM (SELECT l.company_id, l.entry_id, l.line, l.posted_on, l.account, \
-               l.client_id, l.base_debit AS debit, l.base_credit AS credit, \
-               (sum(l.base_debit - l.base_credit) OVER (ORDER BY l.posted_on, l.entry_id, l.line))::bigint AS balance ",
+            "WITH page AS MATERIALIZED (SELECT l.company_id, l.entry_id, l.line, l.posted_on, l.account, l.client_id, l.base_debit, l.base_credit ",
         );
         self.narrow(&mut sql);
-        sql.push(
-            ") x LEFT JOIN items i ON i.company_id = x.company_id AND i.entry_id = x.entry_id AND i.entry_line = x.line \
-             LEFT JOIN matchings m ON m.company_id = i.company_id AND m.id = i.matching_id WHERE true",
-            [],
-        );
         if let Some(from) = self.from {
-            sql.and("x.posted_on >= ?", [Bind::Day(from)]);
+            sql.and("l.posted_on >= ?", [Bind::Day(from)]);
         }
         if let Some((text, entry)) = &page.from {
             let (day, line) = text.split_once('/').unwrap_or_default();
             sql.and(
-                &format!("(x.posted_on, x.entry_id, x.line) {beyond} (?::date, ?, ?::smallint)"),
+                &format!("(l.posted_on, l.entry_id, l.line) {beyond} (?::date, ?, ?::smallint)"),
                 [
                     Bind::Text(day.to_owned()),
                     Bind::Id(*entry),
@@ -195,8 +189,24 @@ impl Question {
             );
         }
         sql.push(
-            &format!(" ORDER BY x.posted_on {order}, x.entry_id {order}, x.line {order} LIMIT ?"),
+            &format!(
+                " ORDER BY l.posted_on {order}, l.entry_id {order}, l.line {order} LIMIT ?), \
+                 before AS (SELECT coalesce(sum(l.base_debit - l.base_credit), 0) AS balance "
+            ),
             [Bind::Number(page.limit())],
+        );
+        self.narrow(&mut sql);
+        sql.push(
+            &format!(
+                " AND (l.posted_on, l.entry_id, l.line) < (SELECT p.posted_on, p.entry_id, p.line FROM page p ORDER BY 1, 2, 3 LIMIT 1)) \
+                 SELECT x.entry_id, x.line, x.posted_on, x.account, x.client_id, x.base_debit AS debit, x.base_credit AS credit, \
+                   (b.balance + sum(x.base_debit - x.base_credit) OVER (ORDER BY x.posted_on, x.entry_id, x.line))::bigint AS balance, \
+                   (SELECT CASE WHEN m.complete THEN m.code ELSE lower(m.code) END FROM items i \
+                      JOIN matchings m ON m.company_id = i.company_id AND m.id = i.matching_id \
+                      WHERE i.company_id = x.company_id AND i.entry_id = x.entry_id AND i.entry_line = x.line ORDER BY i.id LIMIT 1) AS letter \
+                 FROM page x CROSS JOIN before b ORDER BY x.posted_on {order}, x.entry_id {order}, x.line {order}"
+            ),
+            [],
         );
         Ok(page.page(sql.query().load(conn)?))
     }
