@@ -280,7 +280,7 @@ struct AgedBalanceFilter {
     clients: Option<ClientFilter>,
     /// In this currency.
     currency: Option<String>,
-    /// With bills of exchange to receive (413) beside 411 and 416.
+    /// With bills of exchange to receive (413) beside 411 and 416, in a column of their own (R4.1).
     #[graphql(default)]
     include_bills: bool,
 }
@@ -326,7 +326,11 @@ impl AgedBalanceRow {
     async fn unallocated(&self) -> Decimal {
         money(self.row.unallocated, &self.row.currency)
     }
-    /// Buckets and unallocated together.
+    /// Bills of exchange to receive (413), whatever their maturity; zero unless `includeBills` asks for them.
+    async fn bills(&self) -> Decimal {
+        money(self.row.bills, &self.row.currency)
+    }
+    /// Buckets, unallocated and bills together.
     async fn total(&self) -> Decimal {
         money(self.row.total, &self.row.currency)
     }
@@ -344,6 +348,7 @@ impl AgedBalanceRow {
         ctx: &Context<'_>,
         #[graphql(desc = "Position of a bucket; all when absent.")] bucket: Option<i32>,
         #[graphql(desc = "Only the unallocated credits.", default)] unallocated: bool,
+        #[graphql(desc = "Only the bills of exchange.", default)] bills: bool,
         first: Option<i32>,
         after: Option<String>,
         last: Option<i32>,
@@ -359,7 +364,7 @@ impl AgedBalanceRow {
                 ctx,
                 population,
                 bucket,
-                unallocated,
+                (unallocated, bills),
                 Window {
                     first,
                     after,
@@ -380,7 +385,9 @@ struct AgedBalanceTotals {
     buckets: Vec<Decimal>,
     /// Receipts and credit notes not matched, zero or negative.
     unallocated: Decimal,
-    /// Buckets and unallocated together.
+    /// Bills of exchange to receive (413), whatever their maturity; zero unless `includeBills` asks for them.
+    bills: Decimal,
+    /// Buckets, unallocated and bills together.
     total: Decimal,
     /// Debts past their due date.
     overdue: Decimal,
@@ -536,6 +543,7 @@ fn totals(row: &aging::Row) -> AgedBalanceTotals {
         currency: row.currency.clone(),
         buckets: row.buckets.iter().map(|minor| amount(*minor)).collect(),
         unallocated: amount(row.unallocated),
+        bills: amount(row.bills),
         total: amount(row.total),
         overdue: amount(row.overdue),
         disputed: amount(row.disputed),
@@ -555,14 +563,14 @@ impl AgedBalance {
         ctx: &Context<'_>,
         population: Population,
         bucket: Option<i32>,
-        unallocated: bool,
+        (unallocated, bills): (bool, bool),
         window: Window,
     ) -> Result<Connection<OpenItem>> {
         let cell = match bucket {
-            Some(_) if unallocated => {
+            Some(_) if unallocated || bills => {
                 return Err(Error::BadInput {
                     field: "bucket",
-                    message: "ask for a bucket or for unallocated credits, not both".into(),
+                    message: "ask for a bucket, for unallocated credits or for bills".into(),
                 });
             }
             Some(bucket)
@@ -578,7 +586,14 @@ impl AgedBalance {
                 });
             }
             Some(bucket) => Some((self.layout.clone(), Cell::Bucket(bucket))),
+            None if unallocated && bills => {
+                return Err(Error::BadInput {
+                    field: "bills",
+                    message: "ask for unallocated credits or for bills, not both".into(),
+                });
+            }
             None if unallocated => Some((self.layout.clone(), Cell::Unallocated)),
+            None if bills => Some((self.layout.clone(), Cell::Bills)),
             None => None,
         };
         open_items(
@@ -823,6 +838,7 @@ impl AgedBalance {
         ctx: &Context<'_>,
         #[graphql(desc = "Position of a bucket; all when absent.")] bucket: Option<i32>,
         #[graphql(desc = "Only the unallocated credits.", default)] unallocated: bool,
+        #[graphql(desc = "Only the bills of exchange.", default)] bills: bool,
         first: Option<i32>,
         after: Option<String>,
         last: Option<i32>,
@@ -832,7 +848,7 @@ impl AgedBalance {
             ctx,
             self.population.clone(),
             bucket,
-            unallocated,
+            (unallocated, bills),
             Window {
                 first,
                 after,

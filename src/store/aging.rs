@@ -168,6 +168,8 @@ pub enum Cell {
     Bucket(i32),
     /// Credits not matched yet.
     Unallocated,
+    /// Bills of exchange to receive (413), which stand apart (R4.1).
+    Bills,
 }
 
 /// How amounts are laid out in buckets.
@@ -184,7 +186,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// `cells AS (…)`: bucket (-1: unallocated) and amount of each open item.
+    /// `cells AS (…)`: bucket (-1: unallocated, -2: bills) and amount of each open item.
     fn cells(&self, as_of: NaiveDate) -> Sql {
         let day = if self.by_due_date {
             "a.due_on"
@@ -205,8 +207,8 @@ impl Layout {
         let mut sql = Sql::default();
         sql.push(
             &format!(
-                ", cells AS (SELECT a.*, {amount} AS counted, CASE WHEN a.is_debit THEN width_bucket((? - {day})::int, ?) ELSE {credit} END AS bucket, \
-                 CASE WHEN a.is_debit AND a.due_on < ? THEN {amount} ELSE 0 END AS late FROM aged a)"
+                ", cells AS (SELECT a.*, {amount} AS counted, CASE WHEN a.family = '413' THEN -2 WHEN a.is_debit THEN width_bucket((? - {day})::int, ?) ELSE {credit} END AS bucket, \
+                 CASE WHEN a.is_debit AND a.due_on < ? AND a.family <> '413' THEN {amount} ELSE 0 END AS late FROM aged a)"
             ),
             [Bind::Day(as_of), bounds.clone()]
                 .into_iter()
@@ -222,6 +224,7 @@ impl Layout {
             .collect();
         format!(
             "ARRAY[{}] AS buckets, coalesce(sum(counted) FILTER (WHERE bucket = -1), 0)::bigint AS unallocated, \
+             coalesce(sum(counted) FILTER (WHERE bucket = -2), 0)::bigint AS bills, \
              coalesce(sum(counted), 0)::bigint AS total, coalesce(sum(late), 0)::bigint AS overdue, coalesce(sum(disputed), 0)::bigint AS disputed, \
              count(*) FILTER (WHERE disputed > 0) AS disputed_count",
             buckets.join(", ")
@@ -232,7 +235,7 @@ impl Layout {
     fn rows(&self) -> String {
         format!(
             ", rows AS (SELECT x.client_id AS id, c.number AS number, c.name AS name, c.segment, c.sales_owner_id, c.collector_id, x.currency::text AS currency, \
-             buckets, unallocated, total, overdue, disputed, disputed_count FROM \
+             buckets, unallocated, bills, total, overdue, disputed, disputed_count FROM \
              (SELECT client_id, currency, {} FROM cells GROUP BY client_id, currency) x \
              JOIN clients c ON c.company_id = ? AND c.id = x.client_id)",
             self.sums()
@@ -255,6 +258,9 @@ pub struct Row {
     pub buckets: Vec<i64>,
     #[diesel(sql_type = BigInt)]
     pub unallocated: i64,
+    /// Bills of exchange to receive, when they are asked for.
+    #[diesel(sql_type = BigInt)]
+    pub bills: i64,
     #[diesel(sql_type = BigInt)]
     pub total: i64,
     #[diesel(sql_type = BigInt)]
@@ -267,7 +273,7 @@ pub struct Row {
 }
 
 const ROW_COLUMNS: &str =
-    "currency, buckets, unallocated, total, overdue, disputed, disputed_count";
+    "currency, buckets, unallocated, bills, total, overdue, disputed, disputed_count";
 
 /// What the rows of an aged balance are ordered by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -461,6 +467,7 @@ fn open_items_from(
         let bucket = match cell {
             Cell::Bucket(n) => i64::from(n),
             Cell::Unallocated => -1,
+            Cell::Bills => -2,
         };
         sql.push(
             " SELECT * FROM cells a WHERE a.bucket = ?",

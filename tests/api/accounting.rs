@@ -1260,3 +1260,46 @@ fn money_moves_between_the_accounts_of_a_payer_s_clients_r13_4() {
     );
     api.sound();
 }
+
+#[test]
+fn bills_stand_in_a_column_of_their_own_r4_1() {
+    let api = Company::new().admin();
+    api.client("C001");
+    api.invoice(
+        "C001",
+        "FA-1",
+        &day("01-10"),
+        &day("02-09"),
+        ("1000.00", "20"),
+    );
+    api.invoice(
+        "C001",
+        "FA-2",
+        &day("01-10"),
+        &day("02-09"),
+        ("100.00", "20"),
+    );
+    let bill = json!({ "client": { "number": "C001" }, "number": "RG-1", "receivedOn": day("02-01"), "method": "BILL", "amount": "1200.00",
+        "maturesOn": day("03-31"), "allocations": [{ "debit": { "number": "FA-1" } }] });
+    api.make("RecordPayment", bill);
+    let ask = |include: bool| {
+        api.data(
+            "query($on: Date!, $include: Boolean!) { agedBalance(asOf: $on, filter: { includeBills: $include }) { totals { buckets bills overdue total }
+               bills: openItems(bills: true) { nodes { open } } } }",
+            json!({ "on": day("02-28"), "include": include }),
+        )["agedBalance"]
+            .clone()
+    };
+    let without = ask(false);
+    assert_eq!(without["totals"][0]["bills"], "0.00");
+    assert_eq!(without["totals"][0]["total"], "120.00");
+    let with = ask(true);
+    let totals = &with["totals"][0];
+    assert_eq!(
+        (&totals["bills"], &totals["overdue"], &totals["total"]),
+        (&json!("1200.00"), &json!("120.00"), &json!("1320.00")),
+        "{with:#}"
+    );
+    assert_eq!(totals["buckets"], without["totals"][0]["buckets"]);
+    assert_eq!(with["bills"]["nodes"], json!([{ "open": "1200.00" }]));
+}
