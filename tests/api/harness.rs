@@ -113,6 +113,39 @@ pub fn command(arguments: &[&str]) -> String {
         .to_owned()
 }
 
+/// Runs a command that may fail: whether it succeeded, and what it printed.
+pub fn outcome(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_encours"))
+        .args(arguments)
+        .arg("--data")
+        .arg(&server().data)
+        .envs(database())
+        .output()
+        .expect("the encours binary");
+    let shown = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&shown).into_owned(),
+    )
+}
+
+/// Changes the tables behind everybody's back: as their owner, without the triggers that forbid it.
+pub fn tamper(sql: &str) {
+    use diesel::connection::SimpleConnection;
+    use diesel::{Connection, PgConnection};
+    let url = std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| {
+        let run = server().data.join("run");
+        format!(
+            "host={} port=5432 user=encours dbname=encours",
+            run.display()
+        )
+    });
+    let mut conn = PgConnection::establish(&url).expect("the owner's connection");
+    conn.batch_execute("SET session_replication_role = replica")
+        .and_then(|()| conn.batch_execute(sql))
+        .expect("the change");
+}
+
 /// The current year: its days may be posted, whatever today is.
 pub fn year() -> i32 {
     today().year()

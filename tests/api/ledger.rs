@@ -444,3 +444,48 @@ fn the_provision_of_section_5_1_comes_out_exactly() {
     assert_eq!(claims, expected.map(|claim| claim.map(str::to_owned)));
     api.sound();
 }
+
+#[test]
+fn a_changed_entry_is_named_by_the_check_and_by_the_command_r10_1() {
+    let company = Company::new();
+    let api = company.admin();
+    api.client("C001");
+    for number in ["FA-1", "FA-2"] {
+        api.invoice(
+            "C001",
+            number,
+            &day("01-10"),
+            &day("02-09"),
+            ("1000.00", "20"),
+        );
+    }
+    let check = || crate::harness::outcome(&["check", "--company", &company.id]);
+    let (done, shown) = check();
+    assert!(done && shown.contains("19 checks hold"), "{shown}");
+    let id = company.id.trim_start_matches("com_");
+    crate::harness::tamper(&format!(
+        "UPDATE journal_entries SET label = label || ' (changé)' WHERE company_id = '{id}' AND number = 2"
+    ));
+    let (done, shown) = check();
+    assert!(!done && shown.contains("000002"), "{shown}");
+    let answer = api.data(
+        "{ integrityCheck { ok checks { code broken } } }",
+        json!({}),
+    );
+    let broken: Vec<&Value> = answer["integrityCheck"]["checks"]
+        .as_array()
+        .expect("checks")
+        .iter()
+        .filter(|check| !check["broken"].is_null())
+        .collect();
+    assert_eq!(answer["integrityCheck"]["ok"], false);
+    // The changed entry, and none behind it: its seal is still what the next one was made from.
+    assert_eq!(broken.len(), 1, "{broken:#?}");
+    assert_eq!(broken[0]["code"], "SEALS");
+    assert!(
+        broken[0]["broken"]
+            .as_str()
+            .unwrap_or_default()
+            .ends_with("000002")
+    );
+}
