@@ -63,6 +63,19 @@ pub struct Ceilings {
     pub public: Option<u16>,
 }
 
+#[cfg(test)]
+impl Ceilings {
+    /// The values of table 6.1.
+    pub const TABLE_6_1: Ceilings = Ceilings {
+        net: 60,
+        end_of_month: 45,
+        periodic: 45,
+        default: 30,
+        decade: 30,
+        public: Some(30),
+    };
+}
+
 /// Who buys, as far as the ceilings differ. Consumers have none (R6.12).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Buyer {
@@ -347,15 +360,7 @@ mod tests {
 
     use super::*;
 
-    /// The values of table 6.1.
-    const LAW: Ceilings = Ceilings {
-        net: 60,
-        end_of_month: 45,
-        periodic: 45,
-        default: 30,
-        decade: 30,
-        public: Some(30),
-    };
+    const LAW: Ceilings = Ceilings::TABLE_6_1;
 
     fn issue(rule: TermsRule, issued_on: NaiveDate) -> Issue {
         Issue {

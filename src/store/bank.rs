@@ -671,6 +671,17 @@ macro_rules! candidates {
     };
 }
 
+/// Items whose number has one of these keys, or keys in runs.
+macro_rules! bears {
+    ($keys:expr, $runs:expr) => {
+        sql::<Bool>("(items.ref_key = ANY(")
+            .bind::<Array<Text>, _>($keys)
+            .sql(") OR items.ref_runs = ANY(")
+            .bind::<Array<Text>, _>($runs)
+            .sql("))")
+    };
+}
+
 /// Open items of any client whose number has one of these keys, or keys in runs; at most `limit`.
 pub fn named(
     conn: &mut PgConnection,
@@ -681,13 +692,7 @@ pub fn named(
     limit: i64,
 ) -> QueryResult<Vec<Item>> {
     candidates!(company, currency)
-        .filter(
-            sql::<Bool>("(items.ref_key = ANY(")
-                .bind::<Array<Text>, _>(keys)
-                .sql(") OR items.ref_runs = ANY(")
-                .bind::<Array<Text>, _>(runs)
-                .sql("))"),
-        )
+        .filter(bears!(keys, runs))
         .order((items::due_on, items::id))
         .limit(limit)
         .select(Item::as_select())
@@ -706,13 +711,7 @@ pub fn settled(
         .filter(items::is_debit)
         .filter(items::open_amount.eq(0))
         .filter(items::kind.eq_any(["INVOICE", "IMPORTED"]))
-        .filter(
-            sql::<Bool>("(items.ref_key = ANY(")
-                .bind::<Array<Text>, _>(keys)
-                .sql(") OR items.ref_runs = ANY(")
-                .bind::<Array<Text>, _>(runs)
-                .sql("))"),
-        )
+        .filter(bears!(keys, runs))
         .select(items::reference)
         .distinct()
         .order(items::reference)

@@ -98,13 +98,7 @@ fn database() -> Option<(&'static str, String)> {
 
 /// Runs a command of the binary on the server's data; what it prints.
 pub fn command(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_encours"))
-        .args(arguments)
-        .arg("--data")
-        .arg(&server().data)
-        .envs(database())
-        .output()
-        .expect("the encours binary");
+    let output = ran(arguments);
     let shown = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "encours {arguments:?}: {shown}");
     String::from_utf8(output.stdout)
@@ -115,18 +109,22 @@ pub fn command(arguments: &[&str]) -> String {
 
 /// Runs a command that may fail: whether it succeeded, and what it printed.
 pub fn outcome(arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_encours"))
-        .args(arguments)
-        .arg("--data")
-        .arg(&server().data)
-        .envs(database())
-        .output()
-        .expect("the encours binary");
+    let output = ran(arguments);
     let shown = [output.stdout, output.stderr].concat();
     (
         output.status.success(),
         String::from_utf8_lossy(&shown).into_owned(),
     )
+}
+
+fn ran(arguments: &[&str]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_encours"))
+        .args(arguments)
+        .arg("--data")
+        .arg(&server().data)
+        .envs(database())
+        .output()
+        .expect("the encours binary")
 }
 
 /// Changes the tables behind everybody's back: as their owner, without the triggers that forbid it.

@@ -686,15 +686,7 @@ mod tests {
     fn the_story_is_long_enough_and_never_beyond_today() {
         for today in ["2026-11-24", "2024-02-29", "2027-01-01"] {
             let today: NaiveDate = today.parse().expect("a day");
-            let law = Ceilings {
-                net: 60,
-                end_of_month: 45,
-                periodic: 45,
-                default: 30,
-                decade: 30,
-                public: Some(30),
-            };
-            let steps = plan(today, law);
+            let steps = plan(today, Ceilings::TABLE_6_1);
             assert!(steps.windows(2).all(|pair| pair[0].on <= pair[1].on));
             assert!(steps.iter().all(|step| step.on <= today));
             let documents = steps.iter().filter(|step| {
