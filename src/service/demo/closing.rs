@@ -1,5 +1,5 @@
 //! The last days of the story, on whatever day it is told: cheques at the bank, a doubtful client, the
-//! provision of the last month, and a bank statement with something to decide.
+//! provision of the last month, reminders and a promise, and a bank statement with something to decide.
 
 use chrono::{Datelike, Duration, NaiveDate};
 use diesel::pg::PgConnection;
@@ -7,11 +7,12 @@ use rust_decimal::Decimal;
 
 use super::{named, names};
 use crate::domain::access::Caller;
-use crate::domain::ids::{Id, ProvisionRunId};
+use crate::domain::ids::{ClientId, Id, ProvisionRunId};
 use crate::domain::money::Minor;
 use crate::error::{Error, Result};
 use crate::service::bank::{self, AccountInput, Options};
 use crate::service::doubtful::{self, FileInput, VatRecovery};
+use crate::service::dunning::{self, ActionInput, PromiseInput};
 use crate::service::reference::Ref;
 use crate::service::remittance::{self, CHEQUES, SlipInput};
 use crate::service::{books, provision_run};
@@ -30,12 +31,13 @@ type Chapter = fn(&mut PgConnection, &Caller) -> Result<()>;
 /// Writes the chapters, each in a transaction of the member whose work it is. What the rules refuse on this
 /// very day (nothing to hand in, a month without provisions) is left out of the story.
 pub fn write(db: &Db, callers: &[Caller]) -> Result<()> {
-    let chapters: [(usize, Chapter); 6] = [
+    let chapters: [(usize, Chapter); 7] = [
         (names::ADMIN, open_account),
         (names::ACCOUNTANT, hand_in_cheques),
         (names::CREDIT, propose_doubtful),
         (names::ADMIN, decide_doubtful),
         (names::ADMIN, provide),
+        (names::CREDIT, remind),
         (names::ACCOUNTANT, import_statement),
     ];
     for (who, chapter) in chapters {
@@ -108,6 +110,53 @@ fn provide(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
     provision_run::post(conn, caller, &target).map(drop)
 }
 
+/// First reminders ten days ago, and a promise that one of these clients gave since.
+fn remind(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
+    let on = caller.today - Duration::days(10);
+    let page = Keyset {
+        size: 12,
+        from: None,
+        backward: false,
+    };
+    let population = Population {
+        families: vec!["411".into()],
+        ..Population::of(caller.company, on)
+    };
+    let (ids, _) = store::dunning::late_clients(conn, &population, &page)?;
+    let ids: Vec<ClientId> = ids.into_iter().map(ClientId).collect();
+    let clients = store::client::by_ids(conn, caller.company, &ids)?;
+    // One reminder a client: a second one, in another currency, would come too soon.
+    let mut due = dunning::preview(conn, caller, on, &clients)?;
+    due.retain(|reminder| {
+        reminder.level.is_some() && reminder.currency == reminder.client.currency
+    });
+    for reminder in &due {
+        let input = ActionInput {
+            client: Ref::Id(reminder.client.id.show()),
+            currency: Some(reminder.currency.clone()),
+            level: None,
+            channel: None,
+            done_on: Some(on),
+            recipient: Some("Service comptabilité fournisseurs".into()),
+            proof: None,
+            note: None,
+        };
+        dunning::record(conn, caller, &input)?;
+    }
+    let Some(reminder) = due.first() else {
+        return Ok(());
+    };
+    let promise = PromiseInput {
+        client: Ref::Id(reminder.client.id.show()),
+        amount: books::currency(&reminder.currency)?.decimal(reminder.claimed().min(20_000)),
+        currency: Some(reminder.currency.clone()),
+        due_on: caller.today + Duration::days(7),
+        items: Vec::new(),
+        note: Some("Virement annoncé par téléphone".into()),
+    };
+    dunning::promise(conn, caller, &promise).map(drop)
+}
+
 /// A statement with a movement of each sort: matched, in part, unknown, a charge.
 fn import_statement(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
     let books = books::open(conn, caller)?;
@@ -136,11 +185,7 @@ fn import_statement(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
         .collect();
     let mut movements = Vec::new();
     for (place, item) in whole.iter().enumerate() {
-        let client = store::client::by_ids(
-            conn,
-            caller.company,
-            &[crate::domain::ids::ClientId(item.client_id)],
-        )?;
+        let client = store::client::by_ids(conn, caller.company, &[ClientId(item.client_id)])?;
         let name = client.first().map_or("", |client| client.name.as_str());
         let (amount, text) = match place {
             0 => (item.open, format!("REGLEMENT {}", item.reference)),
