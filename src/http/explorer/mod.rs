@@ -39,6 +39,14 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("../../../examples/queries/provision.graphql"),
     ),
     (
+        "bank",
+        include_str!("../../../examples/queries/bank.graphql"),
+    ),
+    (
+        "dunning",
+        include_str!("../../../examples/queries/dunning.graphql"),
+    ),
+    (
         "viewer",
         include_str!("../../../examples/queries/viewer.graphql"),
     ),
