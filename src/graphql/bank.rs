@@ -282,15 +282,10 @@ impl BankLine {
     }
     /// The entry that held it already; null when it was booked from the statement, or not at all.
     async fn reconciled_with(&self, ctx: &Context<'_>) -> Result<Option<super::journal::Entry>> {
-        let Some(id) = self.0.entry_id else {
-            return Ok(None);
-        };
-        let row = session(ctx)?
-            .read(
-                move |conn, caller| Ok(store::journal::by_ids(conn, caller.company, &[id])?.pop()),
-            )
-            .await?;
-        Ok(row.map(super::journal::Entry))
+        match self.0.entry_id {
+            Some(id) => Ok(maybe(ctx, id).await?.map(super::journal::Entry)),
+            None => Ok(None),
+        }
     }
     /// Every decision about it, oldest first: the last one counts.
     async fn matches(&self, ctx: &Context<'_>) -> Result<Vec<BankMatch>> {

@@ -3,9 +3,11 @@
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::sql_types::Uuid as SqlUuid;
 use rust_decimal::Decimal;
+use uuid::Uuid;
 
-use super::list::{Bind, Sql, containing};
+use super::list::{Bind, Direction, Keyset, Sql, containing};
 use super::schema::{client_contacts, clients};
 use crate::domain::ids::{ClientId, CompanyId, ContactId, UserId};
 
@@ -182,6 +184,32 @@ pub fn by_external_ref(
         .select(Client::as_select())
         .first(conn)
         .optional()
+}
+
+/// A page, by number, of the clients `c` that a statement asks the ids of; and whether more follow.
+pub fn page_by_number(
+    conn: &mut PgConnection,
+    mut sql: Sql,
+    page: &Keyset,
+) -> QueryResult<(Vec<Uuid>, bool)> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let reading = page.reading(Direction::Ascending);
+    if let Some((number, _)) = &page.from {
+        sql.and(
+            &format!("c.number {} ?", reading.beyond()),
+            [Bind::Text(number.clone())],
+        );
+    }
+    sql.push(
+        &format!(" ORDER BY c.number {} LIMIT ?", reading.order()),
+        [Bind::Number(page.limit())],
+    );
+    let rows: Vec<Row> = sql.query().load(conn)?;
+    Ok(page.page(rows.into_iter().map(|row| row.id).collect()))
 }
 
 /// Locks a client until the transaction ends.

@@ -8,7 +8,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::aging::Population;
-use super::list::{Bind, Direction, Keyset, Sql};
+use super::client;
+use super::list::{Bind, Keyset, Sql};
 use super::schema::{
     dunning_action_items, dunning_actions, dunning_scenarios, promise_items, promises,
 };
@@ -138,25 +139,8 @@ pub fn late_clients(
     population: &Population,
     page: &Keyset,
 ) -> QueryResult<(Vec<Uuid>, bool)> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-    }
-    let mut sql = late(population, "c.id");
-    let reading = page.reading(Direction::Ascending);
-    if let Some((number, _)) = &page.from {
-        sql.and(
-            &format!("c.number {} ?", reading.beyond()),
-            [Bind::Text(number.clone())],
-        );
-    }
-    sql.push(
-        &format!(" ORDER BY c.number {} LIMIT ?", reading.order()),
-        [Bind::Number(page.limit())],
-    );
-    let rows: Vec<Row> = sql.query().load(conn)?;
-    Ok(page.page(rows.into_iter().map(|row| row.id).collect()))
+    let sql = late(population, "c.id");
+    client::page_by_number(conn, sql, page)
 }
 
 /// How many clients have a debt past its due date.

@@ -7,7 +7,8 @@ use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::list::{Bind, Direction, Keyset, Sql};
+use super::client;
+use super::list::{Bind, Keyset, Sql};
 use super::schema::{provision_assessments, provision_policies};
 use crate::domain::ids::{AssessmentId, ClientId, CompanyId, DocumentId, PolicyId};
 
@@ -194,28 +195,11 @@ pub fn clients(
     population: &super::aging::Population,
     page: &Keyset,
 ) -> QueryResult<(Vec<Uuid>, bool)> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-    }
     let mut sql = population.with();
     sql.push(
         " SELECT c.id FROM clients c WHERE c.company_id = ? AND (c.id IN (SELECT client_id FROM aged) \
          OR c.id IN (SELECT client_id FROM journal_lines WHERE company_id = ? AND account >= '491' AND account < '492' AND NOT carried AND posted_on <= ? AND client_id IS NOT NULL))",
         [Bind::Id(population.company.0), Bind::Id(population.company.0), Bind::Day(population.as_of)],
     );
-    let reading = page.reading(Direction::Ascending);
-    if let Some((number, _)) = &page.from {
-        sql.and(
-            &format!("c.number {} ?", reading.beyond()),
-            [Bind::Text(number.clone())],
-        );
-    }
-    sql.push(
-        &format!(" ORDER BY c.number {} LIMIT ?", reading.order()),
-        [Bind::Number(page.limit())],
-    );
-    let rows: Vec<Row> = sql.query().load(conn)?;
-    Ok(page.page(rows.into_iter().map(|row| row.id).collect()))
+    client::page_by_number(conn, sql, page)
 }

@@ -4,11 +4,11 @@
 use diesel::pg::PgConnection;
 
 use super::apply::{self, Movement};
-use super::desk::{line as locked, status_of};
+use super::desk;
 use super::{RULE, Record, who_paid, wrong_state};
 use crate::domain::access::Caller;
 use crate::domain::bank::{LineStatus, Rule};
-use crate::domain::ids::{BankLineId, EntryId, Id};
+use crate::domain::ids::{BankLineId, EntryId, Id, PaymentId};
 use crate::domain::refusal::Refusal;
 use crate::error::{Error, Result};
 use crate::service::books::{self, Books};
@@ -69,8 +69,8 @@ pub fn by_hand(
     id: &str,
     entry: &str,
 ) -> Result<BankLineId> {
-    let line = locked(conn, caller, id)?;
-    match status_of(&line)? {
+    let line = desk::line(conn, caller, id)?;
+    match desk::status_of(&line)? {
         LineStatus::Proposed
         | LineStatus::OnAccount
         | LineStatus::Unknown
@@ -91,14 +91,13 @@ pub fn by_hand(
             "no line of this entry is on a bank's account for this amount and side, or another movement is tied to it",
         )
     })?;
+    let on = caller.today.max(line.booked_on);
+    let reason = "the books held the movement already";
     if let (Some(payment), true) = (line.payment_id, line.amount > 0) {
-        let on = caller.today.max(line.booked_on);
-        let reason = "the books held the movement already";
         payment::reverse_any(conn, caller, &Ref::Id(payment.show()), Some(on), reason)?;
     } else {
-        let last = super::desk::last(conn, caller, &line)?;
-        let on = caller.today.max(line.booked_on);
-        super::desk::take_operations_back(conn, caller, &last, on, "the books held it already")?;
+        let last = desk::last(conn, caller, &line)?;
+        desk::take_operations_back(conn, caller, &last, on, reason)?;
     }
     store::task::finish_of(conn, caller.company, line.id.0, &caller.author)?;
     store::bank::set_reconciled(conn, caller.company, line.id, &found)?;
@@ -118,7 +117,7 @@ pub fn untie(
     caller: &Caller,
     books: &Books,
     line: &Line,
-) -> Result<(LineStatus, Option<crate::domain::ids::PaymentId>)> {
+) -> Result<(LineStatus, Option<PaymentId>)> {
     let (Some(entry), Some(position)) = (line.entry_id, line.entry_line) else {
         return Err(Error::Internal("a reconciled line without entry".into()));
     };
