@@ -37,6 +37,8 @@ pub enum Command {
     /// Write files for others
     #[command(subcommand)]
     Export(ExportCommand),
+    /// Do the background work once: reminders, mails, the day's tasks; for a scheduler of one's own
+    Work(Work),
     /// Print an access token, alone on standard output
     Token(Token),
     /// Check the books; status 1 and the first broken fact when something is wrong
@@ -139,6 +141,44 @@ pub struct Serve {
     /// Do not serve the explorer page at /
     #[arg(long)]
     pub no_explorer: bool,
+
+    #[command(flatten)]
+    pub desk: DeskOptions,
+}
+
+/// Files, mail and background work.
+#[derive(Debug, Args)]
+pub struct DeskOptions {
+    /// Where attached files are: a directory, or s3://bucket/prefix?endpoint=https://…&region=… with the keys in
+    /// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY [default: files in the data directory]
+    #[arg(long, value_name = "PLACE", env = "ENCOURS_FILES")]
+    pub files: Option<String>,
+
+    /// Mail server, as smtp://user:password@host:587?tls=required; without it mails wait in the outbox
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ENCOURS_SMTP_URL",
+        hide_env_values = true
+    )]
+    pub smtp_url: Option<String>,
+
+    /// Address that mails come from; answers go to the company's own
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "ENCOURS_MAIL_FROM",
+        default_value = "no-reply@localhost.localdomain"
+    )]
+    pub mail_from: String,
+
+    /// Do no background work: no automatic reminders, no mails, no tasks. Of several instances one works anyway
+    #[arg(long, env = "ENCOURS_NO_JOBS")]
+    pub no_jobs: bool,
+
+    /// Seconds between two rounds of background work
+    #[arg(long, value_name = "N", env = "ENCOURS_JOB_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub job_seconds: u64,
 }
 
 /// What to do with companies.
@@ -310,6 +350,20 @@ pub struct ImportReceivables {
     /// Leave the settlement days aside: every invoice stays open
     #[arg(long)]
     pub ignore_settlements: bool,
+}
+
+/// Work to do once.
+#[derive(Debug, Args)]
+pub struct Work {
+    #[command(flatten)]
+    pub options: Options,
+
+    #[command(flatten)]
+    pub desk: DeskOptions,
+
+    /// Only of this company, whether or not a server is at work; without it of all of them, unless one is
+    #[arg(long, value_name = "ID", value_parser = company)]
+    pub company: Option<CompanyId>,
 }
 
 /// A token to make.

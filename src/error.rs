@@ -49,6 +49,12 @@ impl From<Refusal> for Error {
     }
 }
 
+impl From<crate::formats::pdf::NotTypeset> for Error {
+    fn from(fault: crate::formats::pdf::NotTypeset) -> Self {
+        Error::Internal(fault.to_string())
+    }
+}
+
 impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};

@@ -8,5 +8,7 @@ pub mod error;
 pub mod formats;
 pub mod graphql;
 pub mod http;
+pub mod mailer;
+pub mod objects;
 pub mod service;
 pub mod store;

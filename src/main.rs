@@ -19,12 +19,15 @@ use encours::embedded::{self, Cluster};
 use encours::http::auth::{self, Authenticator};
 use encours::http::graphql::{GraphqlEndpoint, Shape};
 use encours::http::guard::Limits;
+use encours::mailer::Mailer;
+use encours::objects::{BucketSettings, Objects};
+use encours::service::rounds;
 use encours::store::{self, Conn, Db};
 use encours::{graphql, http, service};
 
 use config::{
-    Check, Cli, Command, CompanyCommand, CreateCompany, ExportCommand, ExportFec, ImportBank,
-    ImportCommand, ImportFile, ImportReceivables, Options, Serve, Switch, Token,
+    Check, Cli, Command, CompanyCommand, CreateCompany, DeskOptions, ExportCommand, ExportFec,
+    ImportBank, ImportCommand, ImportFile, ImportReceivables, Options, Serve, Switch, Token, Work,
 };
 
 /// Longest execution of one request: a little longer than its longest statement.
@@ -38,6 +41,8 @@ const SERVING_ROLE: &str = "encours_app";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // One provider of cryptography for mail, webhooks and files.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     start_log(matches!(cli.command, Command::Serve(_)));
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,6 +69,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Import(ImportCommand::Fec(args)) => import_fec(&args),
         Command::Import(ImportCommand::Bank(args)) => import_bank(&args),
         Command::Export(ExportCommand::Fec(args)) => export_fec(&args),
+        Command::Work(args) => work(&args),
         Command::Token(args) => token(&args),
         Command::Check(args) => check(&args),
         Command::Schema => say(graphql::schema().sdl().trim_end()),
@@ -166,6 +172,86 @@ impl Drop for Supervisor {
     }
 }
 
+/// Where files are.
+fn objects(desk: &DeskOptions, options: &Options) -> anyhow::Result<Objects> {
+    match desk.files.as_deref().filter(|place| !place.is_empty()) {
+        None => Ok(Objects::directory(&options.data().join("files"))),
+        Some(place) if place.starts_with("s3://") => {
+            let settings = BucketSettings::read(place)
+                .map_err(|why| Usage(format!("--files {place}: {why}")))?;
+            let key = |name: &str| {
+                std::env::var(name)
+                    .map_err(|_| Usage(format!("--files {place} needs {name} in the environment")))
+            };
+            Ok(Objects::bucket(
+                &settings,
+                &key("AWS_ACCESS_KEY_ID")?,
+                &key("AWS_SECRET_ACCESS_KEY")?,
+            )?)
+        }
+        Some(place) => Ok(Objects::directory(std::path::Path::new(place))),
+    }
+}
+
+/// The mail server, when one is set.
+fn mailer(desk: &DeskOptions) -> anyhow::Result<Option<Mailer>> {
+    match desk.smtp_url.as_deref().filter(|url| !url.is_empty()) {
+        None => Ok(None),
+        Some(url) => Mailer::new(url, &desk.mail_from)
+            .map(Some)
+            .map_err(|why| Usage(format!("--smtp-url: {why}")).into()),
+    }
+}
+
+fn work(args: &Work) -> anyhow::Result<()> {
+    let database = Database::open(&args.options)?;
+    let desk = rounds::Desk {
+        db: Db::open(&database.settings),
+        objects: objects(&args.desk, &args.options)?,
+        mailer: mailer(&args.desk)?,
+    };
+    match args.company {
+        Some(company) => {
+            let company = known_company(&mut database.owner()?, company)?;
+            rounds::visit(&desk, company, auth::today());
+            Ok(())
+        }
+        None => Ok(rounds::round(&desk, auth::today())?),
+    }
+}
+
+/// Background work on a thread of its own, round after round, until it is dropped.
+struct Jobs {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Jobs {
+    fn start(desk: rounds::Desk, pause: Duration) -> Jobs {
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                if let Err(error) = rounds::round(&desk, auth::today()) {
+                    tracing::warn!(%error, "a round of background work was not done");
+                }
+            }
+        });
+        Jobs {
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
 fn serve(args: Serve) -> anyhow::Result<()> {
     let listener = TcpListener::bind(&args.listen).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => anyhow!(
@@ -181,6 +267,8 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     let authenticator = authenticator(&args.options)?;
     let db = Db::open(&database.settings);
     let owner_url = database.owner_url.clone();
+    let objects = objects(&args.desk, &args.options)?;
+    let mailer = mailer(&args.desk)?;
     // From here on, so that nothing below waits for a database that died. It stops after the server.
     let _supervisor = database.cluster.take().map(Supervisor::start);
 
@@ -197,7 +285,8 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         schema,
         limits: Limits::default(),
         timeout: REQUEST_TIMEOUT,
-        store: db,
+        store: db.clone(),
+        objects: objects.clone(),
         authenticator,
     });
     say(&format!("listening on http://{address}"))?;
@@ -217,6 +306,16 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     if std::env::var_os("ENCOURS_STOP_ON_EOF").is_some() {
         stop_on_eof();
     }
+    // One connection beside the pool: background work does not take a request's place.
+    let _jobs = (!args.desk.no_jobs).then(|| {
+        database.settings.pool_size = 2;
+        let desk = rounds::Desk {
+            db: Db::open(&database.settings),
+            objects,
+            mailer,
+        };
+        Jobs::start(desk, Duration::from_secs(args.desk.job_seconds))
+    });
     actix_web::rt::System::new().block_on(http::serve(listener, endpoint, !args.no_explorer))?;
     Ok(())
 }

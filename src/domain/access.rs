@@ -112,6 +112,18 @@ codes! {
         DunFirmly = "DUN_FIRMLY",
         /// Set dunning scenarios, and which clients have which.
         WriteDunning = "WRITE_DUNNING",
+        /// Validate runs of reminders.
+        ValidateDunning = "VALIDATE_DUNNING",
+        /// Approve formal notices above the threshold of their level.
+        ApproveFormalNotice = "APPROVE_FORMAL_NOTICE",
+        /// Attach files to clients, documents and disputes.
+        AttachFiles = "ATTACH_FILES",
+        /// Write calls, visits and notes about clients.
+        WriteNotes = "WRITE_NOTES",
+        /// Open litigation cases and lead them.
+        Litigate = "LITIGATE",
+        /// Take evidence files and the outbox.
+        ReadEvidence = "READ_EVIDENCE",
         /// Close accounting periods, and take over provisions.
         ClosePeriods = "CLOSE_PERIODS",
         /// Import receivables, accounting files and bank statements.
@@ -147,7 +159,13 @@ impl Role {
             Action::ReadMembers => &[Admin, Director, CreditManager, ArAccountant, Auditor],
             Action::WriteClients => &[Admin, ArAccountant],
             Action::Dun => &[Admin, CreditManager, ArAccountant],
-            Action::DunFirmly | Action::WriteDunning => &[Admin, CreditManager],
+            Action::DunFirmly | Action::WriteDunning | Action::Litigate => &[Admin, CreditManager],
+            Action::ValidateDunning => &[Admin, Director, CreditManager],
+            Action::ApproveFormalNotice => &[Admin, Director],
+            Action::AttachFiles | Action::WriteNotes => {
+                &[Admin, CreditManager, ArAccountant, Sales]
+            }
+            Action::ReadEvidence => &[Admin, Director, CreditManager, ArAccountant, Auditor],
             Action::WriteCreditTerms => &[Admin, CreditManager],
             Action::IssueInvoices
             | Action::IssueCreditNotes
@@ -212,6 +230,19 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Query.dunningActions", Action::ReadReports),
     ("Query.dunningScenarios", Action::ReadReports),
     ("Query.promises", Action::ReadReports),
+    ("Query.dunningRuns", Action::ReadReports),
+    ("Query.dunningRun", Action::ReadReports),
+    ("Query.letterTemplates", Action::ReadReports),
+    ("Query.letterPreview", Action::ReadEvidence),
+    ("Query.outbox", Action::ReadEvidence),
+    ("Query.worklist", Action::ReadReports),
+    ("Query.collectionNotes", Action::ReadReports),
+    ("Query.paymentPlans", Action::ReadReports),
+    ("Query.litigationCases", Action::ReadReports),
+    ("Query.deadlines", Action::ReadReports),
+    ("Query.disputeStatistics", Action::ReadReports),
+    ("Client.reliability", Action::ReadReports),
+    ("Client.files", Action::ReadContacts),
     ("Query.doubtfulDebtProvision", Action::ReadProvision),
     ("Query.provisionPolicies", Action::ReadProvision),
     ("Query.provisionAssessments", Action::ReadProvision),
@@ -301,6 +332,23 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Mutation.recordDunningAction", Action::Dun),
     ("Mutation.recordPromise", Action::Dun),
     ("Mutation.cancelPromise", Action::Dun),
+    ("Mutation.proposeDunningRun", Action::Dun),
+    ("Mutation.reviewDunningRun", Action::Dun),
+    ("Mutation.validateDunningRun", Action::ValidateDunning),
+    ("Mutation.sendDunningRun", Action::Dun),
+    ("Mutation.cancelDunningRun", Action::Dun),
+    ("Mutation.recordLetterProof", Action::Dun),
+    ("Mutation.saveLetterTemplate", Action::WriteDunning),
+    ("Mutation.retryMail", Action::Dun),
+    ("Mutation.cancelMail", Action::Dun),
+    ("Mutation.recordBounce", Action::Dun),
+    ("Mutation.recordCollectionNote", Action::WriteNotes),
+    ("Mutation.recordPaymentPlan", Action::Dun),
+    ("Mutation.cancelPaymentPlan", Action::Dun),
+    ("Mutation.openLitigationCase", Action::Litigate),
+    ("Mutation.advanceLitigationCase", Action::Litigate),
+    ("Mutation.recordDebtAcknowledgment", Action::Litigate),
+    ("Mutation.reopenDispute", Action::OpenDisputes),
     ("Mutation.linkPayerAccount", Action::RecordPayments),
     ("Mutation.unlinkPayerAccount", Action::RecordPayments),
     ("Mutation.completeTask", Action::RecordPayments),

@@ -38,6 +38,12 @@ pub struct Settings {
     pub bank_fee_vat_rate: rust_decimal::Decimal,
     /// Whether lower-case (partial) letters stand in the FEC (R10.7: they are left out).
     pub fec_partial_letters: bool,
+    /// Whether the company carries goods: its claims are prescribed after a year (C. com. L133-6, R7.11).
+    pub goods_carriage: bool,
+    /// Whether the server proposes and sends the reminders of automatic levels by itself.
+    pub automatic_dunning: bool,
+    /// What letters say of the company beside its name, address and SIREN.
+    pub letterhead: Letterhead,
     /// The accounts that events are posted to.
     pub accounts: Accounts,
     /// The prefixes of the company's own number series.
@@ -56,6 +62,9 @@ impl Default for Settings {
             bills_through_bank: true,
             bank_fee_vat_rate: rust_decimal::Decimal::from(20),
             fec_partial_letters: false,
+            goods_carriage: false,
+            automatic_dunning: false,
+            letterhead: Letterhead::default(),
             accounts: Accounts::default(),
             series: Series::default(),
         }
@@ -75,6 +84,26 @@ macro_rules! texts {
             }
         }
     };
+}
+
+texts! {
+    /// What letters and mails say of the company (7.3).
+    Letterhead {
+        /// Legal form and capital: "SAS au capital de 100 000 €".
+        legal_form = "",
+        /// Registration: "RCS Lyon 123 456 782".
+        registration = "",
+        /// The place that letters are dated from.
+        city = "",
+        /// Telephone number for clients.
+        phone = "",
+        /// Address that mails come from, and are answered to.
+        email = "",
+        /// Who signs.
+        signatory = "",
+        /// In which capacity.
+        signatory_title = "",
+    }
 }
 
 texts! {
@@ -190,6 +219,8 @@ texts! {
         rectified_invoices = "FR",
         /// Provision runs.
         provision_runs = "DEP",
+        /// Litigation cases.
+        cases = "CTX",
     }
 }
 

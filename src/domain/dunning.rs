@@ -52,6 +52,21 @@ codes! {
     }
 }
 
+codes! {
+    /// Who takes a step.
+    #[derive(Default, Serialize, Deserialize)]
+    #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+    Actor {
+        /// The server, when runs are automatic; else the accountant.
+        Automatic = "AUTOMATIC",
+        /// Comptable clients.
+        #[default]
+        Accountant = "ACCOUNTANT",
+        /// The credit manager.
+        CreditManager = "CREDIT_MANAGER",
+    }
+}
+
 /// A level of a scenario.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +79,28 @@ pub struct Level {
     pub tone: Tone,
     /// Whether an acknowledgment or deposit slip must be kept.
     pub proof: bool,
+    /// Who takes it.
+    #[serde(default)]
+    pub actor: Actor,
+    /// A claim below this does not rise to it, in minor units.
+    #[serde(default)]
+    pub min_amount: Minor,
+    /// Above this the director approves it, in minor units.
+    #[serde(default)]
+    pub approval_above: Option<Minor>,
+    /// Whether it states penalties and the flat indemnity (R6.12).
+    #[serde(default)]
+    pub interest: bool,
+}
+
+/// The notice before the due date (level 0).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Courtesy {
+    /// Days before the due date.
+    pub days_before: u16,
+    /// What falls due together is not worth a notice below this, in minor units.
+    pub min_amount: Minor,
 }
 
 /// A scenario: who is reminded how, and when (7.1).
@@ -80,6 +117,12 @@ pub struct Scenario {
     pub between_professionals: bool,
     /// By level, one after the other.
     pub levels: Vec<Level>,
+    /// The courtesy notice; none when nothing is sent before the due date.
+    #[serde(default)]
+    pub courtesy: Option<Courtesy>,
+    /// No run uses it any more, and no client is given it.
+    #[serde(default)]
+    pub closed: bool,
 }
 
 /// From this level on the claim must be certain, liquid and due (R7.7).
@@ -94,12 +137,25 @@ impl Scenario {
             channel,
             tone,
             proof,
+            actor: match level {
+                1 => Actor::Automatic,
+                2 | 3 => Actor::Accountant,
+                _ => Actor::CreditManager,
+            },
+            min_amount: 0,
+            approval_above: (level == FORMAL_NOTICE).then_some(1_000_000),
+            interest: level >= 3,
         };
         Scenario {
             chased: true,
             min_gap_days: 7,
             min_residual: 500,
             between_professionals: true,
+            courtesy: Some(Courtesy {
+                days_before: 5,
+                min_amount: 100_000,
+            }),
+            closed: false,
             levels: vec![
                 level(1, 3, Channel::Email, Tone::Friendly, false),
                 level(2, 10, Channel::Phone, Tone::Enquiring, false),
@@ -161,6 +217,12 @@ impl Scenario {
             Some("at most 10 levels, within 730 days of the due date")
         } else if self.min_residual < 0 || self.min_gap_days > 90 {
             Some("the least amount is not negative, the gap at most 90 days")
+        } else if self
+            .courtesy
+            .as_ref()
+            .is_some_and(|notice| !(1..=60).contains(&notice.days_before))
+        {
+            Some("a courtesy notice goes out 1 to 60 days before the due date")
         } else {
             None
         }
@@ -180,9 +242,30 @@ impl Scenario {
             .unwrap_or_default()
     }
 
-    /// What a level is.
-    pub fn level(&self, level: u8) -> Option<&Level> {
-        self.levels.iter().find(|found| found.level == level)
+    /// What a level is; 0 is the courtesy notice.
+    pub fn level(&self, level: u8) -> Option<Level> {
+        if level == 0 {
+            return self.courtesy.as_ref().map(|_| Scenario::courtesy_level());
+        }
+        self.levels
+            .iter()
+            .find(|found| found.level == level)
+            .cloned()
+    }
+
+    /// The courtesy notice as a level.
+    pub fn courtesy_level() -> Level {
+        Level {
+            level: 0,
+            day: 0,
+            channel: Channel::Email,
+            tone: Tone::Courtesy,
+            proof: false,
+            actor: Actor::Automatic,
+            min_amount: 0,
+            approval_above: None,
+            interest: false,
+        }
     }
 }
 
@@ -199,6 +282,10 @@ codes! {
         Disputed = "DISPUTED",
         /// A promise to pay is running.
         Promised = "PROMISED",
+        /// A payment plan in good standing covers it.
+        Planned = "PLANNED",
+        /// It is in the hands of a court, a lawyer or an agency.
+        Litigation = "LITIGATION",
         /// Too little is left.
         BelowMinimum = "BELOW_MINIMUM",
         /// Credits that are not matched cover everything the client owes.
@@ -222,6 +309,14 @@ pub struct Claim {
     pub last_level: u8,
     /// Whether a promise to pay it runs on the day.
     pub promised: bool,
+    /// Whether a payment plan in good standing covers it.
+    pub planned: bool,
+    /// Whether a litigation case holds it.
+    pub in_litigation: bool,
+    /// Whether something was sent for it, the courtesy notice included.
+    pub reminded: bool,
+    /// Whether its delivery, or the debtor's acknowledgment, is proven (R7.7).
+    pub proven: bool,
 }
 
 /// A client in one currency on a day.
@@ -246,6 +341,48 @@ pub struct Verdict {
     pub claimed: Minor,
     /// Why it is left out of the reminder.
     pub exclusion: Option<Exclusion>,
+    /// Whether it stands in the courtesy notice.
+    pub courtesy: bool,
+}
+
+impl Verdict {
+    /// Whether a reminder of this level lists it.
+    pub fn listed_at(&self, level: u8) -> bool {
+        if level == 0 {
+            self.courtesy
+        } else {
+            self.claimed > 0 && self.level > 0
+        }
+    }
+}
+
+codes! {
+    /// What a formal notice lacks (R7.7).
+    FormalFault {
+        /// A part of it is contested: the claim is not certain.
+        Contested = "CONTESTED",
+        /// Nothing proves that it was delivered.
+        Unproven = "UNPROVEN",
+        /// Its term has not expired.
+        NotDue = "NOT_DUE",
+    }
+}
+
+impl Claim {
+    /// What keeps it from a formal notice: it has to be certain, liquid and due (R7.7).
+    pub fn formal_faults(&self, on: NaiveDate) -> Vec<FormalFault> {
+        let mut faults = Vec::new();
+        if self.disputed > 0 {
+            faults.push(FormalFault::Contested);
+        }
+        if !self.proven {
+            faults.push(FormalFault::Unproven);
+        }
+        if self.due_on >= on {
+            faults.push(FormalFault::NotDue);
+        }
+        faults
+    }
 }
 
 /// A reminder that is due.
@@ -292,7 +429,8 @@ pub fn judge(
         .iter()
         .zip(&reminder.verdicts)
         .any(|(claim, verdict)| verdict.exclusion.is_none() && verdict.level > claim.last_level);
-    if !advances {
+    let courteous = !advances && notice(scenario, claims, &mut reminder.verdicts, on);
+    if !advances && !courteous {
         let late = claims.iter().any(|claim| claim.due_on < on);
         reminder.exclusion = late.then_some(Exclusion::NotYet);
         return reminder;
@@ -305,6 +443,10 @@ pub fn judge(
         reminder.exclusion = Some(Exclusion::TooSoon);
         return reminder;
     }
+    if courteous {
+        reminder.level = Some(0);
+        return reminder;
+    }
     reminder.level = reminder
         .verdicts
         .iter()
@@ -312,6 +454,44 @@ pub fn judge(
         .map(|verdict| verdict.level)
         .max();
     reminder
+}
+
+/// Marks what a courtesy notice lists; false when there is not enough of it.
+fn notice(scenario: &Scenario, claims: &[Claim], verdicts: &mut [Verdict], on: NaiveDate) -> bool {
+    let Some(notice) = &scenario.courtesy else {
+        return false;
+    };
+    let days = Days::new(u64::from(notice.days_before));
+    let soon = |claim: &Claim| {
+        let first = claim.due_on.checked_sub_days(days).map(working_day_from);
+        claim.due_on > on && first.is_some_and(|first| first <= on) && !claim.reminded
+    };
+    let mut total = 0;
+    let mut marked = Vec::new();
+    for (position, claim) in claims.iter().enumerate() {
+        let left = claim.residual - claim.disputed.min(claim.residual);
+        if soon(claim) && left > 0 && !claim.promised && !claim.planned && !claim.in_litigation {
+            total += left;
+            marked.push((position, left));
+        }
+    }
+    if marked.is_empty() || total < notice.min_amount {
+        return false;
+    }
+    // Nothing that is late is claimed by a courtesy notice.
+    for verdict in verdicts.iter_mut() {
+        verdict.claimed = 0;
+        verdict.exclusion = verdict.exclusion.or(Some(Exclusion::NotYet));
+    }
+    for (position, left) in marked {
+        verdicts[position] = Verdict {
+            claimed: left,
+            exclusion: None,
+            courtesy: true,
+            ..verdicts[position]
+        };
+    }
+    true
 }
 
 fn verdict(scenario: &Scenario, claim: &Claim, whole: Option<Exclusion>, on: NaiveDate) -> Verdict {
@@ -323,6 +503,10 @@ fn verdict(scenario: &Scenario, claim: &Claim, whole: Option<Exclusion>, on: Nai
         Some(Exclusion::Disputed)
     } else if claim.promised {
         Some(Exclusion::Promised)
+    } else if claim.planned {
+        Some(Exclusion::Planned)
+    } else if claim.in_litigation {
+        Some(Exclusion::Litigation)
     } else if left < scenario.min_residual {
         Some(Exclusion::BelowMinimum)
     } else if deserved == 0 && claim.last_level == 0 {
@@ -333,7 +517,15 @@ fn verdict(scenario: &Scenario, claim: &Claim, whole: Option<Exclusion>, on: Nai
     let mut level = deserved
         .min(claim.last_level.saturating_add(1))
         .max(claim.last_level);
-    if claim.disputed > 0 && level >= FORMAL_NOTICE {
+    let too_small = |level: u8| {
+        scenario
+            .level(level)
+            .is_some_and(|found| left < found.min_amount)
+    };
+    while level > claim.last_level && too_small(level) {
+        level -= 1;
+    }
+    if level >= FORMAL_NOTICE && !claim.formal_faults(on).is_empty() {
         level = claim.last_level.max(FORMAL_NOTICE - 1);
     }
     Verdict {
@@ -341,6 +533,7 @@ fn verdict(scenario: &Scenario, claim: &Claim, whole: Option<Exclusion>, on: Nai
         level,
         claimed: if exclusion.is_none() { left } else { 0 },
         exclusion,
+        courtesy: false,
     }
 }
 
@@ -361,6 +554,10 @@ mod tests {
             disputed: 0,
             last_level: 0,
             promised: false,
+            planned: false,
+            in_litigation: false,
+            reminded: false,
+            proven: true,
         }
     }
 
@@ -460,6 +657,73 @@ mod tests {
             ..undisputed
         };
         assert_eq!(judge(&scenario, &STANDING, &[disputed], on).level, None);
+    }
+
+    #[test]
+    fn a_courtesy_notice_goes_out_before_the_due_date() {
+        let scenario = Scenario::usual();
+        let soon = claim("2026-06-30", 60_000);
+        let other = claim("2026-06-29", 60_000);
+        let level =
+            |claims: &[Claim], on: &str| judge(&scenario, &STANDING, claims, date(on)).level;
+        // Together they are above 1,000.00; five days before, and once.
+        assert_eq!(level(&[soon, other], "2026-06-24"), None);
+        assert_eq!(level(&[soon, other], "2026-06-25"), Some(0));
+        assert_eq!(level(&[soon], "2026-06-25"), None);
+        let told = Claim {
+            reminded: true,
+            ..soon
+        };
+        assert_eq!(level(&[told, other], "2026-06-26"), None);
+        // What is late comes first, and a notice claims nothing of it.
+        let late = claim("2026-06-20", 60_000);
+        assert_eq!(level(&[soon, other, late], "2026-06-26"), Some(1));
+        let reminded = Claim {
+            last_level: 1,
+            reminded: true,
+            ..late
+        };
+        let found = judge(
+            &scenario,
+            &STANDING,
+            &[soon, other, reminded],
+            date("2026-06-26"),
+        );
+        assert_eq!(found.level, Some(0));
+        let claimed: Vec<Minor> = found.verdicts.iter().map(|it| it.claimed).collect();
+        assert_eq!(claimed, [60_000, 60_000, 0]);
+    }
+
+    #[test]
+    fn a_plan_a_case_and_a_threshold_hold_back() {
+        let mut scenario = Scenario::usual();
+        let late = claim("2026-05-01", 100_000);
+        let on = date("2026-06-30");
+        let planned = Claim {
+            planned: true,
+            ..late
+        };
+        let held = Claim {
+            in_litigation: true,
+            ..late
+        };
+        let why = |claim| judge(&scenario, &STANDING, &[claim], on).verdicts[0].exclusion;
+        assert_eq!(why(planned), Some(Exclusion::Planned));
+        assert_eq!(why(held), Some(Exclusion::Litigation));
+        // A formal notice without a proof of delivery stays at level 4 (R7.7).
+        let unproven = Claim {
+            last_level: 4,
+            proven: false,
+            ..late
+        };
+        assert_eq!(judge(&scenario, &STANDING, &[unproven], on).level, None);
+        assert_eq!(unproven.formal_faults(on), [FormalFault::Unproven]);
+        scenario.levels[1].min_amount = 100_001;
+        let first = Claim {
+            last_level: 1,
+            ..late
+        };
+        assert_eq!(judge(&scenario, &STANDING, &[first], on).level, None);
     }
 
     #[test]
@@ -567,12 +831,17 @@ mod tests {
                 disputed: *disputed,
                 last_level: *last_level,
                 promised: *promised,
+                planned: false,
+                in_litigation: false,
+                reminded: *last_level > 0,
+                proven: !*promised,
             }).collect();
             let reminder = judge(&Scenario::usual(), &Standing { credits, ..STANDING }, &claims, on);
             for (claim, verdict) in claims.iter().zip(&reminder.verdicts) {
                 prop_assert!(verdict.level <= claim.last_level + 1);
                 prop_assert!(verdict.claimed >= 0 && verdict.claimed <= (claim.residual - claim.disputed).max(0));
                 prop_assert!(verdict.exclusion.is_some() == (verdict.claimed == 0));
+                prop_assert!(!verdict.courtesy || claim.due_on >= on);
             }
             if let Some(level) = reminder.level {
                 prop_assert!(claims.iter().any(|claim| level <= claim.last_level + 1));

@@ -109,6 +109,22 @@ ids! {
     DunningActionId = "dun",
     /// A promise to pay.
     PromiseId = "prm",
+    /// A file that proves or says something.
+    FileId = "fil",
+    /// A version of a letter's template.
+    LetterTemplateId = "ltp",
+    /// A mail in the outbox.
+    MailId = "eml",
+    /// A run of reminders.
+    DunningRunId = "drn",
+    /// A reminder in a run.
+    DunningRunLineId = "drl",
+    /// A call, a visit or a note about a client.
+    NoteId = "not",
+    /// A payment plan.
+    PlanId = "pln",
+    /// A litigation case.
+    CaseId = "cas",
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ codes! {
         SecondPersonRequired = "SECOND_PERSON_REQUIRED",
         /// A document that proves it is missing (R5.3).
         EvidenceRequired = "EVIDENCE_REQUIRED",
+        /// Above the caller's threshold: a person with the right to approve it has to (section 12).
+        ApprovalRequired = "APPROVAL_REQUIRED",
         /// No reminder is due to this client (R7.2).
         NotChaseable = "NOT_CHASEABLE",
         /// The account is not in the chart of the financial year (R1.2), or was closed.

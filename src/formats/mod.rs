@@ -3,4 +3,5 @@
 pub mod camt;
 pub mod cfonb;
 pub mod fec;
+pub mod pdf;
 pub mod statement;

@@ -11,7 +11,7 @@ use super::error::UserError;
 use super::loaders::{MatchesOf, PayerAccountsOf};
 use super::mutation::{Done, mutate};
 use super::operation::how;
-use super::page::{self, Asked, Connection, Listed, Window};
+use super::page::{self, Asked, Connection, Window, listed};
 use super::payment::Payment;
 use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, PaymentRef, money, on, show};
 use super::{Permitted, session};
@@ -89,22 +89,39 @@ code_enum! {
         BankProposal = "BANK_PROPOSAL",
         /// Money that went back: which receipt?
         UnmatchedReturn = "UNMATCHED_RETURN",
+        /// A client to call (a level of dunning that is a call).
+        Call = "CALL",
+        /// A file to hand over: the next level is pre-litigation.
+        FileTransfer = "FILE_TRANSFER",
+        /// A letter to print and post.
+        PostLetter = "POST_LETTER",
+        /// A registered letter to deposit; the slip is recorded (R7.9).
+        RegisteredLetter = "REGISTERED_LETTER",
+        /// No acknowledgment came back 15 days after the deposit (R7.9).
+        AcknowledgmentMissing = "ACKNOWLEDGMENT_MISSING",
+        /// A client without an address for mail.
+        MissingAddress = "MISSING_ADDRESS",
+        /// A mail that came back, or that the server would not take.
+        BouncedMail = "BOUNCED_MAIL",
+        /// A promise to pay that was not kept.
+        BrokenPromise = "BROKEN_PROMISE",
+        /// A payment plan that was not kept: the whole is due.
+        BrokenPlan = "BROKEN_PLAN",
+        /// A dispute that waits for its answer (R8.4).
+        DisputeReminder = "DISPUTE_REMINDER",
+        /// A dispute whose deadline has passed (R8.4).
+        DisputeOverdue = "DISPUTE_OVERDUE",
+        /// A run of reminders that a person has to validate.
+        RunToValidate = "RUN_TO_VALIDATE",
+        /// A claim to declare in insolvency proceedings (R7.10).
+        ProofOfClaim = "PROOF_OF_CLAIM",
+        /// A claim that will soon be prescribed (R7.11).
+        Prescription = "PRESCRIPTION",
+        /// A payment order to serve before it is void.
+        ServeOrder = "SERVE_ORDER",
     }
 }
 
-macro_rules! listed {
-    ($($record:path => $view:ident),+) => {$(
-        impl Listed for $record {
-            type View = $view;
-            fn id(&self) -> Uuid {
-                self.id.0
-            }
-            fn view(self) -> $view {
-                $view(self)
-            }
-        }
-    )+};
-}
 listed!(
     store::bank::Statement => BankStatement,
     store::bank::Line => BankLine,
@@ -415,7 +432,14 @@ impl Task {
     async fn due_on(&self) -> Date {
         self.0.due_on.into()
     }
-    /// The movement concerned.
+    /// The client whose account it is about; null when that is not known.
+    async fn client(&self, ctx: &Context<'_>) -> Result<Option<Client>> {
+        match self.0.client_id {
+            Some(id) => Ok(maybe(ctx, id).await?.map(Client)),
+            None => Ok(None),
+        }
+    }
+    /// The movement concerned; null when it is about something else.
     async fn bank_line(&self, ctx: &Context<'_>) -> Result<Option<BankLine>> {
         Ok(maybe(ctx, BankLineId(self.0.source_id))
             .await?

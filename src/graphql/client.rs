@@ -282,6 +282,10 @@ impl Client {
     async fn segment(&self) -> Result<ClientSegment> {
         ClientSegment::of(&self.0.segment)
     }
+    /// The language in which the client is written to.
+    async fn language(&self) -> Result<LetterLanguage> {
+        LetterLanguage::of(&self.0.language)
+    }
     /// SIREN, nine digits; null when unknown.
     async fn siren(&self) -> Option<&str> {
         self.0.siren.as_deref()
@@ -326,6 +330,10 @@ impl Client {
     async fn insolvency_on(&self) -> Option<Date> {
         self.0.insolvency_on.map(Into::into)
     }
+    /// Day the opening judgment was published (BODACC); null outside proceedings, or when it is not known yet.
+    async fn insolvency_published_on(&self) -> Option<Date> {
+        self.0.insolvency_published_on.map(Into::into)
+    }
     /// Credit-insurance cover; null when there is none.
     async fn credit_insurance(&self) -> Option<CreditInsurance> {
         (!self.0.insured_percent.is_zero()).then(|| CreditInsurance {
@@ -365,6 +373,21 @@ impl Client {
             })
         });
         contacts.collect::<Result<_>>().map(Some)
+    }
+    /// How the client kept its promises to pay.
+    #[graphql(guard = "Permitted(\"Client.reliability\")")]
+    async fn reliability(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<super::collection::Reliability>> {
+        super::collection::reliability(ctx, self.0.id)
+            .await
+            .map(Some)
+    }
+    /// What is attached to the client: contracts, correspondence, acknowledgments of debt; null when the role may not read it.
+    #[graphql(guard = "Permitted(\"Client.files\")")]
+    async fn files(&self, ctx: &Context<'_>) -> Result<Option<Vec<super::file::AttachedFile>>> {
+        super::file::files_of(ctx, self.0.id.0).await.map(Some)
     }
     /// The day the account was closed; null while it is open.
     async fn closed_on(&self) -> Option<Date> {
@@ -879,6 +902,8 @@ struct CreateClientInput {
     kind: Option<ClientKind>,
     /// SME when absent.
     segment: Option<ClientSegment>,
+    /// The language of letters and mails; French when absent.
+    language: Option<LetterLanguage>,
     /// SIREN: nine digits with a valid key.
     siren: Option<String>,
     /// SIRET: fourteen digits with a valid key.
@@ -917,6 +942,8 @@ struct UpdateClientInput {
     kind: Option<ClientKind>,
     /// How the client is treated.
     segment: Option<ClientSegment>,
+    /// The language of letters and mails.
+    language: Option<LetterLanguage>,
     /// SIREN.
     siren: Option<String>,
     /// SIRET.
@@ -932,6 +959,16 @@ struct UpdateClientInput {
     /// What to take away, such as a SIREN entered by mistake; what is given beside it is set after.
     #[graphql(default)]
     clear: Vec<ClientField>,
+}
+
+code_enum! {
+    /// The language of letters and mails.
+    LetterLanguage {
+        /// French.
+        Fr = "FR",
+        /// English.
+        En = "EN",
+    }
 }
 
 code_enum! {
@@ -983,6 +1020,8 @@ struct SetCreditTermsInput {
     insolvency: Option<Insolvency>,
     /// Day of the opening judgment; needed with proceedings.
     insolvency_on: Option<Date>,
+    /// Day the judgment was published (BODACC): the claim is declared within two months of it (R7.10).
+    insolvency_published_on: Option<Date>,
     /// Contractual rate of late-payment interest, percent per year; refused below three times the legal rate (R6.7).
     penalty_rate: Option<Decimal>,
     /// What to take away.
@@ -1057,6 +1096,7 @@ async fn create_one_client(
             vat_number: input.vat_number,
             address: input.address,
             currency: input.currency,
+            language: input.language.map(LetterLanguage::code),
             sales_owner: user_id("salesOwner", input.sales_owner.as_ref())?,
             collector: user_id("collector", input.collector.as_ref())?,
             clear: Vec::new(),
@@ -1133,6 +1173,7 @@ impl ClientMutation {
                 vat_number: input.vat_number,
                 address: input.address,
                 currency: None,
+                language: input.language.map(LetterLanguage::code),
                 sales_owner: user_id("salesOwner", input.sales_owner.as_ref())?,
                 collector: user_id("collector", input.collector.as_ref())?,
                 clear: input
@@ -1164,6 +1205,7 @@ impl ClientMutation {
                 insolvency: input
                     .insolvency
                     .map(|state| (state.code(), super::scalars::on(input.insolvency_on))),
+                insolvency_published_on: super::scalars::on(input.insolvency_published_on),
                 penalty_rate: match input.penalty_rate {
                     Some(rate) => Some(Some(rate.0)),
                     None if input.clear.contains(&CreditTermsField::PenaltyRate) => Some(None),

@@ -230,6 +230,14 @@ impl Dispute {
     async fn closed_on(&self) -> Option<Date> {
         self.0.closed_on.map(Into::into)
     }
+    /// The id of the dispute that it takes up again; null when it takes up none.
+    async fn reopens(&self) -> Option<ID> {
+        super::dispute_desk::reopened(self.0.reopens_id)
+    }
+    /// What is attached to it: the notice that the department got, the client's message, delivery notes.
+    async fn files(&self, ctx: &Context<'_>) -> Result<Vec<super::file::AttachedFile>> {
+        super::file::files_of(ctx, self.0.id.0).await
+    }
     /// Its states and notes, oldest first.
     async fn events(&self, ctx: &Context<'_>) -> Result<Vec<DisputeEvent>> {
         let rows = maybe(ctx, EventsOfDispute(self.0.id))
@@ -335,7 +343,7 @@ impl Deduction {
 
 /// Names a dispute: exactly one of its id or its number.
 #[derive(async_graphql::OneofObject, Clone, Debug)]
-enum DisputeRef {
+pub enum DisputeRef {
     /// The opaque id.
     Id(ID),
     /// The dispute's number.
@@ -775,6 +783,7 @@ impl DisputeMutation {
                     .map(|id| read("owner", "member", &id))
                     .transpose()?,
                 description: input.description,
+                reopens: None,
             };
             dispute::open(conn, caller, &dispute)
         })

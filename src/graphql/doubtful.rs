@@ -179,7 +179,7 @@ impl Listed for store::doubtful::Rectified {
     }
 }
 
-/// A rectified invoice (duplicata). A printable page is at `GET /print/rectified-invoice/{id}`.
+/// A rectified invoice (duplicata). `GET /letters/RECTIFIED_INVOICE/{id}` gives it as PDF.
 #[Object]
 impl RectifiedInvoice {
     /// The opaque id.

@@ -8,10 +8,10 @@ use super::aging::OpenItem;
 use super::client::{Client, ClientFilter, client_filter_id, code_enum};
 use super::document::{maybe, one};
 use super::error::UserError;
-use super::loaders::{BooksCurrency, DunningItemsOf, PaidOnPromise};
+use super::loaders::{BooksCurrency, DunningItemsOf, PaidOnPromise, ProofsOf};
 use super::mutation::{How, mutate};
 use super::operation::how;
-use super::page::{self, Asked, Connection, Listed, Window, counted};
+use super::page::{self, Asked, Connection, Window, counted, listed};
 use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, money, on, show};
 use super::{Permitted, session};
 use crate::domain::dunning::{self as rules, Level, Scenario};
@@ -75,6 +75,10 @@ code_enum! {
         Disputed = "DISPUTED",
         /// A promise to pay is running.
         Promised = "PROMISED",
+        /// A payment plan in good standing covers it.
+        Planned = "PLANNED",
+        /// A litigation case holds it.
+        Litigation = "LITIGATION",
         /// Too little is left.
         BelowMinimum = "BELOW_MINIMUM",
         /// Credits that are not matched cover everything the client owes.
@@ -83,6 +87,30 @@ code_enum! {
         NotYet = "NOT_YET",
         /// The last action to this client was too recent (R7.3).
         TooSoon = "TOO_SOON",
+    }
+}
+
+code_enum! {
+    /// Who takes a step of a scenario.
+    DunningActor {
+        /// The server, when the company wants automatic dunning; else the accountant.
+        Automatic = "AUTOMATIC",
+        /// Comptable clients.
+        Accountant = "ACCOUNTANT",
+        /// The credit manager.
+        CreditManager = "CREDIT_MANAGER",
+    }
+}
+
+code_enum! {
+    /// What a formal notice about a claim lacks (R7.7): it has to be certain, liquid and due.
+    FormalNoticeFault {
+        /// A part of it is in dispute: it is not certain.
+        Contested = "CONTESTED",
+        /// Nothing proves its delivery: attach a DELIVERY_PROOF or an ACKNOWLEDGMENT_OF_DEBT.
+        Unproven = "UNPROVEN",
+        /// Its term has not expired.
+        NotDue = "NOT_DUE",
     }
 }
 
@@ -116,20 +144,35 @@ struct DunningLevel {
     tone: DunningTone,
     /// Whether a proof must be named: deposit slip, acknowledgment (R7.9).
     proof: bool,
+    /// Who takes it.
+    #[graphql(default_with = "DunningActor::Accountant")]
+    actor: DunningActor,
+    /// A claim below this does not rise to it, in the company's currency.
+    #[graphql(default)]
+    min_amount: Decimal,
+    /// Above this the director approves it, in the company's currency; null when nobody has to.
+    approval_above: Option<Decimal>,
+    /// Whether it states penalties and the flat indemnity (R6.12).
+    #[graphql(default)]
+    interest: bool,
 }
 
 impl DunningLevel {
-    fn of(level: &Level) -> Result<DunningLevel> {
+    fn of(level: &Level, books: Currency) -> Result<DunningLevel> {
         Ok(DunningLevel {
             level: i32::from(level.level),
             day: i32::from(level.day),
             channel: DunningChannel::of(level.channel.code())?,
             tone: DunningTone::of(level.tone.code())?,
             proof: level.proof,
+            actor: DunningActor::of(level.actor.code())?,
+            min_amount: money(level.min_amount, books.code()),
+            approval_above: level.approval_above.map(|most| money(most, books.code())),
+            interest: level.interest,
         })
     }
 
-    fn read(&self, position: usize) -> Result<Level> {
+    fn read(&self, position: usize, books: Currency) -> Result<Level> {
         let out_of_range = || {
             Error::from(Refusal::invalid(
                 &format!("levels.{position}"),
@@ -142,8 +185,38 @@ impl DunningLevel {
             channel: rules::Channel::read(self.channel.code()).ok_or_else(out_of_range)?,
             tone: rules::Tone::read(self.tone.code()).ok_or_else(out_of_range)?,
             proof: self.proof,
+            actor: rules::Actor::read(self.actor.code()).ok_or_else(out_of_range)?,
+            min_amount: least(
+                &format!("levels.{position}.minAmount"),
+                self.min_amount,
+                books,
+            )?,
+            approval_above: self
+                .approval_above
+                .map(|most| least(&format!("levels.{position}.approvalAbove"), most, books))
+                .transpose()?,
+            interest: self.interest,
         })
     }
+}
+
+/// An amount that may be zero.
+fn least(field: &str, amount: Decimal, books: Currency) -> Result<i64> {
+    if amount.0.is_zero() {
+        Ok(0)
+    } else {
+        crate::service::books::amount(field, amount.0, books)
+    }
+}
+
+/// The notice before the due date (level 0).
+#[derive(SimpleObject, InputObject, Clone, Debug)]
+#[graphql(input_name = "CourtesyNoticeInput")]
+struct CourtesyNotice {
+    /// Days before the due date, 1 to 60.
+    days_before: i32,
+    /// What falls due together is not worth a notice below this, in the company's currency.
+    min_amount: Decimal,
 }
 
 /// A dunning scenario: who is reminded how, and when (7.1).
@@ -163,6 +236,10 @@ struct DunningScenario {
     between_professionals: bool,
     /// The levels, one after the other.
     levels: Vec<DunningLevel>,
+    /// The courtesy notice; null when nothing is sent before the due date.
+    courtesy: Option<CourtesyNotice>,
+    /// Closed: no run uses it, and no client is given it.
+    closed: bool,
 }
 
 impl DunningScenario {
@@ -178,15 +255,20 @@ impl DunningScenario {
             levels: scenario
                 .levels
                 .iter()
-                .map(DunningLevel::of)
+                .map(|level| DunningLevel::of(level, books))
                 .collect::<Result<_>>()?,
+            courtesy: scenario.courtesy.as_ref().map(|notice| CourtesyNotice {
+                days_before: i32::from(notice.days_before),
+                min_amount: money(notice.min_amount, books.code()),
+            }),
+            closed: scenario.closed,
         })
     }
 }
 
 /// What a client would be sent on a day in one currency, and why or why not.
 #[derive(Clone)]
-struct DunningReminder(Reminder);
+pub struct DunningReminder(pub Reminder);
 
 /// What a client would be sent on a day in one currency, and why or why not.
 #[Object]
@@ -204,8 +286,12 @@ impl DunningReminder {
         DunningScenario::of(&self.0.chosen, one(ctx, BooksCurrency).await?)
     }
     /// The level that is due: the highest among the claims (R7.1); null when nothing is sent.
-    async fn level(&self) -> Result<Option<DunningLevel>> {
-        self.0.level.as_ref().map(DunningLevel::of).transpose()
+    async fn level(&self, ctx: &Context<'_>) -> Result<Option<DunningLevel>> {
+        let books = one(ctx, BooksCurrency).await?;
+        let level = self.0.level.as_ref();
+        level
+            .map(|level| DunningLevel::of(level, books))
+            .transpose()
     }
     /// Why nothing is sent; null when a reminder is due, or nothing is late.
     async fn exclusion(&self) -> Result<Option<DunningExclusion>> {
@@ -285,20 +371,46 @@ impl DunningClaim {
     async fn exclusion(&self) -> Result<Option<DunningExclusion>> {
         exclusion(self.0.verdict.exclusion)
     }
+    /// What a formal notice about it lacks (R7.7); empty when it is certain, liquid and due.
+    async fn formal_notice_faults(&self) -> Result<Vec<FormalNoticeFault>> {
+        let faults = self.0.formal_faults.iter();
+        faults
+            .map(|fault| FormalNoticeFault::of(fault.code()))
+            .collect()
+    }
 }
+
+listed!(store::dunning::Action => DunningAction, store::dunning::Promise => Promise);
 
 /// A reminder that was made, with the figures of that moment (R7.9).
 #[derive(Clone)]
 pub struct DunningAction(store::dunning::Action);
 
-impl Listed for store::dunning::Action {
-    type View = DunningAction;
-    fn id(&self) -> Uuid {
-        self.id.0
+impl DunningAction {
+    /// The reminder of an id.
+    pub async fn find(ctx: &Context<'_>, id: DunningActionId) -> Result<Option<DunningAction>> {
+        let row = session(ctx)?
+            .read(move |conn, caller| {
+                Ok(store::dunning::actions_by_ids(conn, caller.company, &[id])?.pop())
+            })
+            .await?;
+        Ok(row.map(DunningAction))
     }
-    fn view(self) -> DunningAction {
-        DunningAction(self)
-    }
+}
+
+/// What became of a registered letter (R7.9).
+#[derive(SimpleObject)]
+struct DunningProof {
+    /// What happened.
+    kind: super::dunning_run::DunningProofKind,
+    /// The day.
+    happened_on: Date,
+    /// The number of the slip or letter.
+    reference: String,
+    /// The scanned slip or acknowledgment; null when none was attached.
+    file: Option<ID>,
+    /// Who recorded it.
+    recorded_by: String,
 }
 
 /// A reminder that was made, with the figures of that moment (R7.9).
@@ -356,6 +468,25 @@ impl DunningAction {
     async fn note(&self) -> Option<&str> {
         self.0.note.as_deref()
     }
+    /// What became of the letter: deposit, acknowledgment, refusal, in the order of recording.
+    async fn proofs(&self, ctx: &Context<'_>) -> Result<Vec<DunningProof>> {
+        let rows = maybe(ctx, ProofsOf(self.0.id)).await?.unwrap_or_default();
+        rows.into_iter()
+            .map(|row| {
+                Ok(DunningProof {
+                    kind: super::dunning_run::DunningProofKind::of(&row.kind)?,
+                    happened_on: row.happened_on.into(),
+                    reference: row.reference,
+                    file: row.file_id.map(show),
+                    recorded_by: row.recorded_by,
+                })
+            })
+            .collect()
+    }
+    /// The letter that was sent, and what was attached to it since.
+    async fn files(&self, ctx: &Context<'_>) -> Result<Vec<super::file::AttachedFile>> {
+        super::file::files_of(ctx, self.0.id.0).await
+    }
     /// What was claimed, item by item.
     async fn items(&self, ctx: &Context<'_>) -> Result<Vec<DunningActionItem>> {
         let rows = maybe(ctx, DunningItemsOf(self.0.id))
@@ -400,17 +531,7 @@ struct DunningActionItem {
 
 /// A promise to pay (promesse de paiement).
 #[derive(Clone)]
-pub struct Promise(store::dunning::Promise);
-
-impl Listed for store::dunning::Promise {
-    type View = Promise;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> Promise {
-        Promise(self)
-    }
-}
+pub struct Promise(pub store::dunning::Promise);
 
 /// A promise to pay (promesse de paiement): its items are not chased until its day has passed.
 #[Object]
@@ -474,7 +595,7 @@ pub struct DunningQuery;
 #[Object]
 impl DunningQuery {
     /// What would be sent on a day, client by client, by number, and for each claim why or why not
-    /// (R7.1 to R7.6). Clients with something late only; nothing is sent.
+    /// (R7.1 to R7.6). Clients with something late, or soon due enough for a courtesy notice; nothing is sent.
     #[graphql(guard = "Permitted(\"Query.dunningPreview\")")]
     async fn dunning_preview(
         &self,
@@ -511,7 +632,8 @@ impl DunningQuery {
         let session = session(ctx)?.clone();
         let (reminders, more) = session
             .read(move |conn, caller| {
-                let (ids, more) = store::dunning::late_clients(conn, &asking, &keyset)?;
+                let before = dunning::horizon(&dunning::scenarios(conn, caller)?, day);
+                let (ids, more) = store::dunning::late_clients(conn, &asking, before, &keyset)?;
                 let ids: Vec<ClientId> = ids.into_iter().map(ClientId).collect();
                 let mut clients = store::client::by_ids(conn, caller.company, &ids)?;
                 clients.sort_by(|a, b| a.number.cmp(&b.number));
@@ -529,8 +651,13 @@ impl DunningQuery {
                 let (session, population) = (session.clone(), population.clone());
                 async move {
                     session
-                        .read(move |conn, _| {
-                            Ok(store::dunning::late_client_count(conn, &population)?)
+                        .read(move |conn, caller| {
+                            let before = dunning::horizon(&dunning::scenarios(conn, caller)?, day);
+                            Ok(store::dunning::late_client_count(
+                                conn,
+                                &population,
+                                before,
+                            )?)
                         })
                         .await
                 }
@@ -638,6 +765,11 @@ struct SaveDunningScenarioInput {
     between_professionals: bool,
     /// The levels, from 1 without a gap, each later than the one before.
     levels: Vec<DunningLevel>,
+    /// The courtesy notice; none when absent.
+    courtesy: Option<CourtesyNotice>,
+    /// Close it: no run uses it any more.
+    #[graphql(default)]
+    closed: bool,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
     /// Check everything, write nothing.
@@ -783,26 +915,32 @@ impl DunningMutation {
         let run = how(&input.idempotency_key, input.validate_only);
         let done = mutate(ctx, run, move |conn, caller| {
             let books = crate::service::books::open(conn, caller)?;
-            let least = match input.min_residual {
-                Some(least) if least.0.is_zero() => 0,
-                Some(least) => {
-                    crate::service::books::amount("minResidual", least.0, books.currency)?
-                }
+            let min_residual = match input.min_residual {
+                Some(amount) => least("minResidual", amount, books.currency)?,
                 None => Scenario::usual().min_residual,
+            };
+            let courtesy = match &input.courtesy {
+                Some(notice) => Some(rules::Courtesy {
+                    days_before: u16::try_from(notice.days_before).unwrap_or_default(),
+                    min_amount: least("courtesy.minAmount", notice.min_amount, books.currency)?,
+                }),
+                None => None,
             };
             let gap = u16::try_from(input.min_gap_days)
                 .map_err(|_| Refusal::invalid("minGapDays", "a number of days is not negative"))?;
             let scenario = Scenario {
                 chased: input.chased,
                 min_gap_days: gap,
-                min_residual: least,
+                min_residual,
                 between_professionals: input.between_professionals,
                 levels: input
                     .levels
                     .iter()
                     .enumerate()
-                    .map(|(position, level)| level.read(position))
+                    .map(|(position, level)| level.read(position, books.currency))
                     .collect::<Result<_>>()?,
+                courtesy,
+                closed: input.closed,
             };
             dunning::save_scenario(conn, caller, &input.name, &scenario)
         })
@@ -872,12 +1010,7 @@ impl DunningMutation {
         })
         .await?;
         let action = match done.made {
-            Some(id) => session(ctx)?
-                .read(move |conn, caller| {
-                    Ok(store::dunning::actions_by_ids(conn, caller.company, &[id])?.pop())
-                })
-                .await?
-                .map(DunningAction),
+            Some(id) => DunningAction::find(ctx, id).await?,
             None => None,
         };
         Ok(DunningActionPayload {

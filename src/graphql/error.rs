@@ -88,6 +88,8 @@ pub enum UserErrorCode {
     SecondPersonRequired,
     /// A document that proves it is missing (R5.3).
     EvidenceRequired,
+    /// Above the threshold of its level: the director validates it (section 12).
+    ApprovalRequired,
     /// No reminder is due to this client: `details.reason` says why (R7.2).
     NotChaseable,
     /// The account is not in the chart of the financial year (R1.2), or was closed.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::domain::ids::{
     AllocationId, BankAccountId, BankLineId, BankStatementId, ClientId, DeductionId, DisputeId,
     DocumentId, DoubtfulFileId, DunningActionId, EntryId, ItemId, MatchingId, OperationId,
-    PaymentId, PromiseId, ProvisionRunId, RemittanceId, TaskId, UserId,
+    PaymentId, PlanId, PromiseId, ProvisionRunId, RemittanceId, TaskId, UserId,
 };
 use crate::domain::money::Currency;
 use crate::error::Error;
@@ -114,6 +114,12 @@ below! {
     LinesOfEntry(EntryId) => store::journal::Line, store::journal::lines, |row| row.entry_id;
     /// The decisions about a movement on a bank account.
     MatchesOf(BankLineId) => store::bank::Match, store::bank::matches_of, |row| row.line_id;
+    /// The files of a record.
+    FilesOf(Uuid) => store::file::Kept, store::file::of_subjects, |row| row.subject_id;
+    /// What became of a registered letter.
+    ProofsOf(DunningActionId) => store::dunning_run::Proof, store::dunning_run::proofs, |row| row.action_id;
+    /// The instalments of a plan.
+    InstalmentsOf(PlanId) => store::collection::Instalment, store::collection::instalments_of, |row| row.plan_id;
     /// The accounts that pay for a client.
     PayerAccountsOf(ClientId) => store::bank::PayerAccount, store::bank::payer_accounts_of, |row| row.client_id;
     /// The disputes that a deduction opened.
@@ -352,5 +358,61 @@ impl Loader<BalanceOf> for Loads {
             })
             .await?;
         Ok(balances)
+    }
+}
+
+/// Where a payment plan stands today.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StandingOf(pub PlanId);
+
+impl Loader<StandingOf> for Loads {
+    type Value = store::collection::PlanStanding;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        keys: &[StandingOf],
+    ) -> Loaded<StandingOf, store::collection::PlanStanding> {
+        let ids: Vec<PlanId> = keys.iter().map(|key| key.0).collect();
+        let rows = self
+            .0
+            .read(move |conn, caller| {
+                let (company, today) = (caller.company, caller.today);
+                Ok(store::collection::plan_standings(
+                    conn, company, &ids, today,
+                )?)
+            })
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (StandingOf(row.plan_id), row))
+            .collect())
+    }
+}
+
+/// How a client kept its promises.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReliabilityOf(pub ClientId);
+
+impl Loader<ReliabilityOf> for Loads {
+    type Value = store::collection::Reliability;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        keys: &[ReliabilityOf],
+    ) -> Loaded<ReliabilityOf, store::collection::Reliability> {
+        let ids: Vec<ClientId> = keys.iter().map(|key| key.0).collect();
+        let rows = self
+            .0
+            .read(move |conn, caller| {
+                let (company, today) = (caller.company, caller.today);
+                Ok(store::collection::reliability(conn, company, &ids, today)?)
+            })
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (ReliabilityOf(row.client_id), row))
+            .collect())
     }
 }

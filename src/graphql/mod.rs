@@ -8,14 +8,20 @@
 mod aging;
 mod bank;
 mod client;
+mod collection;
 mod company;
 mod dispute;
+mod dispute_desk;
 mod document;
 mod doubtful;
 mod dunning;
+mod dunning_run;
 mod error;
+mod file;
 mod journal;
 mod ledger;
+mod letter;
+mod litigation;
 mod loaders;
 mod matching;
 mod mutation;
@@ -34,6 +40,7 @@ use async_graphql::{Context, EmptySubscription, Guard, MergedObject, Request};
 
 use crate::domain::access::{Caller, action_of};
 use crate::error::{Error, Result};
+use crate::objects::Objects;
 use crate::store::{Db, Session};
 
 /// Everything that can be asked.
@@ -54,6 +61,11 @@ pub struct Query(
     bank::BankQuery,
     doubtful::DoubtfulQuery,
     dunning::DunningQuery,
+    dunning_run::DunningRunQuery,
+    letter::LetterQuery,
+    collection::CollectionQuery,
+    litigation::LitigationQuery,
+    dispute_desk::DisputeDeskQuery,
     penalty::PenaltyQuery,
     provision_run::ProvisionRunQuery,
 );
@@ -74,6 +86,11 @@ pub struct Mutation(
     bank::BankMutation,
     doubtful::DoubtfulMutation,
     dunning::DunningMutation,
+    dunning_run::DunningRunMutation,
+    letter::LetterMutation,
+    collection::CollectionMutation,
+    litigation::LitigationMutation,
+    dispute_desk::DisputeDeskMutation,
     penalty::PenaltyMutation,
     provision_run::ProvisionRunMutation,
 );
@@ -92,14 +109,18 @@ pub fn schema() -> Schema {
 }
 
 /// Gives a request its caller's session and loaders; they live as long as the request.
-pub fn bind(request: Request, caller: Caller, db: &Db) -> (Request, Session) {
+pub fn bind(request: Request, caller: Caller, db: &Db, objects: &Objects) -> (Request, Session) {
     let session = db.session(caller);
     let loader = DataLoader::new(loaders::Loads(session.clone()), tokio::spawn)
         .delay(std::time::Duration::ZERO)
         .max_batch_size(1000);
     let asked = replay::Asked::new(&request.query, request.operation_name.as_deref());
     (
-        request.data(session.clone()).data(loader).data(asked),
+        request
+            .data(session.clone())
+            .data(loader)
+            .data(asked)
+            .data(objects.clone()),
         session,
     )
 }
@@ -107,6 +128,11 @@ pub fn bind(request: Request, caller: Caller, db: &Db) -> (Request, Session) {
 /// The session of the request.
 fn session<'a>(ctx: &Context<'a>) -> Result<&'a Session> {
     ctx.data_opt::<Session>().ok_or(Error::Unauthenticated)
+}
+
+/// The store of files.
+fn objects<'a>(ctx: &Context<'a>) -> Result<&'a Objects> {
+    ctx.data_opt::<Objects>().ok_or(Error::Unauthenticated)
 }
 
 /// The loaders of the request.

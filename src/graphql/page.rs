@@ -246,6 +246,22 @@ pub trait Listed: Send + 'static {
     fn view(self) -> Self::View;
 }
 
+/// Says for each record with a typed id how a list shows it.
+macro_rules! listed {
+    ($($record:path => $view:ident),+ $(,)?) => {$(
+        impl $crate::graphql::page::Listed for $record {
+            type View = $view;
+            fn id(&self) -> uuid::Uuid {
+                self.id.0
+            }
+            fn view(self) -> $view {
+                $view(self)
+            }
+        }
+    )+};
+}
+pub(crate) use listed;
+
 /// A page of a list: keys by filter and order, then the records by id.
 pub async fn list<R: Listed>(
     session: &Session,

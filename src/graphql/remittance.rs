@@ -31,7 +31,7 @@ code_enum! {
     }
 }
 
-/// A remittance slip (bordereau de remise). A printable list is at `GET /print/remittance/{id}`.
+/// A remittance slip (bordereau de remise). `GET /letters/REMITTANCE_SLIP/{id}` gives its list as PDF.
 #[derive(Clone)]
 pub struct Remittance(pub store::remittance::Remittance);
 
@@ -45,7 +45,7 @@ impl Listed for store::remittance::Remittance {
     }
 }
 
-/// A remittance slip (bordereau de remise). A printable list is at `GET /print/remittance/{id}`.
+/// A remittance slip (bordereau de remise). `GET /letters/REMITTANCE_SLIP/{id}` gives its list as PDF.
 #[Object]
 impl Remittance {
     /// The opaque id.

@@ -14,7 +14,7 @@ use crate::service::reference::{ItemRef, Ref};
 
 /// An exact decimal number as a string, such as "1200.00". Amounts have as many decimals as their
 /// currency. JSON numbers are refused: they would pass through binary floating point.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Decimal(pub Exact);
 
 #[Scalar(

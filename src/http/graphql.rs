@@ -37,6 +37,8 @@ pub struct GraphqlEndpoint {
     pub timeout: Duration,
     /// The database.
     pub store: crate::store::Db,
+    /// The files attached to records.
+    pub objects: crate::objects::Objects,
     /// Who may come in.
     pub authenticator: Authenticator,
 }
@@ -154,7 +156,8 @@ async fn executed(
     let mut request = Request::new(asked.document).variables(asked.variables);
     request.operation_name.clone_from(&walk.operation_name);
     request.set_parsed_query(doc);
-    let (request, session) = crate::graphql::bind(request, caller, &endpoint.store);
+    let (request, session) =
+        crate::graphql::bind(request, caller, &endpoint.store, &endpoint.objects);
     // A panic would take the worker thread with it, and every request on it.
     let run = AssertUnwindSafe(endpoint.schema.execute(request)).catch_unwind();
     let outcome = tokio::time::timeout(endpoint.timeout, run).await;

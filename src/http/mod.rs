@@ -2,13 +2,13 @@
 
 pub mod accounting;
 pub mod auth;
+mod desk;
 pub mod explorer;
 pub mod files;
 pub mod graphql;
 pub mod guard;
 pub mod health;
 pub mod import;
-mod print;
 
 use std::io;
 use std::net::TcpListener;
@@ -60,13 +60,11 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/import/fec").route(web::post().to(accounting::import)))
         .service(web::resource("/import/bank").route(web::post().to(accounting::import_bank)))
         .service(web::resource("/export/fec/{year}").route(web::get().to(accounting::export)))
-        .service(
-            web::resource("/print/remittance/{id}").route(web::get().to(print::remittance_slip)),
-        )
-        .service(
-            web::resource("/print/rectified-invoice/{id}")
-                .route(web::get().to(print::rectified_invoice)),
-        )
+        .service(web::resource("/files").route(web::post().to(desk::attach)))
+        .service(web::resource("/files/{id}").route(web::get().to(desk::fetch)))
+        .service(web::resource("/letters/{kind}/{subject}").route(web::get().to(desk::letter)))
+        .service(web::resource("/evidence/verify").route(web::post().to(desk::verify)))
+        .service(web::resource("/evidence/{subject}").route(web::get().to(desk::evidence)))
         .service(
             web::resource("/health")
                 .route(web::get().to(health::health))

@@ -29,6 +29,8 @@ pub struct Identity {
     pub vat_number: Option<String>,
     pub address: Option<String>,
     pub currency: Option<String>,
+    /// `FR` or `EN`.
+    pub language: Option<&'static str>,
     pub sales_owner: Option<UserId>,
     pub collector: Option<UserId>,
     /// What to take away; before anything is set.
@@ -64,6 +66,8 @@ pub struct CreditTerms {
     pub insured_limit: Option<Decimal>,
     /// Insolvency state and the day of the judgment.
     pub insolvency: Option<(&'static str, Option<NaiveDate>)>,
+    /// The day the judgment was published (BODACC).
+    pub insolvency_published_on: Option<NaiveDate>,
     /// Contractual late-payment rate in percent per year; `None` inside takes it away (R6.5).
     pub penalty_rate: Option<Option<Decimal>>,
     /// Take the credit limit away.
@@ -76,6 +80,7 @@ impl CreditTerms {
             || self.insured_percent.is_some()
             || self.insured_limit.is_some()
             || self.insolvency.is_some()
+            || self.insolvency_published_on.is_some()
     }
 }
 
@@ -270,6 +275,9 @@ fn apply_identity(conn: &mut PgConnection, client: &mut Client, identity: &Ident
     if let Some(kind) = identity.kind {
         client.kind = kind.to_owned();
     }
+    if let Some(language) = identity.language {
+        client.language = language.to_owned();
+    }
     if let Some(segment) = identity.segment {
         client.segment = segment.to_owned();
     }
@@ -362,6 +370,8 @@ pub fn blank(caller: &Caller, books: &books::Books) -> Client {
         closed_on: None,
         version: 1,
         penalty_rate: None,
+        language: "FR".into(),
+        insolvency_published_on: None,
     }
 }
 
@@ -433,6 +443,17 @@ fn apply_credit(
         }
         client.insolvency = state.to_owned();
         client.insolvency_on = on;
+        client.insolvency_published_on = client.insolvency_published_on.filter(|_| on.is_some());
+    }
+    if let Some(published) = credit.insolvency_published_on {
+        if client.insolvency_on.is_none_or(|judged| published < judged) {
+            return Err(Refusal::invalid(
+                "insolvencyPublishedOn",
+                "the publication follows the judgment: set insolvency and insolvencyOn with it",
+            )
+            .into());
+        }
+        client.insolvency_published_on = Some(published);
     }
     Ok(())
 }

@@ -31,6 +31,58 @@ pub struct DisputeInput {
     pub respond_by: Option<NaiveDate>,
     pub owner: Option<UserId>,
     pub description: String,
+    /// The dispute that it takes up again.
+    pub reopens: Option<DisputeId>,
+}
+
+/// What is new about a challenge that comes back.
+#[derive(Clone, Debug)]
+pub struct Again {
+    pub amount: Option<Decimal>,
+    pub description: String,
+    pub respond_by: Option<NaiveDate>,
+}
+
+/// Takes up a dispute that ended: a new one of the same invoice, reason and owner, which names it (8.2).
+pub fn reopen(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    target: &Ref,
+    again: Again,
+) -> Result<DisputeId> {
+    let old = reference::dispute(conn, caller, "dispute", target)?;
+    if old.closed_on.is_none() {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "dispute",
+            format!("this dispute is {}: it goes on", old.status),
+        )
+        .detail("status", old.status)
+        .into());
+    }
+    let input = DisputeInput {
+        invoice: Ref::Id(old.invoice_id.show()),
+        kind: None,
+        reason: old.reason.clone(),
+        amount: again.amount,
+        opened_on: None,
+        respond_by: again.respond_by,
+        owner: old.owner_id,
+        description: again.description,
+        reopens: Some(old.id),
+    };
+    let id = open(conn, caller, &input)?;
+    let note = format!("contestation reprise par un nouveau litige : {}", id.show());
+    store::dispute::insert_event(
+        conn,
+        caller.company,
+        old.id,
+        None,
+        &note,
+        caller.today,
+        &caller.author,
+    )?;
+    Ok(id)
 }
 
 /// Opens a dispute on all or part of what an invoice has open (R8.1).
@@ -168,6 +220,7 @@ fn insert(
         accepted_amount: None,
         credit_note_id: None,
         closed_on: None,
+        reopens_id: input.reopens,
     };
     let mut left = amount;
     let mut parts = Vec::new();
@@ -717,6 +770,7 @@ pub fn deduct(
         respond_by: None,
         owner: input.owner,
         description: input.description.clone(),
+        reopens: None,
     };
     let debits = made.into_iter().filter(|item| item.is_debit).collect();
     insert(

@@ -10,19 +10,19 @@ use uuid::Uuid;
 use super::books;
 use super::reference::{self, ItemRef, Ref};
 use crate::domain::access::{Action, Caller};
-use crate::domain::dunning::{self, Channel, Claim, Exclusion, Level, Scenario, Standing, Verdict};
+use crate::domain::dunning::{
+    self, Actor, Channel, Claim, Exclusion, FormalFault, Level, Scenario, Standing, Verdict,
+};
 use crate::domain::ids::{ClientId, DunningActionId, DunningScenarioId, Id, ItemId, PromiseId};
 use crate::domain::money::Minor;
 use crate::domain::refusal::{Refusal, RefusalCode};
+use crate::domain::task::TaskKind;
 use crate::error::{Error, Result};
 use crate::store::aging::{Open, OpenItems, Population};
 use crate::store::client::Client;
 use crate::store::dunning::{Action as Done, ActionItem, Facts, Promise, ScenarioRow};
 use crate::store::list::Keyset;
 use crate::store::{self};
-
-/// Reminders up to this level are the accountant's; behind it the credit manager acts (section 12).
-const EASY: u8 = 3;
 
 /// A scenario in force, with its name and version; version 0 is the one that comes with the product.
 #[derive(Clone, Debug)]
@@ -116,13 +116,43 @@ pub fn choose(
     name: Option<&str>,
 ) -> Result<ClientId> {
     let client = reference::client(conn, caller, "client", client)?;
-    if let Some(name) = name
-        && !scenarios(conn, caller)?.contains_key(name)
-    {
-        return Err(Refusal::not_found("name", "dunning scenario").into());
+    if let Some(name) = name {
+        open_scenario(conn, caller, "name", name)?;
     }
     store::dunning::choose(conn, caller.company, client.id, name)?;
     Ok(client.id)
+}
+
+/// A scenario that is not closed.
+pub fn open_scenario(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    field: &str,
+    name: &str,
+) -> Result<Chosen> {
+    let found = scenarios(conn, caller)?
+        .remove(name)
+        .ok_or_else(|| Refusal::not_found(field, "dunning scenario"))?;
+    if found.scenario.closed {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            field,
+            "this scenario is closed: save a version that is open, or choose another one",
+        )
+        .into());
+    }
+    Ok(found)
+}
+
+/// The last due day that a reminder of a day may be about: courtesy notices look ahead.
+pub fn horizon(scenarios: &BTreeMap<String, Chosen>, on: NaiveDate) -> NaiveDate {
+    let ahead = scenarios
+        .values()
+        .filter(|chosen| !chosen.scenario.closed)
+        .filter_map(|chosen| chosen.scenario.courtesy.as_ref())
+        .map(|notice| notice.days_before)
+        .max();
+    on + chrono::Duration::days(ahead.map_or(0, |days| i64::from(days) + 1))
 }
 
 /// An open debt as the preview shows it.
@@ -131,6 +161,8 @@ pub struct Judged {
     pub open: Open,
     pub facts: Facts,
     pub verdict: Verdict,
+    /// What a formal notice about it lacks (R7.7).
+    pub formal_faults: Vec<FormalFault>,
 }
 
 /// What a client would be sent in one currency, and why or why not.
@@ -201,11 +233,17 @@ pub fn preview(
     for client in clients {
         let own = of_clients.get(&client.id);
         let name = own.and_then(|own| own.scenario.as_deref());
+        // The one that comes with the product, when everything of the company's own is closed.
+        let standing = |name: &str| scenarios.get(name).filter(|chosen| !chosen.scenario.closed);
+        let usual = Chosen {
+            name: client.segment.clone(),
+            version: 0,
+            scenario: Scenario::of_segment(&client.segment),
+        };
         let chosen = name
-            .and_then(|name| scenarios.get(name))
-            .or_else(|| scenarios.get(&client.segment))
-            .or_else(|| scenarios.get("SME"))
-            .ok_or_else(|| Error::Internal("no dunning scenario".into()))?;
+            .and_then(standing)
+            .or_else(|| standing(&client.segment))
+            .unwrap_or(&usual);
         let range = (client.id.0, String::new())..=(client.id.0, "ZZZZ".to_owned());
         for ((_, currency), items) in by_client.range(range) {
             let standing = Standing {
@@ -248,6 +286,10 @@ fn judged(
             disputed: facts.blocked.min(item.open),
             last_level: u8::try_from(facts.last_level).unwrap_or_default(),
             promised: facts.promised,
+            planned: facts.planned,
+            in_litigation: facts.in_litigation,
+            reminded: facts.reminded,
+            proven: facts.proven,
         })
         .collect();
     let found = dunning::judge(&chosen.scenario, standing, &claims, on);
@@ -255,18 +297,17 @@ fn judged(
         client: client.clone(),
         currency: currency.to_owned(),
         chosen: chosen.clone(),
-        level: found
-            .level
-            .and_then(|level| chosen.scenario.level(level).cloned()),
+        level: found.level.and_then(|level| chosen.scenario.level(level)),
         exclusion: found.exclusion,
         credits: standing.credits,
         items: debits
             .into_iter()
-            .zip(found.verdicts)
-            .map(|((open, facts), verdict)| Judged {
+            .zip(claims.iter().zip(found.verdicts))
+            .map(|((open, facts), (claim, verdict))| Judged {
                 open: open.clone(),
                 facts,
                 verdict,
+                formal_faults: claim.formal_faults(on),
             })
             .collect(),
     }
@@ -304,19 +345,7 @@ pub fn record(
         Some(code) => books::currency_input("currency", code)?.code().to_owned(),
         None => client.currency.clone(),
     };
-    let reminder = preview(conn, caller, on, std::slice::from_ref(&client))?
-        .into_iter()
-        .find(|found| found.currency == currency);
-    let not_chaseable = |why: &str, exclusion: Option<Exclusion>| -> Error {
-        let refusal = Refusal::new(RefusalCode::NotChaseable, "client", why.to_owned());
-        match exclusion {
-            Some(exclusion) => refusal.detail("reason", exclusion.code()).into(),
-            None => refusal.into(),
-        }
-    };
-    let Some(reminder) = reminder else {
-        return Err(not_chaseable("nothing is open on this account", None));
-    };
+    let reminder = due(conn, caller, &client, &currency, on)?;
     let Some(level) = &reminder.level else {
         return Err(not_chaseable(
             "no reminder is due: see dunningPreview for each claim's reason",
@@ -338,14 +367,7 @@ pub fn record(
         .detail("level", i32::from(level.level))
         .into());
     }
-    if level.level > EASY && !caller.may(Action::DunFirmly) {
-        return Err(Refusal::new(
-            RefusalCode::Forbidden,
-            "level",
-            format!("level {} is the credit manager's", level.level),
-        )
-        .into());
-    }
+    may_act(caller, &reminder, level)?;
     let proof = books::optional_text("proof", input.proof.as_deref(), 300)?;
     if level.proof && proof.is_none() {
         return Err(Refusal::new(
@@ -355,34 +377,120 @@ pub fn record(
         )
         .into());
     }
+    let how = Made {
+        channel: input.channel.unwrap_or(level.channel),
+        recipient: books::optional_text("recipient", input.recipient.as_deref(), 200)?,
+        proof,
+        note: books::optional_text("note", input.note.as_deref(), 2000)?,
+    };
+    // What a run asked a person to do about this client is done.
+    for kind in [TaskKind::Call, TaskKind::FileTransfer] {
+        let source = client.id.0;
+        store::task::finish_kind(conn, caller.company, source, kind.code(), &caller.author)?;
+    }
+    write(conn, caller, &reminder, level, on, how)
+}
+
+fn not_chaseable(why: &str, exclusion: Option<Exclusion>) -> Error {
+    let refusal = Refusal::new(RefusalCode::NotChaseable, "client", why.to_owned());
+    match exclusion {
+        Some(exclusion) => refusal.detail("reason", exclusion.code()).into(),
+        None => refusal.into(),
+    }
+}
+
+/// What a client's reminder in a currency is on a day, computed anew (R7.6).
+pub fn due(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    client: &Client,
+    currency: &str,
+    on: NaiveDate,
+) -> Result<Reminder> {
+    preview(conn, caller, on, std::slice::from_ref(client))?
+        .into_iter()
+        .find(|found| found.currency == currency)
+        .ok_or_else(|| not_chaseable("nothing is open on this account", None))
+}
+
+/// Whether the caller may take the step: the credit manager's levels are the credit manager's (section 12), and
+/// what is above the level's threshold has the director's approval.
+pub fn may_act(caller: &Caller, reminder: &Reminder, level: &Level) -> Result<()> {
+    if level.actor == Actor::CreditManager && !caller.may(Action::DunFirmly) {
+        return Err(Refusal::new(
+            RefusalCode::Forbidden,
+            "level",
+            format!("level {} is the credit manager's", level.level),
+        )
+        .into());
+    }
+    match level.approval_above {
+        Some(most) if reminder.claimed() > most && !caller.may(Action::ApproveFormalNotice) => {
+            Err(approval_required(level.level, "level"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why a director has to act.
+pub fn approval_required(level: u8, field: &str) -> Error {
+    Refusal::new(
+        RefusalCode::ApprovalRequired,
+        field,
+        format!("level {level} above its threshold needs the director's approval: put it into a run that the director validates"),
+    )
+    .into()
+}
+
+/// How a reminder was made.
+pub struct Made {
+    pub channel: Channel,
+    pub recipient: Option<String>,
+    pub proof: Option<String>,
+    pub note: Option<String>,
+}
+
+/// Writes a reminder with the figures of the moment (R7.9).
+pub fn write(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    reminder: &Reminder,
+    level: &Level,
+    on: NaiveDate,
+    how: Made,
+) -> Result<DunningActionId> {
     let action = Done {
         company_id: caller.company,
         id: DunningActionId::new(),
-        client_id: client.id,
-        currency,
+        client_id: reminder.client.id,
+        currency: reminder.currency.clone(),
         level: i16::from(level.level),
-        channel: input.channel.unwrap_or(level.channel).code().to_owned(),
+        channel: how.channel.code().to_owned(),
         tone: level.tone.code().to_owned(),
         done_on: on,
         claimed: reminder.claimed(),
         credits: reminder.credits,
         scenario: reminder.chosen.name.clone(),
         scenario_version: reminder.chosen.version,
-        recipient: books::optional_text("recipient", input.recipient.as_deref(), 200)?,
-        proof,
-        note: books::optional_text("note", input.note.as_deref(), 2000)?,
+        recipient: how.recipient,
+        proof: how.proof,
+        note: how.note,
         recorded_at: chrono::Utc::now(),
         recorded_by: caller.author.clone(),
     };
     let items: Vec<ActionItem> = reminder
         .items
         .iter()
-        .filter(|item| item.verdict.claimed > 0 && item.verdict.level > 0)
+        .filter(|item| item.verdict.listed_at(level.level))
         .map(|item| ActionItem {
             company_id: caller.company,
             action_id: action.id,
             item_id: ItemId(item.open.id),
-            level: i16::from(item.verdict.level),
+            level: if level.level == 0 {
+                0
+            } else {
+                i16::from(item.verdict.level)
+            },
             residual: item.open.open,
             disputed: item.facts.blocked.min(item.open.open),
             claimed: item.verdict.claimed,

@@ -42,6 +42,10 @@ pub struct Client {
     pub version: i32,
     /// Contractual late-payment rate, percent per year; the legal default when none (R6.5).
     pub penalty_rate: Option<Decimal>,
+    /// The language in which the client is written to: `fr` or `en`.
+    pub language: String,
+    /// The day the judgment of `insolvency_on` was published (BODACC, R7.10).
+    pub insolvency_published_on: Option<NaiveDate>,
 }
 
 /// What a list of clients may be narrowed to.

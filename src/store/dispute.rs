@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bpchar, Date, Nullable, Numeric, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::list::{Bind, Sql};
@@ -37,6 +37,8 @@ pub struct Dispute {
     pub accepted_amount: Option<i64>,
     pub credit_note_id: Option<DocumentId>,
     pub closed_on: Option<NaiveDate>,
+    /// The dispute that this one takes up again (8.2).
+    pub reopens_id: Option<DisputeId>,
 }
 
 /// The part of an item that a dispute covers.
@@ -411,4 +413,86 @@ pub fn deduction_by_number(
         .select(Deduction::as_select())
         .first(conn)
         .optional()
+}
+
+/// Disputes that nobody has decided, to be answered by a day; a thousand at most.
+pub fn awaited(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    through: NaiveDate,
+) -> QueryResult<Vec<Dispute>> {
+    disputes::table
+        .filter(disputes::company_id.eq(company))
+        .filter(disputes::closed_on.is_null())
+        .filter(disputes::outcome.is_null())
+        .filter(disputes::respond_by.le(through))
+        .order((disputes::respond_by, disputes::id))
+        .limit(1000)
+        .select(Dispute::as_select())
+        .load(conn)
+}
+
+/// Figures about disputes of one group and currency; amounts in minor units.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Statistic {
+    #[diesel(sql_type = Text)]
+    pub key: String,
+    #[diesel(sql_type = Bpchar)]
+    pub currency: String,
+    #[diesel(sql_type = BigInt)]
+    pub opened: i64,
+    #[diesel(sql_type = BigInt)]
+    pub disputed: i64,
+    #[diesel(sql_type = BigInt)]
+    pub open: i64,
+    #[diesel(sql_type = BigInt)]
+    pub open_amount: i64,
+    #[diesel(sql_type = BigInt)]
+    pub overdue: i64,
+    #[diesel(sql_type = BigInt)]
+    pub accepted: i64,
+    #[diesel(sql_type = Nullable<Numeric>)]
+    pub days: Option<rust_decimal::Decimal>,
+}
+
+/// Figures about the disputes opened in a period, by `REASON`, `OWNER`, `DEPARTMENT` or `MONTH`.
+pub fn statistics(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    by: &str,
+    from: NaiveDate,
+    to: NaiveDate,
+    today: NaiveDate,
+) -> QueryResult<Vec<Statistic>> {
+    diesel::sql_query(
+        "SELECT CASE $2 WHEN 'REASON' THEN d.reason WHEN 'DEPARTMENT' THEN d.department WHEN 'MONTH' THEN to_char(d.opened_on, 'YYYY-MM') \
+           ELSE coalesce(u.name, '') END AS key, d.currency, count(*) AS opened, sum(d.amount)::bigint AS disputed, \
+           count(*) FILTER (WHERE d.closed_on IS NULL) AS open, coalesce(sum(d.amount) FILTER (WHERE d.closed_on IS NULL), 0)::bigint AS open_amount, \
+           count(*) FILTER (WHERE d.closed_on IS NULL AND d.respond_by < $5) AS overdue, coalesce(sum(d.accepted_amount), 0)::bigint AS accepted, \
+           round(avg(d.closed_on - d.opened_on), 1) AS days \
+         FROM disputes d LEFT JOIN users u ON u.id = d.owner_id WHERE d.company_id = $1 AND d.opened_on BETWEEN $3 AND $4 \
+         GROUP BY 1, 2 ORDER BY 1, 2",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<Text, _>(by)
+    .bind::<Date, _>(from)
+    .bind::<Date, _>(to)
+    .bind::<Date, _>(today)
+    .load(conn)
+}
+
+/// Open disputes and deductions whose notice was not written yet; fifty at most.
+pub fn without_notice(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<DisputeId>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: DisputeId,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT d.id FROM disputes d WHERE d.company_id = $1 AND d.closed_on IS NULL AND NOT EXISTS (SELECT 1 FROM files f \
+           WHERE f.company_id = d.company_id AND f.subject_id = d.id AND f.kind = 'NOTICE') ORDER BY d.id LIMIT 50",
+    )
+    .bind::<SqlUuid, _>(company)
+    .load(conn)?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
 }

@@ -106,6 +106,18 @@ pub struct Facts {
     /// Whether a promise runs.
     #[diesel(sql_type = Bool)]
     pub promised: bool,
+    /// Whether a payment plan in good standing covers it.
+    #[diesel(sql_type = Bool)]
+    pub planned: bool,
+    /// Whether an open litigation case holds it.
+    #[diesel(sql_type = Bool)]
+    pub in_litigation: bool,
+    /// Whether anything was sent for it.
+    #[diesel(sql_type = Bool)]
+    pub reminded: bool,
+    /// Whether a file proves its delivery, or that the debtor acknowledged it (R7.7).
+    #[diesel(sql_type = Bool)]
+    pub proven: bool,
 }
 
 /// The facts of items on a day.
@@ -124,7 +136,16 @@ pub fn facts(
              WHERE x.company_id = i.company_id AND x.item_id = i.id AND a.done_on <= $3), 0)::smallint AS last_level, \
            EXISTS (SELECT 1 FROM promise_items p JOIN promises m ON m.company_id = p.company_id AND m.id = p.promise_id \
              WHERE p.company_id = i.company_id AND p.item_id = i.id AND m.promised_on <= $3 AND m.due_on >= $3 \
-               AND (m.cancelled_on IS NULL OR m.cancelled_on > $3)) AS promised \
+               AND (m.cancelled_on IS NULL OR m.cancelled_on > $3)) AS promised, \
+           EXISTS (SELECT 1 FROM plan_items q JOIN instalment_plans p ON p.company_id = q.company_id AND p.id = q.plan_id \
+             WHERE q.company_id = i.company_id AND q.item_id = i.id AND p.agreed_on <= $3 AND (p.cancelled_on IS NULL OR p.cancelled_on > $3) \
+               AND plan_paid(p, $3) >= plan_wanted(p, $3) AND plan_paid(p, $3) < p.amount) AS planned, \
+           EXISTS (SELECT 1 FROM litigation_items t JOIN litigation_cases k ON k.company_id = t.company_id AND k.id = t.case_id \
+             WHERE t.company_id = i.company_id AND t.item_id = i.id AND k.opened_on <= $3 AND (k.closed_on IS NULL OR k.closed_on > $3)) AS in_litigation, \
+           EXISTS (SELECT 1 FROM dunning_action_items x JOIN dunning_actions a ON a.company_id = x.company_id AND a.id = x.action_id \
+             WHERE x.company_id = i.company_id AND x.item_id = i.id AND a.done_on <= $3) AS reminded, \
+           EXISTS (SELECT 1 FROM files f WHERE f.company_id = i.company_id AND (f.subject_id IN (i.id, i.invoice_id) AND f.kind IN ('DELIVERY_PROOF', 'ACKNOWLEDGMENT_OF_DEBT') \
+             OR f.subject_id = i.client_id AND f.kind = 'ACKNOWLEDGMENT_OF_DEBT')) AS proven \
          FROM items i WHERE i.company_id = $1 AND i.id = ANY($2)",
     )
     .bind::<SqlUuid, _>(company)
@@ -133,34 +154,39 @@ pub fn facts(
     .load(conn)
 }
 
-/// A page of clients with a debt past its due date on the population's day, by number.
+/// A page of clients with a debt due before a day, by number.
 pub fn late_clients(
     conn: &mut PgConnection,
     population: &Population,
+    before: NaiveDate,
     page: &Keyset,
 ) -> QueryResult<(Vec<Uuid>, bool)> {
-    let sql = late(population, "c.id");
+    let sql = late(population, before, "c.id");
     client::page_by_number(conn, sql, page)
 }
 
-/// How many clients have a debt past its due date.
-pub fn late_client_count(conn: &mut PgConnection, population: &Population) -> QueryResult<i64> {
+/// How many clients have a debt due before a day.
+pub fn late_client_count(
+    conn: &mut PgConnection,
+    population: &Population,
+    before: NaiveDate,
+) -> QueryResult<i64> {
     #[derive(QueryableByName)]
     struct Count {
         #[diesel(sql_type = BigInt)]
         count: i64,
     }
-    let row: Count = late(population, "count(*) AS count")
+    let row: Count = late(population, before, "count(*) AS count")
         .query()
         .get_result(conn)?;
     Ok(row.count)
 }
 
-fn late(population: &Population, columns: &str) -> Sql {
+fn late(population: &Population, before: NaiveDate, columns: &str) -> Sql {
     let mut sql = population.with();
     sql.push(
         &format!(" SELECT {columns} FROM clients c WHERE c.company_id = ? AND c.id IN (SELECT a.client_id FROM aged a WHERE a.is_debit AND a.due_on < ?)"),
-        [Bind::Id(population.company.0), Bind::Day(population.as_of)],
+        [Bind::Id(population.company.0), Bind::Day(before)],
     );
     sql
 }
@@ -378,4 +404,35 @@ pub fn paid(
     .bind::<Array<SqlUuid>, _>(ids)
     .bind::<Date, _>(on)
     .load(conn)
+}
+
+/// The items of a promise.
+pub fn items_of_promise(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    promise: PromiseId,
+) -> QueryResult<Vec<ItemId>> {
+    promise_items::table
+        .filter(promise_items::company_id.eq(company))
+        .filter(promise_items::promise_id.eq(promise))
+        .order(promise_items::item_id)
+        .select(promise_items::item_id)
+        .load(conn)
+}
+
+/// The promises of clients that run on a day, the nearest first.
+pub fn running(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    clients: &[ClientId],
+    on: NaiveDate,
+) -> QueryResult<Vec<Promise>> {
+    promises::table
+        .filter(promises::company_id.eq(company))
+        .filter(promises::client_id.eq_any(clients))
+        .filter(promises::due_on.ge(on))
+        .filter(promises::cancelled_on.is_null())
+        .order((promises::due_on, promises::id))
+        .select(Promise::as_select())
+        .load(conn)
 }

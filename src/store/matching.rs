@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{Integer, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Integer, Text, Uuid as SqlUuid};
 
 use super::schema::{allocations, matchings};
 use crate::domain::ids::{AllocationId, ClientId, CompanyId, ItemId, MatchingId};
@@ -238,4 +238,35 @@ pub fn take_letters(
     .bind::<Integer, _>(count)
     .get_result(conn)?;
     Ok(last.last_code)
+}
+
+/// What was allocated to a debit, and from what.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Settling {
+    #[diesel(sql_type = BigInt)]
+    pub amount: i64,
+    #[diesel(sql_type = diesel::sql_types::Bpchar)]
+    pub currency: String,
+    #[diesel(sql_type = diesel::sql_types::Date)]
+    pub effective_on: NaiveDate,
+    #[diesel(sql_type = Text)]
+    pub credit: String,
+    #[diesel(sql_type = Text)]
+    pub recorded_by: String,
+}
+
+/// The allocations on a debit that stand, in order of their days.
+pub fn of_debit(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    debit: ItemId,
+) -> QueryResult<Vec<Settling>> {
+    diesel::sql_query(
+        "SELECT a.amount, a.currency, a.effective_on, i.reference AS credit, a.recorded_by FROM allocations a \
+         JOIN items i ON i.company_id = a.company_id AND i.id = a.credit_item_id \
+         WHERE a.company_id = $1 AND a.debit_item_id = $2 AND a.ended_on IS NULL ORDER BY a.effective_on, a.id",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<SqlUuid, _>(debit)
+    .load(conn)
 }

@@ -8,12 +8,15 @@ pub mod aging;
 pub mod bank;
 pub mod chart;
 pub mod client;
+pub mod collection;
 pub mod company;
 pub mod dispute;
 pub mod document;
 pub mod doubtful;
 pub mod dunning;
+pub mod dunning_run;
 pub mod fec;
+pub mod file;
 pub mod idempotency;
 pub mod imports;
 pub mod integrity;
@@ -21,6 +24,8 @@ pub mod item;
 pub mod journal;
 pub mod ledger;
 pub mod list;
+pub mod litigation;
+pub mod mail;
 pub mod matching;
 pub mod member;
 pub mod nested;
@@ -182,6 +187,44 @@ impl Db {
             .await
             .map_err(|_| Error::Unavailable("all connections are busy".into()))?
             .map_err(|_| Error::Unavailable("shutting down".into()))
+    }
+
+    /// Runs `work` with every company's id when no other instance holds the lock, on this thread. The lock goes with the
+    /// connection: an instance that dies lets go of it.
+    pub fn leading(&self, lock: i64, work: impl FnOnce(Vec<CompanyId>)) -> Result<()> {
+        #[derive(QueryableByName)]
+        struct Held {
+            #[diesel(sql_type = diesel::sql_types::Bool)]
+            held: bool,
+        }
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Uuid)]
+            id: CompanyId,
+        }
+        let mut conn = checkout(&self.pool)?;
+        let mut ask = |sql: &str| -> Result<bool> {
+            let row: Held = diesel::sql_query(sql)
+                .bind::<diesel::sql_types::BigInt, _>(lock)
+                .get_result(&mut conn)?;
+            Ok(row.held)
+        };
+        if !ask("SELECT pg_try_advisory_lock($1) AS held")? {
+            return Ok(());
+        }
+        let rows: Vec<Row> =
+            diesel::sql_query("SELECT every_company AS id FROM every_company()").load(&mut conn)?;
+        work(rows.into_iter().map(|row| row.id).collect());
+        let released: Held = diesel::sql_query("SELECT pg_advisory_unlock($1) AS held")
+            .bind::<diesel::sql_types::BigInt, _>(lock)
+            .get_result(&mut conn)?;
+        if released.held {
+            Ok(())
+        } else {
+            Err(Error::Internal(
+                "the lock of background work was lost".into(),
+            ))
+        }
     }
 
     /// Runs `work` in one transaction of `caller`, on this thread: for the command line.

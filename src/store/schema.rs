@@ -153,6 +153,8 @@ diesel::table! {
         closed_on -> Nullable<Date>,
         version -> Integer,
         penalty_rate -> Nullable<Numeric>,
+        language -> Bpchar,
+        insolvency_published_on -> Nullable<Date>,
     }
 }
 
@@ -270,6 +272,7 @@ diesel::table! {
         credit_note_id -> Nullable<Uuid>,
         closed_on -> Nullable<Date>,
         closed_at -> Nullable<Timestamptz>,
+        reopens_id -> Nullable<Uuid>,
     }
 }
 
@@ -812,6 +815,7 @@ diesel::table! {
         recorded_at -> Timestamptz,
         done_at -> Nullable<Timestamptz>,
         done_by -> Nullable<Text>,
+        client_id -> Nullable<Uuid>,
     }
 }
 
@@ -923,8 +927,253 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    files (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        client_id -> Nullable<Uuid>,
+        subject_type -> Text,
+        subject_id -> Uuid,
+        kind -> Text,
+        name -> Text,
+        media_type -> Text,
+        bytes -> BigInt,
+        sha256 -> Bpchar,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
+    evidence_seals (company_id, manifest_sha256) {
+        company_id -> Uuid,
+        manifest_sha256 -> Bpchar,
+        client_id -> Uuid,
+        subject -> Text,
+        files -> Integer,
+        sealed_at -> Timestamptz,
+        sealed_by -> Text,
+    }
+}
+
+diesel::table! {
+    letter_templates (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        kind -> Text,
+        language -> Bpchar,
+        version -> Integer,
+        subject -> Text,
+        body -> Text,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
+    outbox (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        client_id -> Uuid,
+        action_id -> Nullable<Uuid>,
+        recipient -> Text,
+        subject -> Text,
+        body -> Text,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+        status -> Text,
+        attempts -> Integer,
+        next_at -> Timestamptz,
+        last_error -> Nullable<Text>,
+        sent_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    outbox_files (company_id, mail_id, file_id) {
+        company_id -> Uuid,
+        mail_id -> Uuid,
+        file_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    dunning_runs (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        as_of -> Date,
+        automatic -> Bool,
+        status -> Text,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+        validated_at -> Nullable<Timestamptz>,
+        validated_by -> Nullable<Text>,
+        ended_at -> Nullable<Timestamptz>,
+        ended_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    dunning_run_lines (company_id, run_id, id) {
+        company_id -> Uuid,
+        run_id -> Uuid,
+        id -> Uuid,
+        client_id -> Uuid,
+        currency -> Bpchar,
+        level -> SmallInt,
+        channel -> Text,
+        claimed -> BigInt,
+        items -> Integer,
+        status -> Text,
+        reason -> Nullable<Text>,
+        action_id -> Nullable<Uuid>,
+        decided_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    dunning_proofs (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        action_id -> Uuid,
+        client_id -> Uuid,
+        kind -> Text,
+        happened_on -> Date,
+        reference -> Text,
+        file_id -> Nullable<Uuid>,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
+    collection_notes (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        client_id -> Uuid,
+        kind -> Text,
+        outcome -> Text,
+        spoke_to -> Nullable<Text>,
+        note -> Text,
+        done_on -> Date,
+        follow_up_on -> Nullable<Date>,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
+    instalment_plans (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        client_id -> Uuid,
+        agreed_on -> Date,
+        amount -> BigInt,
+        currency -> Bpchar,
+        interest -> Text,
+        grace_days -> SmallInt,
+        note -> Nullable<Text>,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+        cancelled_on -> Nullable<Date>,
+        cancelled_by -> Nullable<Text>,
+        cancelled_reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    instalments (company_id, plan_id, number) {
+        company_id -> Uuid,
+        plan_id -> Uuid,
+        number -> SmallInt,
+        due_on -> Date,
+        amount -> BigInt,
+    }
+}
+
+diesel::table! {
+    plan_items (company_id, plan_id, item_id) {
+        company_id -> Uuid,
+        plan_id -> Uuid,
+        item_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    litigation_cases (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        number -> Text,
+        client_id -> Uuid,
+        currency -> Bpchar,
+        claimed -> BigInt,
+        opened_on -> Date,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+        stage -> Text,
+        handler -> Nullable<Text>,
+        closed_on -> Nullable<Date>,
+        outcome -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    litigation_items (company_id, case_id, item_id) {
+        company_id -> Uuid,
+        case_id -> Uuid,
+        item_id -> Uuid,
+        claimed -> BigInt,
+    }
+}
+
+diesel::table! {
+    litigation_events (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        case_id -> Uuid,
+        client_id -> Uuid,
+        kind -> Text,
+        stage -> Text,
+        happened_on -> Date,
+        reference -> Nullable<Text>,
+        note -> Text,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
+    prescription_interruptions (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        item_id -> Uuid,
+        client_id -> Uuid,
+        cause -> Text,
+        happened_on -> Date,
+        note -> Text,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
+    files,
+    evidence_seals,
+    letter_templates,
+    outbox,
+    outbox_files,
+    dunning_runs,
+    dunning_run_lines,
+    dunning_proofs,
+    collection_notes,
+    instalment_plans,
+    instalments,
+    plan_items,
+    litigation_cases,
+    litigation_items,
+    litigation_events,
+    prescription_interruptions,
     dunning_action_items,
     dunning_actions,
     dunning_scenarios,

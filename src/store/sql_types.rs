@@ -81,4 +81,12 @@ uuid_columns!(
     DunningScenarioId,
     DunningActionId,
     PromiseId,
+    FileId,
+    LetterTemplateId,
+    MailId,
+    DunningRunId,
+    DunningRunLineId,
+    NoteId,
+    PlanId,
+    CaseId,
 );

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::list::{Bind, Sql};
 use super::schema::tasks;
-use crate::domain::ids::{CompanyId, TaskId};
+use crate::domain::ids::{ClientId, CompanyId, TaskId};
 
 /// A task about a record.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
@@ -24,6 +24,8 @@ pub struct Task {
     pub recorded_at: DateTime<Utc>,
     pub done_at: Option<DateTime<Utc>>,
     pub done_by: Option<String>,
+    /// Whose account it is about; none when that is not known.
+    pub client_id: Option<ClientId>,
 }
 
 /// Adds a task; a record has at most one of a kind that is not done.
@@ -64,6 +66,24 @@ pub fn finish_of(
         .map(drop)
 }
 
+/// Ends the tasks of a kind about a record that are not done.
+pub fn finish_kind(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    source: Uuid,
+    kind: &str,
+    author: &str,
+) -> QueryResult<()> {
+    diesel::update(tasks::table)
+        .filter(tasks::company_id.eq(company))
+        .filter(tasks::source_id.eq(source))
+        .filter(tasks::kind.eq(kind))
+        .filter(tasks::done_at.is_null())
+        .set((tasks::done_at.eq(Utc::now()), tasks::done_by.eq(author)))
+        .execute(conn)
+        .map(drop)
+}
+
 /// Ends a task; false when it was done before.
 pub fn finish(
     conn: &mut PgConnection,
@@ -91,4 +111,35 @@ pub fn from(company: CompanyId, kinds: &[String], done: Option<bool>) -> Sql {
         None => &mut sql,
     };
     sql
+}
+
+/// Whether a record ever had a task of a kind, done or not.
+pub fn known(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    source: Uuid,
+    kind: &str,
+) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(
+        tasks::table
+            .filter(tasks::company_id.eq(company))
+            .filter(tasks::source_id.eq(source))
+            .filter(tasks::kind.eq(kind)),
+    ))
+    .get_result(conn)
+}
+
+/// The tasks about clients themselves that are not done: whose, and of which kind.
+pub fn open_of_clients(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    clients: &[ClientId],
+) -> QueryResult<Vec<(Uuid, String)>> {
+    let sources: Vec<Uuid> = clients.iter().map(|client| client.0).collect();
+    tasks::table
+        .filter(tasks::company_id.eq(company))
+        .filter(tasks::source_id.eq_any(sources))
+        .filter(tasks::done_at.is_null())
+        .select((tasks::source_id, tasks::kind))
+        .load(conn)
 }

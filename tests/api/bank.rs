@@ -496,31 +496,21 @@ fn a_slip_is_printed_and_credited_by_the_bank_13_2() {
         .as_str()
         .expect("a slip")
         .to_owned();
-    let page = api.fetch(&format!("/print/remittance/{id}"));
-    assert_eq!(page.status, 200, "{}", page.text);
+    let text = api.letter("REMITTANCE_SLIP", &id);
     for part in [
-        "Remise de chèques",
-        "Dupont &amp; &lt;Fils&gt;",
-        "1\u{202f}234,56 EUR",
+        "Bordereau de remise",
+        "Dupont & <Fils>",
+        "1\u{202f}234,56\u{a0}€",
         "RG-1",
     ] {
-        assert!(page.text.contains(part), "{part}: {}", page.text);
+        assert!(text.contains(part), "{part}: {text}");
     }
-    assert_eq!(
-        company
-            .as_role("SALES")
-            .fetch(&format!("/print/remittance/{id}"))
-            .status,
-        403
-    );
-    assert_eq!(
-        Company::new()
-            .admin()
-            .fetch(&format!("/print/remittance/{id}"))
-            .status,
-        404
-    );
-    assert_eq!(api.fetch("/print/rectified-invoice/nothing").status, 404);
+    let path = format!("/letters/REMITTANCE_SLIP/{id}");
+    assert!(api.bytes(&path).1.starts_with(b"%PDF-"));
+    assert_eq!(company.as_role("SALES").fetch(&path).status, 403);
+    assert_eq!(Company::new().admin().fetch(&path).status, 404);
+    assert_eq!(api.fetch("/letters/RECTIFIED_INVOICE/nothing").status, 404);
+    assert_eq!(api.fetch(&format!("/letters/POSTCARD/{id}")).status, 404);
 
     let credit = entry("1234.56", &day("03-05"), "B1", &family("RCHQ", "XCHQ"));
     let file = statement("S-1", 1, "0.00", "1234.56", &[credit]);

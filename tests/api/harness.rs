@@ -52,7 +52,8 @@ fn start() -> Server {
         ])
         .arg(&data)
         .arg(env!("CARGO_BIN_EXE_encours"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        // What it would do by itself the tests ask for, company by company.
+        .args(["serve", "--no-jobs", "--listen", "127.0.0.1:0", "--data"])
         .arg(&data)
         .envs(database())
         .env("ENCOURS_STOP_ON_EOF", "1")
@@ -127,18 +128,38 @@ fn ran(arguments: &[&str]) -> std::process::Output {
         .expect("the encours binary")
 }
 
-/// Changes the tables behind everybody's back: as their owner, without the triggers that forbid it.
-pub fn tamper(sql: &str) {
-    use diesel::connection::SimpleConnection;
-    use diesel::{Connection, PgConnection};
-    let url = std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| {
+/// The database of the test server, as its serving role.
+pub fn serving_url() -> String {
+    std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| {
+        let run = server().data.join("run");
+        format!(
+            "host={} port=5432 user=encours_app dbname=encours",
+            run.display()
+        )
+    })
+}
+
+/// The directory of the test server.
+pub fn data_dir() -> &'static std::path::Path {
+    &server().data
+}
+
+/// The database of the test server, as its owner.
+pub fn owner_url() -> String {
+    std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| {
         let run = server().data.join("run");
         format!(
             "host={} port=5432 user=encours dbname=encours",
             run.display()
         )
-    });
-    let mut conn = PgConnection::establish(&url).expect("the owner's connection");
+    })
+}
+
+/// Changes the tables behind everybody's back: as their owner, without the triggers that forbid it.
+pub fn tamper(sql: &str) {
+    use diesel::connection::SimpleConnection;
+    use diesel::{Connection, PgConnection};
+    let mut conn = PgConnection::establish(&owner_url()).expect("the owner's connection");
     conn.batch_execute("SET session_replication_role = replica")
         .and_then(|()| conn.batch_execute(sql))
         .expect("the change");
@@ -323,6 +344,57 @@ impl Api {
             .header("content-type", kind)
             .header("authorization", format!("Bearer {}", self.token));
         Answer::read(request.send(text).expect("an answer of the server"))
+    }
+
+    /// Posts bytes to a path of the server.
+    pub fn send(&self, path: &str, bytes: &[u8]) -> Answer {
+        let server = server();
+        let request = server
+            .agent
+            .post(format!("{}{path}", server.url))
+            .header("content-type", "application/octet-stream")
+            .header("authorization", format!("Bearer {}", self.token));
+        Answer::read(request.send(bytes).expect("an answer of the server"))
+    }
+
+    /// Fetches the bytes of a path: status, body, and the seal of an evidence file.
+    pub fn bytes(&self, path: &str) -> (u16, Vec<u8>, Option<String>) {
+        let server = server();
+        let mut answer = server
+            .agent
+            .get(format!("{}{path}", server.url))
+            .header("authorization", format!("Bearer {}", self.token))
+            .call()
+            .expect("an answer of the server");
+        let seal = answer.headers().get("x-manifest-sha256");
+        let seal = seal.and_then(|seal| seal.to_str().ok()).map(str::to_owned);
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().read_to_vec().expect("a body");
+        (status, body, seal)
+    }
+
+    /// Attaches a file to a record: its id.
+    pub fn attach(&self, subject: &str, kind: &str, name: &str, bytes: &[u8]) -> String {
+        let answer = self.send(
+            &format!("/files?subject={subject}&kind={kind}&name={name}"),
+            bytes,
+        );
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// The text of a letter.
+    pub fn letter(&self, kind: &str, subject: &str) -> String {
+        let preview = self.data(
+            "query($kind: LetterKind!, $subject: ID!) { letterPreview(kind: $kind, subject: $subject) { subject text } }",
+            json!({ "kind": kind, "subject": subject }),
+        );
+        let preview = &preview["letterPreview"];
+        format!(
+            "{}\n\n{}",
+            preview["subject"].as_str().unwrap_or_default(),
+            preview["text"].as_str().unwrap_or_default()
+        )
     }
 
     /// Fetches a path of the server.

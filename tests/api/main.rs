@@ -2,8 +2,10 @@
 
 mod accounting;
 mod bank;
+mod collection;
 mod contract;
 mod corrections;
+mod desk;
 mod dunning;
 mod fec;
 mod harness;
@@ -11,7 +13,9 @@ mod import;
 mod layering;
 mod ledger;
 mod limits;
+mod mail;
 mod paging;
+mod quarter;
 mod reconciliation;
 mod refusals;
 mod roles;

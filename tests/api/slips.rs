@@ -249,7 +249,7 @@ fn refusals_outside_graphql_have_the_same_shape() {
     for (path, status) in [
         ("/export/fec/abc", 400),
         ("/export/fec/2026?separator=comma", 400),
-        ("/print/remittance/unknown", 404),
+        ("/letters/REMITTANCE_SLIP/unknown", 404),
         ("/nowhere", 404),
     ] {
         let answer = api.fetch(path);

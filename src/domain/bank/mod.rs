@@ -95,18 +95,6 @@ codes! {
     }
 }
 
-codes! {
-    /// What a task is about.
-    TaskKind {
-        /// A receipt on 471: who paid?
-        UnknownReceipt = "UNKNOWN_RECEIPT",
-        /// A match that is proposed.
-        BankProposal = "BANK_PROPOSAL",
-        /// Money that went back: which receipt?
-        UnmatchedReturn = "UNMATCHED_RETURN",
-    }
-}
-
 impl Rule {
     /// The number that is stored: that of 13.2 from 1 to 6.
     pub fn number(self) -> i16 {

@@ -47,6 +47,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("../../../examples/queries/dunning.graphql"),
     ),
     (
+        "collection",
+        include_str!("../../../examples/queries/collection.graphql"),
+    ),
+    (
         "viewer",
         include_str!("../../../examples/queries/viewer.graphql"),
     ),

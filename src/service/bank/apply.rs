@@ -11,10 +11,11 @@ use uuid::Uuid;
 use super::{Laid, RULE, Record, SOMEBODY, ask, learn, reconcile, who_paid};
 use crate::domain::access::Caller;
 use crate::domain::bank::{
-    self, Candidate, Decision, Difference, LineStatus, Offer, Payer, Receipt, Rule, Share, TaskKind,
+    self, Candidate, Decision, Difference, LineStatus, Offer, Payer, Receipt, Rule, Share,
 };
 use crate::domain::ids::{ClientId, DocumentId, Id, ItemId, OperationId, PaymentId};
 use crate::domain::money::{Currency, Minor};
+use crate::domain::task::TaskKind;
 use crate::error::{Error, Result};
 use crate::service::books::{self, Books, NewLine};
 use crate::service::discount::{self, DiscountInput, TransferInput};

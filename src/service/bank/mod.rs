@@ -10,17 +10,15 @@ use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::books;
+use super::{books, task};
 use crate::domain::access::Caller;
-use crate::domain::bank::{Alternative, Difference, LineStatus, Rule, Share, TaskKind};
-use crate::domain::ids::{
-    BankAccountId, BankMatchId, ClientId, Id, OperationId, PaymentId, TaskId,
-};
+use crate::domain::bank::{Alternative, Difference, LineStatus, Rule, Share};
+use crate::domain::ids::{BankAccountId, BankMatchId, ClientId, Id, OperationId, PaymentId};
 use crate::domain::refusal::{Refusal, RefusalCode};
+use crate::domain::task::TaskKind;
 use crate::domain::{chart, identity};
 use crate::error::{Error, Result};
 use crate::store::bank::{Account, Line, Match};
-use crate::store::task::Task;
 use crate::store::{self};
 
 pub use desk::{accept, assign, assign_return, complete, line, link, reject, undo, unlink};
@@ -221,18 +219,7 @@ fn ask(
     kind: TaskKind,
     subject: String,
 ) -> Result<()> {
-    let row = Task {
-        company_id: caller.company,
-        id: TaskId::new(),
-        kind: kind.code().to_owned(),
-        subject,
-        source_id: line.id.0,
-        due_on: caller.today,
-        recorded_at: chrono::DateTime::UNIX_EPOCH,
-        done_at: None,
-        done_by: None,
-    };
-    Ok(store::task::insert(conn, &row)?)
+    task::ask(conn, caller, kind, None, line.id.0, caller.today, subject)
 }
 
 /// The payer of a receipt that came over the bank became known: its line is no longer unknown.

@@ -122,7 +122,7 @@ fn remind(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
         families: vec!["411".into()],
         ..Population::of(caller.company, on)
     };
-    let (ids, _) = store::dunning::late_clients(conn, &population, &page)?;
+    let (ids, _) = store::dunning::late_clients(conn, &population, on, &page)?;
     let ids: Vec<ClientId> = ids.into_iter().map(ClientId).collect();
     let clients = store::client::by_ids(conn, caller.company, &ids)?;
     // One reminder a client: a second one, in another currency, would come too soon.

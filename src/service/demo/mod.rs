@@ -229,6 +229,11 @@ fn credit_terms(row: &Row, position: usize, today: NaiveDate) -> CreditTerms {
             names::IN_RECEIVERSHIP => Some(("RECEIVERSHIP", Some(today - Duration::days(120)))),
             _ => None,
         },
+        insolvency_published_on: match position {
+            names::LIQUIDATED => Some(today - Duration::days(68)),
+            names::IN_RECEIVERSHIP => Some(today - Duration::days(112)),
+            _ => None,
+        },
         penalty_rate: None,
         no_limit: false,
     }
@@ -554,6 +559,7 @@ impl Writer {
             respond_by: None,
             owner: self.callers[names::SALES[invoice % 2]].user,
             description: note.to_owned(),
+            reopens: None,
         };
         let id = dispute::open(conn, caller, &input)?;
         self.done.disputes.insert(invoice, id);
