@@ -19,6 +19,7 @@ use encours::embedded::{self, Cluster};
 use encours::http::auth::{self, Authenticator};
 use encours::http::graphql::{GraphqlEndpoint, Shape};
 use encours::http::guard::Limits;
+use encours::service::live::Feed;
 use encours::store::{self, Conn, Db};
 use encours::{graphql, http, service};
 
@@ -191,7 +192,7 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         true => printed_tokens(&mut store::owner(&owner_url)?, &authenticator)?,
         false => Vec::new(),
     };
-    let schema = graphql::schema();
+    let schema = graphql::serving(Feed::new(db.clone()));
     let endpoint = web::Data::new(GraphqlEndpoint {
         shape: Shape::of(&schema.sdl()),
         schema,

@@ -212,6 +212,8 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Query.dunningActions", Action::ReadReports),
     ("Query.dunningScenarios", Action::ReadReports),
     ("Query.promises", Action::ReadReports),
+    ("Query.changes", Action::ReadReports),
+    ("Subscription.changes", Action::ReadReports),
     ("Query.doubtfulDebtProvision", Action::ReadProvision),
     ("Query.provisionPolicies", Action::ReadProvision),
     ("Query.provisionAssessments", Action::ReadProvision),

@@ -5,6 +5,7 @@ pub mod aging;
 pub mod bank;
 pub mod bill;
 pub mod calendar;
+pub mod change;
 pub mod chart;
 pub mod company;
 pub mod dispute;

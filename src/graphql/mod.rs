@@ -16,6 +16,7 @@ mod dunning;
 mod error;
 mod journal;
 mod ledger;
+mod live;
 mod loaders;
 mod matching;
 mod mutation;
@@ -30,10 +31,11 @@ mod replay;
 mod scalars;
 
 use async_graphql::dataloader::DataLoader;
-use async_graphql::{Context, EmptySubscription, Guard, MergedObject, Request};
+use async_graphql::{Context, Guard, MergedObject, Request, SchemaBuilder};
 
 use crate::domain::access::{Caller, action_of};
 use crate::error::{Error, Result};
+use crate::service::live::Feed;
 use crate::store::{Db, Session};
 
 /// Everything that can be asked.
@@ -56,6 +58,7 @@ pub struct Query(
     dunning::DunningQuery,
     penalty::PenaltyQuery,
     provision_run::ProvisionRunQuery,
+    live::LiveQuery,
 );
 
 /// Everything that can be done.
@@ -78,17 +81,27 @@ pub struct Mutation(
     provision_run::ProvisionRunMutation,
 );
 
-/// The schema as served.
-pub type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+pub use live::Subscription;
 
-/// Builds the schema. Limits on documents are the guarded handler's, before execution.
+/// The schema as served.
+pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
+
+/// The schema to look at. Limits on documents are the guarded handler's, before execution.
 pub fn schema() -> Schema {
-    async_graphql::Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+    builder().finish()
+}
+
+/// The schema to serve: with what all requests of this process share.
+pub fn serving(feed: Feed) -> Schema {
+    builder().data(feed).finish()
+}
+
+fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    async_graphql::Schema::build(Query::default(), Mutation::default(), Subscription)
         .register_output_type::<document::Node>()
         .limit_depth(20)
         .disable_suggestions()
         .extension(replay::Replays)
-        .finish()
 }
 
 /// Gives a request its caller's session and loaders; they live as long as the request.

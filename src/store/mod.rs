@@ -6,6 +6,7 @@
 
 pub mod aging;
 pub mod bank;
+pub mod change;
 pub mod chart;
 pub mod client;
 pub mod company;
@@ -172,6 +173,11 @@ impl Db {
         result
     }
 
+    /// Runs `work` without a caller, outside any company, on this thread: for background jobs.
+    pub fn anonymous_now<T>(&self, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
+        work(&mut *checkout(&self.pool)?)
+    }
+
     /// A place in the pool for work that runs beside the requests, such as an import.
     pub async fn reserve(&self) -> Result<OwnedSemaphorePermit> {
         self.permit().await
@@ -184,7 +190,7 @@ impl Db {
             .map_err(|_| Error::Unavailable("shutting down".into()))
     }
 
-    /// Runs `work` in one transaction of `caller`, on this thread: for the command line.
+    /// Runs `work` in one transaction of `caller`, on this thread: for the command line and background jobs.
     pub fn write_now<T>(
         &self,
         caller: &Caller,
@@ -193,7 +199,7 @@ impl Db {
         write_on(&mut *checkout(&self.pool)?, caller, work)
     }
 
-    /// Runs `work` on one read-only snapshot of `caller`, on this thread: for the command line.
+    /// Runs `work` on one read-only snapshot of `caller`, on this thread: for the command line and background jobs.
     pub fn read_now<T>(
         &self,
         caller: &Caller,
@@ -408,9 +414,14 @@ pub fn migrate(url: &str) -> Result<Vec<String>> {
         .bind::<diesel::sql_types::BigInt, _>(MIGRATION_LOCK)
         .execute(&mut conn)?;
     // The lock goes with the connection.
-    conn.run_pending_migrations(MIGRATIONS)
+    let versions = conn
+        .run_pending_migrations(MIGRATIONS)
         .map(|versions| versions.iter().map(ToString::to_string).collect())
-        .map_err(|error| Error::Internal(format!("migration failed: {error}")))
+        .map_err(|error| Error::Internal(format!("migration failed: {error}")))?;
+    if change::rebase(&mut conn)? {
+        tracing::warn!("the change feed came from another server: its cursors are void");
+    }
+    Ok(versions)
 }
 
 /// Whether every migration has been run on the database that `conn` reaches.

@@ -61,22 +61,12 @@ fn start() -> Server {
         .stderr(File::create(&log).expect("the log of the test server"))
         .spawn()
         .expect("the test server");
-    let stdout = BufReader::new(
-        child
-            .stdout
-            .take()
-            .expect("standard output of the test server"),
-    );
-    let url = stdout
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
-        .unwrap_or_else(|| {
-            panic!(
-                "the server does not start: {}",
-                std::fs::read_to_string(&log).unwrap_or_default()
-            )
-        });
+    let url = listening(&mut child).unwrap_or_else(|| {
+        panic!(
+            "the server does not start: {}",
+            std::fs::read_to_string(&log).unwrap_or_default()
+        )
+    });
     let agent = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(60)))
@@ -88,6 +78,14 @@ fn start() -> Server {
         agent,
         _child: child,
     }
+}
+
+/// The address that a server prints when it is ready.
+fn listening(child: &mut Child) -> Option<String> {
+    BufReader::new(child.stdout.take()?)
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
 }
 
 fn database() -> Option<(&'static str, String)> {
@@ -127,10 +125,8 @@ fn ran(arguments: &[&str]) -> std::process::Output {
         .expect("the encours binary")
 }
 
-/// Changes the tables behind everybody's back: as their owner, without the triggers that forbid it.
-pub fn tamper(sql: &str) {
-    use diesel::connection::SimpleConnection;
-    use diesel::{Connection, PgConnection};
+/// A connection as the owner of the tables.
+pub fn owner() -> diesel::PgConnection {
     let url = std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| {
         let run = server().data.join("run");
         format!(
@@ -138,7 +134,13 @@ pub fn tamper(sql: &str) {
             run.display()
         )
     });
-    let mut conn = PgConnection::establish(&url).expect("the owner's connection");
+    diesel::Connection::establish(&url).expect("the owner's connection")
+}
+
+/// Changes the tables behind everybody's back: as their owner, without the triggers that forbid it.
+pub fn tamper(sql: &str) {
+    use diesel::connection::SimpleConnection;
+    let mut conn = owner();
     conn.batch_execute("SET session_replication_role = replica")
         .and_then(|()| conn.batch_execute(sql))
         .expect("the change");

@@ -11,6 +11,7 @@ mod import;
 mod layering;
 mod ledger;
 mod limits;
+mod live;
 mod paging;
 mod reconciliation;
 mod refusals;
