@@ -19,6 +19,7 @@ use encours::embedded::{self, Cluster};
 use encours::http::auth::{self, Authenticator};
 use encours::http::graphql::{GraphqlEndpoint, Shape};
 use encours::http::guard::Limits;
+use encours::http::live::Closing;
 use encours::service::live::Feed;
 use encours::store::{self, Conn, Db};
 use encours::{graphql, http, service};
@@ -200,6 +201,7 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         timeout: REQUEST_TIMEOUT,
         store: db,
         authenticator,
+        closing: Closing::default(),
     });
     say(&format!("listening on http://{address}"))?;
     if args.print_tokens && tokens.is_empty() {

@@ -88,6 +88,53 @@ fn listening(child: &mut Child) -> Option<String> {
         .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
 }
 
+/// The address of the server.
+pub fn url() -> &'static str {
+    &server().url
+}
+
+/// Another server on the same database; it stops when it is dropped.
+pub struct Second {
+    pub url: String,
+    child: Child,
+}
+
+impl Second {
+    pub fn start() -> Second {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_encours"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(&server().data)
+            .envs(database())
+            .env("ENCOURS_STOP_ON_EOF", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("another server");
+        let url = listening(&mut child).expect("another server starts");
+        Second { url, child }
+    }
+
+    /// Sends it SIGTERM.
+    pub fn terminate(&self) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    /// Waits for its end: whether it was a good one.
+    pub fn ended_well(mut self) -> bool {
+        self.child.wait().expect("an exit status").success()
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
 fn database() -> Option<(&'static str, String)> {
     std::env::var("TEST_DATABASE_URL")
         .ok()
@@ -228,6 +275,13 @@ impl Company {
         (self.caller(role, Some(&email)), id)
     }
 
+    /// A caller whose token is soon over.
+    pub fn as_role_for(&self, role: &str, ttl: &str) -> Api {
+        Api {
+            token: command(&["token", "--company", &self.id, "--role", role, "--ttl", ttl]),
+        }
+    }
+
     fn caller(&self, role: &str, email: Option<&str>) -> Api {
         let mut tokens = self.tokens.lock().expect("tokens");
         let token = tokens
@@ -304,6 +358,11 @@ impl Api {
         Api {
             token: "eyJhbGciOiJub25lIn0.e30.".into(),
         }
+    }
+
+    /// The `Authorization` header.
+    pub fn authorization(&self) -> String {
+        format!("Bearer {}", self.token)
     }
 
     /// Posts a request.

@@ -1,6 +1,8 @@
-//! Live changes: the feed, what it tells whom.
+//! Live changes: the feed, subscriptions over WebSockets and events.
 
+mod events;
 mod feed;
+mod socket;
 
 use std::time::{Duration, Instant};
 
