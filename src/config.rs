@@ -139,6 +139,18 @@ pub struct Serve {
     /// Do not serve the explorer page at /
     #[arg(long)]
     pub no_explorer: bool,
+
+    /// Work in the background, such as sending webhooks; several servers share that work
+    #[arg(long, value_enum, env = "ENCOURS_JOBS", default_value_t = Switch::On)]
+    pub jobs: Switch,
+
+    /// The same as --jobs off
+    #[arg(long)]
+    pub no_jobs: bool,
+
+    /// Send webhooks to loopback, link-local and private addresses too
+    #[arg(long, env = "ENCOURS_ALLOW_PRIVATE_WEBHOOKS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub allow_private_webhooks: bool,
 }
 
 /// What to do with companies.

@@ -21,6 +21,8 @@ use encours::http::graphql::{GraphqlEndpoint, Shape};
 use encours::http::guard::Limits;
 use encours::http::live::Closing;
 use encours::service::live::Feed;
+use encours::service::webhook::Policy;
+use encours::service::{jobs, webhook};
 use encours::store::{self, Conn, Db};
 use encours::{graphql, http, service};
 
@@ -35,6 +37,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const WATCH: Duration = Duration::from_secs(1);
 /// How long printed tokens are valid.
 const PRINTED_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Connections of the background jobs.
+const JOB_CONNECTIONS: u32 = 2;
 /// The role that serves.
 const SERVING_ROLE: &str = "encours_app";
 
@@ -193,7 +197,10 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         true => printed_tokens(&mut store::owner(&owner_url)?, &authenticator)?,
         false => Vec::new(),
     };
-    let schema = graphql::serving(Feed::new(db.clone()));
+    let webhooks = Policy {
+        allow_private: args.allow_private_webhooks,
+    };
+    let schema = graphql::serving(Feed::new(db.clone()), webhooks);
     let endpoint = web::Data::new(GraphqlEndpoint {
         shape: Shape::of(&schema.sdl()),
         schema,
@@ -202,6 +209,11 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         store: db,
         authenticator,
         closing: Closing::default(),
+    });
+    // Their own connection: they never wait for requests, nor requests for them. They stop after the server.
+    let _jobs = (args.jobs == Switch::On && !args.no_jobs).then(|| {
+        database.settings.pool_size = JOB_CONNECTIONS;
+        jobs::start(&Db::open(&database.settings), vec![webhook::job(webhooks)])
     });
     say(&format!("listening on http://{address}"))?;
     if args.print_tokens && tokens.is_empty() {

@@ -109,6 +109,10 @@ ids! {
     DunningActionId = "dun",
     /// A promise to pay.
     PromiseId = "prm",
+    /// An address that is told of changes.
+    WebhookId = "whk",
+    /// A message to such an address.
+    WebhookDeliveryId = "whd",
 }
 
 #[cfg(test)]

@@ -22,4 +22,5 @@ pub mod provision;
 pub mod refusal;
 pub mod terms;
 pub mod vat;
+pub mod webhook;
 pub mod wording;

@@ -29,6 +29,7 @@ mod provision_run;
 mod remittance;
 mod replay;
 mod scalars;
+mod webhook;
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Guard, MergedObject, Request, SchemaBuilder};
@@ -36,6 +37,7 @@ use async_graphql::{Context, Guard, MergedObject, Request, SchemaBuilder};
 use crate::domain::access::{Caller, action_of};
 use crate::error::{Error, Result};
 use crate::service::live::Feed;
+use crate::service::webhook::Policy;
 use crate::store::{Db, Session};
 
 /// Everything that can be asked.
@@ -59,6 +61,7 @@ pub struct Query(
     penalty::PenaltyQuery,
     provision_run::ProvisionRunQuery,
     live::LiveQuery,
+    webhook::WebhookQuery,
 );
 
 /// Everything that can be done.
@@ -79,6 +82,7 @@ pub struct Mutation(
     dunning::DunningMutation,
     penalty::PenaltyMutation,
     provision_run::ProvisionRunMutation,
+    webhook::WebhookMutation,
 );
 
 pub use live::Subscription;
@@ -92,8 +96,8 @@ pub fn schema() -> Schema {
 }
 
 /// The schema to serve: with what all requests of this process share.
-pub fn serving(feed: Feed) -> Schema {
-    builder().data(feed).finish()
+pub fn serving(feed: Feed, webhooks: Policy) -> Schema {
+    builder().data(feed).data(webhooks).finish()
 }
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {

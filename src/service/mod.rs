@@ -35,4 +35,5 @@ pub mod provision_run;
 pub mod reference;
 pub mod remittance;
 pub mod vat_receipts;
+pub mod webhook;
 pub mod year;

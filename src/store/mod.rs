@@ -35,6 +35,7 @@ pub mod remittance;
 pub mod schema;
 mod sql_types;
 pub mod task;
+pub mod webhook;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

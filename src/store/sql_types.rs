@@ -81,4 +81,6 @@ uuid_columns!(
     DunningScenarioId,
     DunningActionId,
     PromiseId,
+    WebhookId,
+    WebhookDeliveryId,
 );

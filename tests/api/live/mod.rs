@@ -1,8 +1,10 @@
-//! Live changes: the feed, subscriptions over WebSockets and events.
+//! Live changes: the feed, subscriptions over WebSockets and events, webhooks.
 
 mod events;
 mod feed;
+mod receiver;
 mod socket;
+mod webhooks;
 
 use std::time::{Duration, Instant};
 
