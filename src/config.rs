@@ -144,9 +144,25 @@ pub struct Serve {
 
     #[command(flatten)]
     pub desk: DeskOptions,
+
+    /// Work in the background: reminders, mails, the day's tasks, webhooks; several servers share that work
+    #[arg(long, value_enum, env = "ENCOURS_JOBS", default_value_t = Switch::On)]
+    pub jobs: Switch,
+
+    /// The same as --jobs off
+    #[arg(long)]
+    pub no_jobs: bool,
+
+    /// Seconds between two rounds of reminders, mails and tasks
+    #[arg(long, value_name = "N", env = "ENCOURS_JOB_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub job_seconds: u64,
+
+    /// Send webhooks to loopback, link-local and private addresses too
+    #[arg(long, env = "ENCOURS_ALLOW_PRIVATE_WEBHOOKS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub allow_private_webhooks: bool,
 }
 
-/// Files, mail and background work.
+/// Files and mail.
 #[derive(Debug, Args)]
 pub struct DeskOptions {
     /// Where attached files are: a directory, or s3://bucket/prefix?endpoint=https://…&region=… with the keys in
@@ -171,14 +187,6 @@ pub struct DeskOptions {
         default_value = "no-reply@localhost.localdomain"
     )]
     pub mail_from: String,
-
-    /// Do no background work: no automatic reminders, no mails, no tasks. Of several instances one works anyway
-    #[arg(long, env = "ENCOURS_NO_JOBS")]
-    pub no_jobs: bool,
-
-    /// Seconds between two rounds of background work
-    #[arg(long, value_name = "N", env = "ENCOURS_JOB_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub job_seconds: u64,
 }
 
 /// What to do with companies.

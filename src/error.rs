@@ -35,6 +35,12 @@ pub enum Error {
     /// The statement took too long.
     #[error("the request took too long")]
     Timeout,
+    /// A subscriber does not read as fast as changes come.
+    #[error("too slow: subscribe again with after: \"{after}\"")]
+    TooSlow {
+        /// The cursor of the last change that was sent.
+        after: String,
+    },
     /// A fault of ours.
     #[error("database: {0}")]
     Database(diesel::result::Error),

@@ -19,9 +19,12 @@ use encours::embedded::{self, Cluster};
 use encours::http::auth::{self, Authenticator};
 use encours::http::graphql::{GraphqlEndpoint, Shape};
 use encours::http::guard::Limits;
+use encours::http::live::Closing;
 use encours::mailer::Mailer;
 use encours::objects::{BucketSettings, Objects};
-use encours::service::rounds;
+use encours::service::live::Feed;
+use encours::service::webhook::Policy;
+use encours::service::{jobs, rounds, webhook};
 use encours::store::{self, Conn, Db};
 use encours::{graphql, http, service};
 
@@ -36,6 +39,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const WATCH: Duration = Duration::from_secs(1);
 /// How long printed tokens are valid.
 const PRINTED_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Connections of the background jobs.
+const JOB_CONNECTIONS: u32 = 4;
 /// The role that serves.
 const SERVING_ROLE: &str = "encours_app";
 
@@ -216,38 +221,11 @@ fn work(args: &Work) -> anyhow::Result<()> {
             rounds::visit(&desk, company, auth::today());
             Ok(())
         }
-        None => Ok(rounds::round(&desk, auth::today())?),
-    }
-}
-
-/// Background work on a thread of its own, round after round, until it is dropped.
-struct Jobs {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Jobs {
-    fn start(desk: rounds::Desk, pause: Duration) -> Jobs {
-        let (stop, stopped) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = rounds::round(&desk, auth::today()) {
-                    tracing::warn!(%error, "a round of background work was not done");
-                }
+        None => {
+            for company in store::company::all(&mut database.owner()?)? {
+                rounds::lead(&desk, company.company_id, auth::today())?;
             }
-        });
-        Jobs {
-            stop: Some(stop),
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for Jobs {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            Ok(())
         }
     }
 }
@@ -279,7 +257,10 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         true => printed_tokens(&mut store::owner(&owner_url)?, &authenticator)?,
         false => Vec::new(),
     };
-    let schema = graphql::schema();
+    let webhooks = Policy {
+        allow_private: args.allow_private_webhooks,
+    };
+    let schema = graphql::serving(Feed::new(db.clone()), webhooks);
     let endpoint = web::Data::new(GraphqlEndpoint {
         shape: Shape::of(&schema.sdl()),
         schema,
@@ -288,6 +269,19 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         store: db.clone(),
         objects: objects.clone(),
         authenticator,
+        closing: Closing::default(),
+    });
+    // Their own connection: they never wait for requests, nor requests for them. They stop after the server.
+    let _jobs = (args.jobs == Switch::On && !args.no_jobs).then(|| {
+        database.settings.pool_size = JOB_CONNECTIONS;
+        let db = Db::open(&database.settings);
+        let desk = rounds::Desk {
+            db: db.clone(),
+            objects,
+            mailer,
+        };
+        let period = Duration::from_secs(args.job_seconds);
+        jobs::start(&db, vec![webhook::job(webhooks), rounds::job(desk, period)])
     });
     say(&format!("listening on http://{address}"))?;
     if args.print_tokens && tokens.is_empty() {
@@ -306,16 +300,6 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     if std::env::var_os("ENCOURS_STOP_ON_EOF").is_some() {
         stop_on_eof();
     }
-    // One connection beside the pool: background work does not take a request's place.
-    let _jobs = (!args.desk.no_jobs).then(|| {
-        database.settings.pool_size = 2;
-        let desk = rounds::Desk {
-            db: Db::open(&database.settings),
-            objects,
-            mailer,
-        };
-        Jobs::start(desk, Duration::from_secs(args.desk.job_seconds))
-    });
     actix_web::rt::System::new().block_on(http::serve(listener, endpoint, !args.no_explorer))?;
     Ok(())
 }

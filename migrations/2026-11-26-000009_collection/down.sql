@@ -1,4 +1,3 @@
-DROP FUNCTION every_company();
 DROP TABLE prescription_interruptions, litigation_events, litigation_items, litigation_cases;
 DROP FUNCTION plan_paid(instalment_plans, date);
 DROP FUNCTION plan_wanted(instalment_plans, date);

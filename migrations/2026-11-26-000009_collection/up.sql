@@ -356,10 +356,3 @@ GRANT UPDATE (status, validated_at, validated_by, ended_at, ended_by) ON dunning
 GRANT UPDATE (status, reason, action_id, decided_by) ON dunning_run_lines TO encours_app;
 GRANT UPDATE (cancelled_on, cancelled_by, cancelled_reason) ON instalment_plans TO encours_app;
 GRANT UPDATE (stage, handler, closed_on, outcome) ON litigation_cases TO encours_app;
-
--- The background work visits every company; the serving role sees none without its wall.
-CREATE FUNCTION every_company() RETURNS SETOF uuid LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-  SELECT company_id FROM companies ORDER BY company_id
-$$;
-REVOKE ALL ON FUNCTION every_company() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION every_company() TO encours_app;

@@ -134,6 +134,8 @@ codes! {
         ManageCompany = "MANAGE_COMPANY",
         /// Add members and change their roles.
         ManageMembers = "MANAGE_MEMBERS",
+        /// Set up webhooks, and see what became of their messages.
+        ManageIntegrations = "MANAGE_INTEGRATIONS",
     }
 }
 
@@ -185,7 +187,7 @@ impl Role {
                 &[Admin, CreditManager, ArAccountant]
             }
             Action::DecideLosses | Action::DecideProvision => &[Admin, Director],
-            Action::ManageCompany | Action::ManageMembers => &[Admin],
+            Action::ManageCompany | Action::ManageMembers | Action::ManageIntegrations => &[Admin],
         };
         allowed.contains(&self)
     }
@@ -243,6 +245,10 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Query.disputeStatistics", Action::ReadReports),
     ("Client.reliability", Action::ReadReports),
     ("Client.files", Action::ReadContacts),
+    ("Query.changes", Action::ReadReports),
+    ("Subscription.changes", Action::ReadReports),
+    ("Query.webhooks", Action::ManageIntegrations),
+    ("Query.webhookDeliveries", Action::ManageIntegrations),
     ("Query.doubtfulDebtProvision", Action::ReadProvision),
     ("Query.provisionPolicies", Action::ReadProvision),
     ("Query.provisionAssessments", Action::ReadProvision),
@@ -370,6 +376,11 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Mutation.updateCompany", Action::ManageCompany),
     ("Mutation.saveMember", Action::ManageMembers),
     ("Mutation.removeMember", Action::ManageMembers),
+    ("Mutation.createWebhook", Action::ManageIntegrations),
+    ("Mutation.updateWebhook", Action::ManageIntegrations),
+    ("Mutation.deleteWebhook", Action::ManageIntegrations),
+    ("Mutation.replayWebhook", Action::ManageIntegrations),
+    ("Mutation.testWebhook", Action::ManageIntegrations),
 ];
 
 /// The action that a field asks for; `None` when the table does not know the field.

@@ -125,6 +125,10 @@ ids! {
     PlanId = "pln",
     /// A litigation case.
     CaseId = "cas",
+    /// An address that is told of changes.
+    WebhookId = "whk",
+    /// A message to such an address.
+    WebhookDeliveryId = "whd",
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ impl From<Error> for async_graphql::Error {
                 )
             }
             Error::Timeout => ("TIMEOUT", error.to_string()),
+            Error::TooSlow { .. } => ("TOO_SLOW", error.to_string()),
             Error::Validated | Error::Database(_) | Error::Internal(_) => {
                 tracing::error!(%error, "internal error");
                 ("INTERNAL_SERVER_ERROR", "internal error".to_owned())
@@ -37,6 +38,7 @@ impl From<Error> for async_graphql::Error {
             extensions.set("code", code);
             match &error {
                 Error::BadInput { field, .. } => extensions.set("field", *field),
+                Error::TooSlow { after } => extensions.set("after", after.as_str()),
                 Error::Forbidden(Some(action)) => extensions.set("permission", action.code()),
                 Error::Refused(refusals) => {
                     if let Some(refusal) = refusals.first() {

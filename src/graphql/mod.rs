@@ -22,6 +22,7 @@ mod journal;
 mod ledger;
 mod letter;
 mod litigation;
+mod live;
 mod loaders;
 mod matching;
 mod mutation;
@@ -34,13 +35,16 @@ mod provision_run;
 mod remittance;
 mod replay;
 mod scalars;
+mod webhook;
 
 use async_graphql::dataloader::DataLoader;
-use async_graphql::{Context, EmptySubscription, Guard, MergedObject, Request};
+use async_graphql::{Context, Guard, MergedObject, Request, SchemaBuilder};
 
 use crate::domain::access::{Caller, action_of};
 use crate::error::{Error, Result};
 use crate::objects::Objects;
+use crate::service::live::Feed;
+use crate::service::webhook::Policy;
 use crate::store::{Db, Session};
 
 /// Everything that can be asked.
@@ -68,6 +72,8 @@ pub struct Query(
     dispute_desk::DisputeDeskQuery,
     penalty::PenaltyQuery,
     provision_run::ProvisionRunQuery,
+    live::LiveQuery,
+    webhook::WebhookQuery,
 );
 
 /// Everything that can be done.
@@ -93,19 +99,30 @@ pub struct Mutation(
     dispute_desk::DisputeDeskMutation,
     penalty::PenaltyMutation,
     provision_run::ProvisionRunMutation,
+    webhook::WebhookMutation,
 );
 
-/// The schema as served.
-pub type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+pub use live::Subscription;
 
-/// Builds the schema. Limits on documents are the guarded handler's, before execution.
+/// The schema as served.
+pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
+
+/// The schema to look at. Limits on documents are the guarded handler's, before execution.
 pub fn schema() -> Schema {
-    async_graphql::Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+    builder().finish()
+}
+
+/// The schema to serve: with what all requests of this process share.
+pub fn serving(feed: Feed, webhooks: Policy) -> Schema {
+    builder().data(feed).data(webhooks).finish()
+}
+
+fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    async_graphql::Schema::build(Query::default(), Mutation::default(), Subscription)
         .register_output_type::<document::Node>()
         .limit_depth(20)
         .disable_suggestions()
         .extension(replay::Replays)
-        .finish()
 }
 
 /// Gives a request its caller's session and loaders; they live as long as the request.

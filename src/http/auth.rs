@@ -81,6 +81,30 @@ pub struct Token {
     pub expires_at: DateTime<Utc>,
 }
 
+/// Who came in, and until when.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// Who.
+    pub caller: Caller,
+    /// The last moment of the token, without the leeway that clocks are given.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Admitted {
+    /// How long the token still holds.
+    pub fn remaining(&self) -> Duration {
+        (self.expires_at - Utc::now()).to_std().unwrap_or_default()
+    }
+
+    /// The caller as of now: a connection may outlive the day it was opened on.
+    pub fn now(&self) -> Caller {
+        Caller {
+            today: today(),
+            ..self.caller.clone()
+        }
+    }
+}
+
 impl Authenticator {
     /// Signs and verifies with this secret, by HMAC-SHA256 and nothing else.
     pub fn new(secret: &[u8]) -> Result<Authenticator> {
@@ -106,6 +130,11 @@ impl Authenticator {
 
     /// Who sends this `Authorization` header. One error for every cause.
     pub fn authenticate(&self, header: Option<&str>) -> Result<Caller> {
+        self.admit(header).map(|admitted| admitted.caller)
+    }
+
+    /// Who sends this `Authorization` header, and until when that holds: for connections that stay open.
+    pub fn admit(&self, header: Option<&str>) -> Result<Admitted> {
         let (scheme, token) = header
             .and_then(|text| text.split_once(' '))
             .ok_or(Error::Unauthenticated)?;
@@ -116,7 +145,9 @@ impl Authenticator {
         let claims = jsonwebtoken::decode::<Claims>(token, &self.0.decoding, &self.0.validation)
             .map_err(|_| Error::Unauthenticated)?
             .claims;
-        caller(claims).ok_or(Error::Unauthenticated)
+        let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or(Error::Unauthenticated)?;
+        let caller = caller(claims).ok_or(Error::Unauthenticated)?;
+        Ok(Admitted { caller, expires_at })
     }
 
     /// A token for this caller; `today` does not matter.

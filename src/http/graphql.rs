@@ -1,10 +1,11 @@
 //! The GraphQL endpoint: everything between HTTP and the schema, cheapest refusal first.
 //!
 //! Method, `Accept`, token, content type, body, shape, scan, parse, walk, execution. The token comes before
-//! the body: a stranger cannot make the server read or parse anything.
+//! the body: a stranger cannot make the server read or parse anything. What stays open (WebSockets and
+//! streams of events) is in `http/live`, and passes the same guards.
 
-mod answer;
-mod read;
+pub(in crate::http) mod answer;
+pub(in crate::http) mod read;
 mod shape;
 
 use std::panic::AssertUnwindSafe;
@@ -13,15 +14,18 @@ use std::time::Duration;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
-use async_graphql::Request;
-use async_graphql::parser::types::{ExecutableDocument, OperationType};
+use async_graphql::parser::types::{ExecutableDocument, OperationType, Selection};
 use async_graphql::parser::{Error as ParseError, parse_query};
-use futures_util::FutureExt;
+use async_graphql::{Request, Response};
+use futures_util::stream::LocalBoxStream;
+use futures_util::{FutureExt, StreamExt};
 
 use crate::domain::access::Caller;
-use crate::http::auth::Authenticator;
+use crate::http::auth::{Admitted, Authenticator};
 use crate::http::guard::{Limits, Rejection, Walk, lexical_scan, walk};
-use answer::Reply;
+use crate::http::live::{self, Closing};
+use crate::store::Session;
+use answer::{Presented, Reply};
 use read::Asked;
 pub use shape::Shape;
 
@@ -41,16 +45,26 @@ pub struct GraphqlEndpoint {
     pub objects: crate::objects::Objects,
     /// Who may come in.
     pub authenticator: Authenticator,
+    /// Ends what stays open when the server stops.
+    pub closing: Closing,
 }
 
-/// Answers `GET` and `POST` on the endpoint.
+/// Answers `GET` and `POST` on the endpoint, and opens WebSockets.
 pub async fn handle(
     request: HttpRequest,
     body: web::Payload,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
+    if live::socket::is_wanted(&request) {
+        return live::socket::open(&request, body, endpoint);
+    }
     let reply = Reply::to(&request);
-    match answered(&request, body, &endpoint, &reply).await {
+    let answered = if live::events::are_wanted(&request) {
+        live::events::answered(&request, body, endpoint, Reply::to(&request)).await
+    } else {
+        answered(&request, body, &endpoint, &reply).await
+    };
+    match answered {
         Ok(response) => response,
         Err(rejection) => reply.refuse(&rejection),
     }
@@ -70,39 +84,30 @@ async fn answered(
         ));
     }
     reply.check_accepted()?;
-    let caller = authenticated(request, &endpoint.authenticator)?;
+    let caller = admitted(request, &endpoint.authenticator)?.caller;
     let asked = match *request.method() {
         Method::GET => read::from_url(request)?,
         _ => read::from_body(request, body).await?,
     };
-    lexical_scan(&asked.document, &endpoint.limits)?;
-    let doc = parsed(&asked.document)?;
-    let walk = walk(
-        &doc,
-        asked.operation_name.as_deref(),
-        &asked.variables,
-        &endpoint.limits,
-    )?;
-    if request.method() == Method::GET && walk.operation_type != OperationType::Query {
+    let checked = endpoint.checked(asked)?;
+    if request.method() == Method::GET && checked.kind() != OperationType::Query {
         return Err(Rejection::new(
             "METHOD_NOT_ALLOWED",
             405,
             "GET is for queries: use POST",
         ));
     }
-    let (mut response, statements) =
-        executed(endpoint, caller, asked, doc.clone(), &walk, reply).await?;
-    // A mutation of which one field succeeded must not look like one that may be sent again.
-    let failed_before = answer::is_empty(&response.data);
-    let name = walk.operation_name.as_deref();
-    endpoint
-        .shape
-        .complete(&mut response.data, &response.errors, &doc, name);
-    let is_query = walk.operation_type == OperationType::Query;
-    let failed = failed_before || (is_query && answer::is_empty(&response.data));
-    let mut answer = reply.answer(response, failed, &walk, &endpoint.limits);
+    if checked.kind() == OperationType::Subscription {
+        return Err(Rejection::new(
+            "NOT_ACCEPTABLE",
+            406,
+            "a subscription has many answers: accept text/event-stream, or open a WebSocket (graphql-transport-ws)",
+        ));
+    }
+    let done = endpoint.executed(caller, checked, reply).await?;
+    let mut answer = reply.answer(&done.presented, done.failed);
     // For whoever tunes a client: what the document asked of the database.
-    if let Ok(timing) = HeaderValue::from_str(&format!("sql;desc=\"{statements}\"")) {
+    if let Ok(timing) = HeaderValue::from_str(&format!("sql;desc=\"{}\"", done.statements)) {
         answer
             .headers_mut()
             .insert(HeaderName::from_static("server-timing"), timing);
@@ -111,21 +116,138 @@ async fn answered(
 }
 
 /// One text for every cause: what is wrong with a token is nobody's business.
-fn authenticated(
+pub(in crate::http) fn admitted(
     request: &HttpRequest,
     authenticator: &Authenticator,
-) -> Result<Caller, Rejection> {
-    let token = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    authenticator.authenticate(token).map_err(|_| {
+) -> Result<Admitted, Rejection> {
+    authenticator.admit(token(request)).map_err(|_| {
         Rejection::new(
             "UNAUTHENTICATED",
             401,
             "a valid token is needed: Authorization: Bearer …",
         )
     })
+}
+
+/// The request's `Authorization` header.
+pub(in crate::http) fn token(request: &HttpRequest) -> Option<&str> {
+    request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+}
+
+/// A document within all limits, and the operation in it that will run.
+pub(in crate::http) struct Checked {
+    asked: Asked,
+    doc: ExecutableDocument,
+    walk: Walk,
+}
+
+impl Checked {
+    /// Query, mutation or subscription.
+    pub fn kind(&self) -> OperationType {
+        self.walk.operation_type
+    }
+}
+
+/// What was done of a query or mutation.
+pub(in crate::http) struct Done {
+    /// The answer.
+    pub presented: Presented,
+    /// Whether nothing of it was done.
+    failed: bool,
+    /// SQL statements behind it.
+    statements: u32,
+}
+
+impl GraphqlEndpoint {
+    /// The guard in front of every execution, whatever brought the request.
+    pub(in crate::http) fn checked(&self, asked: Asked) -> Result<Checked, Rejection> {
+        lexical_scan(&asked.document, &self.limits)?;
+        let doc = parsed(&asked.document)?;
+        let walk = walk(
+            &doc,
+            asked.operation_name.as_deref(),
+            &asked.variables,
+            &self.limits,
+        )?;
+        if walk.operation_type == OperationType::Subscription {
+            one_root_field(&doc, &walk)?;
+        }
+        Ok(Checked { asked, doc, walk })
+    }
+
+    /// Runs a query or a mutation.
+    pub(in crate::http) async fn executed(
+        &self,
+        caller: Caller,
+        checked: Checked,
+        reply: &Reply,
+    ) -> Result<Done, Rejection> {
+        let Checked { asked, doc, walk } = checked;
+        let (request, session) = self.bound(caller, asked, doc.clone(), &walk);
+        // A panic would take the worker thread with it, and every request on it.
+        let run = AssertUnwindSafe(self.schema.execute(request)).catch_unwind();
+        let outcome = tokio::time::timeout(self.timeout, run).await;
+        let statements = session.statements();
+        session.finish().await;
+        let mut response = match outcome {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => return Err(reply.masked("a resolver panicked")),
+            Err(_) => {
+                return Err(Rejection::new(
+                    "TIMEOUT",
+                    504,
+                    "the request took too long; a mutation may have been done: repeat it with the same idempotencyKey",
+                ));
+            }
+        };
+        // A mutation of which one field succeeded must not look like one that may be sent again.
+        let failed_before = answer::is_empty(&response.data);
+        self.complete(&mut response, &doc, &walk);
+        let is_query = walk.operation_type == OperationType::Query;
+        let failed = failed_before || (is_query && answer::is_empty(&response.data));
+        Ok(Done {
+            presented: reply.presented(response, &walk, &self.limits),
+            failed,
+            statements,
+        })
+    }
+
+    /// Gives a request its caller's session.
+    fn bound(
+        &self,
+        caller: Caller,
+        asked: Asked,
+        doc: ExecutableDocument,
+        walk: &Walk,
+    ) -> (Request, Session) {
+        let mut request = Request::new(asked.document).variables(asked.variables);
+        request.operation_name.clone_from(&walk.operation_name);
+        request.set_parsed_query(doc);
+        crate::graphql::bind(request, caller, &self.store, &self.objects)
+    }
+
+    fn complete(&self, response: &mut Response, doc: &ExecutableDocument, walk: &Walk) {
+        let name = walk.operation_name.as_deref();
+        self.shape
+            .complete(&mut response.data, &response.errors, doc, name);
+    }
+
+    /// Starts a subscription; each answer is made presentable with [`Running::presented`].
+    pub(in crate::http) fn started(&self, caller: Caller, checked: Checked) -> Running {
+        let Checked { asked, doc, walk } = checked;
+        let (request, session) = self.bound(caller, asked, doc.clone(), &walk);
+        Running {
+            answers: AssertUnwindSafe(self.schema.execute_stream(request))
+                .catch_unwind()
+                .boxed_local(),
+            session,
+            doc,
+            walk,
+        }
+    }
 }
 
 fn parsed(document: &str) -> Result<ExecutableDocument, Rejection> {
@@ -145,31 +267,47 @@ fn parsed(document: &str) -> Result<ExecutableDocument, Rejection> {
     })
 }
 
-async fn executed(
-    endpoint: &GraphqlEndpoint,
-    caller: Caller,
-    asked: Asked,
-    doc: ExecutableDocument,
-    walk: &Walk,
-    reply: &Reply,
-) -> Result<(async_graphql::Response, u32), Rejection> {
-    let mut request = Request::new(asked.document).variables(asked.variables);
-    request.operation_name.clone_from(&walk.operation_name);
-    request.set_parsed_query(doc);
-    let (request, session) =
-        crate::graphql::bind(request, caller, &endpoint.store, &endpoint.objects);
-    // A panic would take the worker thread with it, and every request on it.
-    let run = AssertUnwindSafe(endpoint.schema.execute(request)).catch_unwind();
-    let outcome = tokio::time::timeout(endpoint.timeout, run).await;
-    let statements = session.statements();
-    session.finish().await;
-    match outcome {
-        Ok(Ok(response)) => Ok((response, statements)),
-        Ok(Err(_)) => Err(reply.masked("a resolver panicked")),
-        Err(_) => Err(Rejection::new(
-            "TIMEOUT",
-            504,
-            "the request took too long; a mutation may have been done: repeat it with the same idempotencyKey",
+/// A subscription asks for one field, by itself: the library passes over fragments there.
+fn one_root_field(doc: &ExecutableDocument, walk: &Walk) -> Result<(), Rejection> {
+    let chosen = doc
+        .operations
+        .iter()
+        .find(|(name, _)| name.map(|name| name.as_str()) == walk.operation_name.as_deref());
+    let items = chosen.map(|(_, operation)| &operation.node.selection_set.node.items);
+    match items.map(Vec::as_slice) {
+        Some([item]) if matches!(&item.node, Selection::Field(field) if !field.node.name.node.starts_with("__")) => {
+            Ok(())
+        }
+        _ => Err(Rejection::invalid(
+            "a subscription has exactly one field, not in a fragment",
         )),
+    }
+}
+
+/// A subscription under way.
+pub(in crate::http) struct Running {
+    answers: LocalBoxStream<'static, std::thread::Result<Response>>,
+    session: Session,
+    doc: ExecutableDocument,
+    walk: Walk,
+}
+
+impl Running {
+    /// The next answer; none when there are no more.
+    pub async fn next(
+        &mut self,
+        endpoint: &GraphqlEndpoint,
+        reply: &Reply,
+    ) -> Option<Result<Presented, Rejection>> {
+        let answer = self.answers.next().await?;
+        // Whatever the answer read belongs to its moment; until the next one no connection is held.
+        self.session.finish().await;
+        Some(match answer {
+            Ok(mut response) => {
+                endpoint.complete(&mut response, &self.doc, &self.walk);
+                Ok(reply.presented(response, &self.walk, &endpoint.limits))
+            }
+            Err(_) => Err(reply.masked("a subscription panicked")),
+        })
     }
 }

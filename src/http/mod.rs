@@ -9,6 +9,7 @@ pub mod graphql;
 pub mod guard;
 pub mod health;
 pub mod import;
+pub mod live;
 
 use std::io;
 use std::net::TcpListener;
@@ -27,6 +28,11 @@ pub async fn serve(
     endpoint: web::Data<GraphqlEndpoint>,
     explorer: bool,
 ) -> io::Result<()> {
+    let closing = endpoint.closing.clone();
+    actix_web::rt::spawn(async move {
+        terminated().await;
+        closing.tell();
+    });
     HttpServer::new(move || {
         App::new()
             .wrap(Compress::default())
@@ -46,6 +52,22 @@ pub async fn serve(
     .listen(listener)?
     .run()
     .await
+}
+
+/// Ends when the process is told to stop. The server itself waits for the same signals and then lets requests
+/// under way end: what stays open would have no end of its own.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }
 
 /// Everything but the explorer.

@@ -1,13 +1,16 @@
-//! What the server does by itself, company by company: reminders, mails, tasks that fall due.
+//! What the server does by itself for a company: reminders, mails, tasks that fall due.
 //!
-//! One instance leads at a time: whoever holds the lock does the work, and another takes over when it is gone.
+//! One instance leads at a time: whoever holds the company's lock does the work, and another takes over when it is gone.
 
-use chrono::{Duration, NaiveDate};
+use std::time::Duration;
+
+use chrono::{Days, NaiveDate};
 use diesel::pg::PgConnection;
 
 use super::books;
 use super::dunning_run::{self, Scope};
 use super::file::{self, FileKind, Subject};
+use super::jobs::{self, Job};
 use super::litigation::{self, Deadline};
 use super::{letter, mail, task};
 use crate::domain::access::{Caller, Role};
@@ -25,13 +28,13 @@ use crate::store::{self, Db};
 /// Any constant: the lock of whoever does the work.
 const LEADER: i64 = 0x0065_6e63_6a6f_6273;
 /// Days after its deposit in which the acknowledgment of a letter should be back (R7.9).
-const ACKNOWLEDGMENT_DAYS: i64 = 15;
+const ACKNOWLEDGMENT_DAYS: u64 = 15;
 /// Days before its deadline in which a dispute is reminded of: at 10 of 15 days (R8.4).
-const DISPUTE_DAYS: i64 = 5;
+const DISPUTE_DAYS: u64 = 5;
 /// Months before prescription in which it is told (R7.11).
-const PRESCRIPTION_DAYS: i64 = 183;
+const PRESCRIPTION_DAYS: u64 = 183;
 /// Days before other deadlines in which they are told.
-const DEADLINE_DAYS: i64 = 21;
+const DEADLINE_DAYS: u64 = 21;
 
 /// Everything that background work needs.
 #[derive(Clone)]
@@ -53,12 +56,21 @@ pub fn clerk(company: CompanyId, today: NaiveDate) -> Caller {
     }
 }
 
-/// One round of work over all companies, when no other instance is at it.
-pub fn round(desk: &Desk, today: NaiveDate) -> Result<()> {
-    desk.db.leading(LEADER, |companies| {
-        for company in companies {
-            visit(desk, company, today);
-        }
+/// The rounds as a job of the server: a company's work is done by one instance at a time.
+pub fn job(desk: Desk, period: Duration) -> Job {
+    Job {
+        name: "rounds",
+        period,
+        run: Box::new(move |_, company| lead(&desk, company, jobs::today())),
+    }
+}
+
+/// The work of one company, unless another instance is at it.
+pub fn lead(desk: &Desk, company: CompanyId, today: NaiveDate) -> Result<()> {
+    let (_, low) = company.0.as_u64_pair();
+    desk.db.leading(LEADER ^ low.cast_signed(), || {
+        visit(desk, company, today);
+        Ok(())
     })
 }
 
@@ -240,7 +252,7 @@ fn broken(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
 
 /// Registered letters of which nothing came back (R7.9).
 fn letters(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
-    let through = caller.today - Duration::days(ACKNOWLEDGMENT_DAYS);
+    let through = caller.today - Days::new(ACKNOWLEDGMENT_DAYS);
     for row in store::dunning_run::unanswered(conn, caller.company, through)? {
         let subject = format!(
             "Avis de réception manquant : {}, déposée le {}",
@@ -263,7 +275,7 @@ fn letters(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
 
 /// Disputes that wait for their answer, and those whose deadline has passed (R8.4).
 fn disputes(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
-    let soon = caller.today + Duration::days(DISPUTE_DAYS);
+    let soon = caller.today + Days::new(DISPUTE_DAYS);
     for row in store::dispute::awaited(conn, caller.company, soon)? {
         let overdue = row.respond_by < caller.today;
         let (kind, what) = if overdue {
@@ -308,11 +320,11 @@ fn disputes(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
 
 /// Prescription, proofs of claim, orders to serve.
 fn legal(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
-    let through = caller.today + Duration::days(PRESCRIPTION_DAYS);
+    let through = caller.today + Days::new(PRESCRIPTION_DAYS);
     let found = litigation::deadlines(conn, caller, None, through)?;
     let near = |deadline: &&Deadline| {
         deadline.kind == DeadlineKind::Prescription
-            || deadline.due_on <= caller.today + Duration::days(DEADLINE_DAYS)
+            || deadline.due_on <= caller.today + Days::new(DEADLINE_DAYS)
             || deadline.kind == DeadlineKind::ProofOfClaim
     };
     for deadline in found.iter().filter(near) {

@@ -42,6 +42,18 @@ pub fn all(conn: &mut PgConnection) -> QueryResult<Vec<Company>> {
         .load(conn)
 }
 
+/// The ids of all companies, for background jobs: the serving role sees nothing else outside a company.
+pub fn ids(conn: &mut PgConnection) -> QueryResult<Vec<CompanyId>> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = diesel::sql_types::Uuid)]
+        id: CompanyId,
+    }
+    let found: Vec<Found> =
+        diesel::sql_query("SELECT id FROM company_ids() AS found(id)").load(conn)?;
+    Ok(found.into_iter().map(|found| found.id).collect())
+}
+
 /// Adds a company: for the owner's connection only.
 pub fn insert(conn: &mut PgConnection, company: &Company) -> QueryResult<()> {
     diesel::insert_into(companies::table)

@@ -6,6 +6,7 @@
 
 pub mod aging;
 pub mod bank;
+pub mod change;
 pub mod chart;
 pub mod client;
 pub mod collection;
@@ -39,6 +40,7 @@ pub mod remittance;
 pub mod schema;
 mod sql_types;
 pub mod task;
+pub mod webhook;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -177,6 +179,11 @@ impl Db {
         result
     }
 
+    /// Runs `work` without a caller, outside any company, on this thread: for background jobs.
+    pub fn anonymous_now<T>(&self, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
+        work(&mut *checkout(&self.pool)?)
+    }
+
     /// A place in the pool for work that runs beside the requests, such as an import.
     pub async fn reserve(&self) -> Result<OwnedSemaphorePermit> {
         self.permit().await
@@ -189,18 +196,13 @@ impl Db {
             .map_err(|_| Error::Unavailable("shutting down".into()))
     }
 
-    /// Runs `work` with every company's id when no other instance holds the lock, on this thread. The lock goes with the
-    /// connection: an instance that dies lets go of it.
-    pub fn leading(&self, lock: i64, work: impl FnOnce(Vec<CompanyId>)) -> Result<()> {
+    /// Runs `work` when no other instance holds the lock, on this thread. The lock is the connection's, not a
+    /// transaction's: nothing is held back by it, and an instance that dies lets go of it.
+    pub fn leading(&self, lock: i64, work: impl FnOnce() -> Result<()>) -> Result<()> {
         #[derive(QueryableByName)]
         struct Held {
             #[diesel(sql_type = diesel::sql_types::Bool)]
             held: bool,
-        }
-        #[derive(QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = diesel::sql_types::Uuid)]
-            id: CompanyId,
         }
         let mut conn = checkout(&self.pool)?;
         let mut ask = |sql: &str| -> Result<bool> {
@@ -212,22 +214,15 @@ impl Db {
         if !ask("SELECT pg_try_advisory_lock($1) AS held")? {
             return Ok(());
         }
-        let rows: Vec<Row> =
-            diesel::sql_query("SELECT every_company AS id FROM every_company()").load(&mut conn)?;
-        work(rows.into_iter().map(|row| row.id).collect());
-        let released: Held = diesel::sql_query("SELECT pg_advisory_unlock($1) AS held")
-            .bind::<diesel::sql_types::BigInt, _>(lock)
-            .get_result(&mut conn)?;
-        if released.held {
-            Ok(())
-        } else {
-            Err(Error::Internal(
-                "the lock of background work was lost".into(),
-            ))
+        let done = work();
+        let released = ask("SELECT pg_advisory_unlock($1) AS held")?;
+        match done {
+            Ok(()) if !released => Err(Error::Internal("a lock was lost".into())),
+            done => done,
         }
     }
 
-    /// Runs `work` in one transaction of `caller`, on this thread: for the command line.
+    /// Runs `work` in one transaction of `caller`, on this thread: for the command line and background jobs.
     pub fn write_now<T>(
         &self,
         caller: &Caller,
@@ -236,7 +231,7 @@ impl Db {
         write_on(&mut *checkout(&self.pool)?, caller, work)
     }
 
-    /// Runs `work` on one read-only snapshot of `caller`, on this thread: for the command line.
+    /// Runs `work` on one read-only snapshot of `caller`, on this thread: for the command line and background jobs.
     pub fn read_now<T>(
         &self,
         caller: &Caller,
@@ -451,9 +446,14 @@ pub fn migrate(url: &str) -> Result<Vec<String>> {
         .bind::<diesel::sql_types::BigInt, _>(MIGRATION_LOCK)
         .execute(&mut conn)?;
     // The lock goes with the connection.
-    conn.run_pending_migrations(MIGRATIONS)
+    let versions = conn
+        .run_pending_migrations(MIGRATIONS)
         .map(|versions| versions.iter().map(ToString::to_string).collect())
-        .map_err(|error| Error::Internal(format!("migration failed: {error}")))
+        .map_err(|error| Error::Internal(format!("migration failed: {error}")))?;
+    if change::rebase(&mut conn)? {
+        tracing::warn!("the change feed came from another server: its cursors are void");
+    }
+    Ok(versions)
 }
 
 /// Whether every migration has been run on the database that `conn` reaches.

@@ -89,4 +89,6 @@ uuid_columns!(
     NoteId,
     PlanId,
     CaseId,
+    WebhookId,
+    WebhookDeliveryId,
 );

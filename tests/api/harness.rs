@@ -53,31 +53,29 @@ fn start() -> Server {
         .arg(&data)
         .arg(env!("CARGO_BIN_EXE_encours"))
         // What it would do by itself the tests ask for, company by company.
-        .args(["serve", "--no-jobs", "--listen", "127.0.0.1:0", "--data"])
+        .args([
+            "serve",
+            "--job-seconds",
+            "3600",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+        ])
         .arg(&data)
         .envs(database())
         .env("ENCOURS_STOP_ON_EOF", "1")
+        .env("ENCOURS_ALLOW_PRIVATE_WEBHOOKS", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(File::create(&log).expect("the log of the test server"))
         .spawn()
         .expect("the test server");
-    let stdout = BufReader::new(
-        child
-            .stdout
-            .take()
-            .expect("standard output of the test server"),
-    );
-    let url = stdout
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
-        .unwrap_or_else(|| {
-            panic!(
-                "the server does not start: {}",
-                std::fs::read_to_string(&log).unwrap_or_default()
-            )
-        });
+    let url = listening(&mut child).unwrap_or_else(|| {
+        panic!(
+            "the server does not start: {}",
+            std::fs::read_to_string(&log).unwrap_or_default()
+        )
+    });
     let agent = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(60)))
@@ -88,6 +86,69 @@ fn start() -> Server {
         data,
         agent,
         _child: child,
+    }
+}
+
+/// The address that a server prints when it is ready.
+fn listening(child: &mut Child) -> Option<String> {
+    BufReader::new(child.stdout.take()?)
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
+}
+
+/// The address of the server.
+pub fn url() -> &'static str {
+    &server().url
+}
+
+/// Another server on the same database; it stops when it is dropped.
+pub struct Second {
+    pub url: String,
+    child: Child,
+}
+
+impl Second {
+    pub fn start() -> Second {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_encours"))
+            .args([
+                "serve",
+                "--job-seconds",
+                "3600",
+                "--listen",
+                "127.0.0.1:0",
+                "--data",
+            ])
+            .arg(&server().data)
+            .envs(database())
+            .env("ENCOURS_STOP_ON_EOF", "1")
+            .env("ENCOURS_ALLOW_PRIVATE_WEBHOOKS", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("another server");
+        let url = listening(&mut child).expect("another server starts");
+        Second { url, child }
+    }
+
+    /// Sends it SIGTERM.
+    pub fn terminate(&self) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    /// Waits for its end: whether it was a good one.
+    pub fn ended_well(mut self) -> bool {
+        self.child.wait().expect("an exit status").success()
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
     }
 }
 
@@ -155,11 +216,15 @@ pub fn owner_url() -> String {
     })
 }
 
+/// A connection as the owner of the tables.
+pub fn owner() -> diesel::PgConnection {
+    diesel::Connection::establish(&owner_url()).expect("the owner's connection")
+}
+
 /// Changes the tables behind everybody's back: as their owner, without the triggers that forbid it.
 pub fn tamper(sql: &str) {
     use diesel::connection::SimpleConnection;
-    use diesel::{Connection, PgConnection};
-    let mut conn = PgConnection::establish(&owner_url()).expect("the owner's connection");
+    let mut conn = owner();
     conn.batch_execute("SET session_replication_role = replica")
         .and_then(|()| conn.batch_execute(sql))
         .expect("the change");
@@ -247,6 +312,13 @@ impl Company {
         (self.caller(role, Some(&email)), id)
     }
 
+    /// A caller whose token is soon over.
+    pub fn as_role_for(&self, role: &str, ttl: &str) -> Api {
+        Api {
+            token: command(&["token", "--company", &self.id, "--role", role, "--ttl", ttl]),
+        }
+    }
+
     fn caller(&self, role: &str, email: Option<&str>) -> Api {
         let mut tokens = self.tokens.lock().expect("tokens");
         let token = tokens
@@ -323,6 +395,11 @@ impl Api {
         Api {
             token: "eyJhbGciOiJub25lIn0.e30.".into(),
         }
+    }
+
+    /// The `Authorization` header.
+    pub fn authorization(&self) -> String {
+        format!("Bearer {}", self.token)
     }
 
     /// Posts a request.

@@ -13,6 +13,7 @@ mod import;
 mod layering;
 mod ledger;
 mod limits;
+mod live;
 mod mail;
 mod paging;
 mod quarter;

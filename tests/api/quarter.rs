@@ -98,7 +98,7 @@ impl Quarter {
                 self.say(on, "event: BOULANGERIE promises 1200.00 for 2026-02-02");
             }
             "2026-02-10" => {
-                let found = self.write(Role::Admin, on, |conn, caller| {
+                self.write(Role::Admin, on, |conn, caller| {
                     let target = Ref::Number("LIT-2026-000001".into());
                     let input = dispute::Resolution {
                         outcome: "REJECTED",
@@ -110,7 +110,6 @@ impl Quarter {
                     };
                     dispute::resolve(conn, caller, &target, &input).map(drop)
                 });
-                let () = found;
                 self.say(on, "event: the dispute of FA-2 is rejected");
             }
             "2026-02-16" => {
@@ -182,12 +181,11 @@ impl Quarter {
             let claimed = rust_decimal::Decimal::new(line.claimed, 2);
             self.say(
                 on,
-                &format!(
+                format!(
                     "run: {name} level {} {} {claimed} {} {reason}",
                     line.level, line.channel, line.status
                 )
-                .trim_end()
-                .to_owned(),
+                .trim_end(),
             );
             if reason == "CALL" {
                 let input = dunning::ActionInput {

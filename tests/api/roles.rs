@@ -110,7 +110,7 @@ fn named(of: &Value) -> &Value {
 #[test]
 fn every_root_field_stands_in_the_table() {
     let types = Types::of(&Company::new().admin());
-    for root in ["Query", "Mutation"] {
+    for root in ["Query", "Mutation", "Subscription"] {
         for field in types.fields(root) {
             let name = format!("{root}.{}", field["name"].as_str().expect("a name"));
             assert!(

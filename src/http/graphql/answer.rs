@@ -36,6 +36,48 @@ struct Body<'a, E: Serialize> {
     extensions: serde_json::Map<String, serde_json::Value>,
 }
 
+/// An answer of the schema that its caller may see.
+pub struct Presented {
+    /// Whether anything was executed: a request error has no data, not even null.
+    pub executed: bool,
+    /// The code of every error, as the library left it.
+    codes: Vec<Option<String>>,
+    /// The errors, not too many.
+    pub errors: Vec<ServerError>,
+    data: Value,
+    extensions: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Presented {
+    fn body(&self) -> Body<'_, ServerError> {
+        Body {
+            errors: &self.errors,
+            data: self.executed.then_some(&self.data),
+            extensions: self.extensions.clone(),
+        }
+    }
+
+    /// As a message of a stream.
+    pub fn message(&self) -> serde_json::Value {
+        serde_json::to_value(self.body()).unwrap_or_default()
+    }
+}
+
+/// Why a request was not executed, as one error of GraphQL.
+pub fn refusal(rejection: &Rejection) -> serde_json::Value {
+    let mut extensions = (*rejection.details).clone();
+    extensions.insert("code".into(), rejection.code.into());
+    let mut error = json!({ "message": rejection.message, "extensions": extensions });
+    if !rejection.locations.is_empty() {
+        error["locations"] = rejection
+            .locations
+            .iter()
+            .map(|Pos { line, column }| json!({ "line": line, "column": column }))
+            .collect();
+    }
+    error
+}
+
 impl Reply {
     /// Reads from the request what its answer must look like.
     pub fn to(request: &HttpRequest) -> Reply {
@@ -54,6 +96,11 @@ impl Reply {
             method: request.method().clone(),
             request_id: sent.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned),
         }
+    }
+
+    /// The id of the request, for the log and for who asks about it.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
     }
 
     /// Refuses a client that accepts nothing we can send.
@@ -76,20 +123,10 @@ impl Reply {
 
     /// The answer to a request that was not executed.
     pub fn refuse(&self, rejection: &Rejection) -> HttpResponse {
-        let mut extensions = (*rejection.details).clone();
-        extensions.insert("code".into(), rejection.code.into());
-        let mut error = json!({ "message": rejection.message, "extensions": extensions });
-        if !rejection.locations.is_empty() {
-            error["locations"] = rejection
-                .locations
-                .iter()
-                .map(|Pos { line, column }| json!({ "line": line, "column": column }))
-                .collect();
-        }
         self.respond(
             rejection.status,
             &Body {
-                errors: &[error],
+                errors: &[refusal(rejection)],
                 data: None,
                 extensions: serde_json::Map::new(),
             },
@@ -97,20 +134,27 @@ impl Reply {
     }
 
     /// The answer of the schema, made presentable. `failed`: nothing of it was done.
-    pub fn answer(
-        &self,
-        mut response: Response,
-        failed: bool,
-        walk: &Walk,
-        limits: &Limits,
-    ) -> HttpResponse {
+    pub fn answer(&self, presented: &Presented, failed: bool) -> HttpResponse {
+        let codes = &presented.codes;
+        let status = match codes.first() {
+            Some(_) if !presented.executed => 422,
+            Some(Some(first)) if failed && codes.iter().all(|it| it.as_ref() == Some(first)) => {
+                status_of_failure(first)
+            }
+            _ => 200,
+        };
+        self.respond(status, &presented.body())
+    }
+
+    /// Makes the answer of the schema presentable.
+    pub fn presented(&self, mut response: Response, walk: &Walk, limits: &Limits) -> Presented {
         let executed = response.data != Value::Null
             || response
                 .errors
                 .iter()
                 .any(|error| !error.path.is_empty() || code(error).is_some());
         let left_out = response.errors.len().saturating_sub(ERRORS);
-        let all: Vec<_> = response
+        let codes: Vec<_> = response
             .errors
             .iter()
             .map(|error| code(error).map(str::to_owned))
@@ -119,13 +163,6 @@ impl Reply {
         for error in &mut response.errors {
             self.present(error, walk);
         }
-        let status = match all.first() {
-            Some(_) if !executed => 422,
-            Some(Some(first)) if failed && all.iter().all(|it| it.as_ref() == Some(first)) => {
-                status_of_failure(first)
-            }
-            _ => 200,
-        };
         let mut extensions = serde_json::Map::new();
         extensions.insert(
             "cost".into(),
@@ -134,15 +171,13 @@ impl Reply {
         if left_out > 0 {
             extensions.insert("errorsLeftOut".into(), left_out.into());
         }
-        let data = executed.then_some(&response.data);
-        self.respond(
-            status,
-            &Body {
-                errors: &response.errors,
-                data,
-                extensions,
-            },
-        )
+        Presented {
+            executed,
+            codes,
+            errors: response.errors,
+            data: response.data,
+            extensions,
+        }
     }
 
     /// Gives a code to what the library left without one, and hides our own faults.
@@ -311,6 +346,26 @@ fn negotiated(accept: &str) -> Option<Media> {
     (json > 0.0).then_some(Media::Json)
 }
 
+/// Whether a stream of events is named, and wanted no less than one document.
+pub fn wants_events(request: &HttpRequest) -> bool {
+    let accept: Vec<_> = request
+        .headers()
+        .get_all(header::ACCEPT)
+        .map(|it| it.to_str().unwrap_or(""))
+        .collect();
+    prefers_events(&accept.join(","))
+}
+
+fn prefers_events(accept: &str) -> bool {
+    let (named, wanted) = quality(accept, "text/event-stream");
+    let others = ["application/json", "application/graphql-response+json"];
+    named
+        && wanted > 0.0
+        && others.iter().all(
+            |other| matches!(quality(accept, other), (is_named, it) if !is_named || it <= wanted),
+        )
+}
+
 /// How much a media type is wanted, and whether by its name: the closest range decides.
 fn quality(accept: &str, wanted: &str) -> (bool, f32) {
     let matches = accept.split(',').filter_map(|range| {
@@ -334,6 +389,21 @@ fn quality(accept: &str, wanted: &str) -> (bool, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_sent_to_whom_names_them() {
+        for (accept, expected) in [
+            ("text/event-stream", true),
+            ("text/event-stream, */*", true),
+            ("application/json, text/event-stream", true),
+            ("application/json, text/event-stream;q=0.5", false),
+            ("text/event-stream;q=0", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            assert_eq!(prefers_events(accept), expected, "{accept}");
+        }
+    }
 
     #[test]
     fn accept_decides_the_media_type() {

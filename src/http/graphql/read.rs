@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::http::guard::Rejection;
 
 /// Largest body; imports have their own route.
-const BODY_BYTES: usize = 256 * 1024;
+pub const BODY_BYTES: usize = 256 * 1024;
 /// Longest time for a body to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -102,7 +102,8 @@ async fn collected(mut body: web::Payload) -> Result<Vec<u8>, Rejection> {
     Ok(bytes)
 }
 
-fn asked(mut fields: Map<String, Value>) -> Result<Asked, Rejection> {
+/// Reads the fields of a request, whatever brought them.
+pub fn asked(mut fields: Map<String, Value>) -> Result<Asked, Rejection> {
     let extensions = match fields.remove("extensions") {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(extensions)) => extensions,

@@ -18,6 +18,7 @@ pub struct Shape {
     fields: HashMap<Name, HashMap<Name, Type>>,
     query: Name,
     mutation: Name,
+    subscription: Name,
 }
 
 impl Shape {
@@ -31,6 +32,7 @@ impl Shape {
             fields: HashMap::new(),
             query: Name::new("Query"),
             mutation: Name::new("Mutation"),
+            subscription: Name::new("Subscription"),
         };
         for definition in document.definitions {
             match definition {
@@ -40,6 +42,10 @@ impl Shape {
                         .node
                         .mutation
                         .map_or(shape.mutation, |name| name.node);
+                    shape.subscription = schema
+                        .node
+                        .subscription
+                        .map_or(shape.subscription, |name| name.node);
                 }
                 TypeSystemDefinition::Type(named) => {
                     let fields = match named.node.kind {
@@ -74,10 +80,10 @@ impl Shape {
         let Some((_, operation)) = operation else {
             return;
         };
-        let root = if operation.node.ty == OperationType::Mutation {
-            &self.mutation
-        } else {
-            &self.query
+        let root = match operation.node.ty {
+            OperationType::Query => &self.query,
+            OperationType::Mutation => &self.mutation,
+            OperationType::Subscription => &self.subscription,
         };
         let failed = || {
             errors
