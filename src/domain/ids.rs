@@ -109,6 +109,12 @@ ids! {
     DunningActionId = "dun",
     /// A promise to pay.
     PromiseId = "prm",
+    /// A log-in of a person to one company.
+    SessionId = "ses",
+    /// A service account: a script with a key.
+    ServiceAccountId = "svc",
+    /// An invitation to become a member.
+    InvitationId = "inv",
 }
 
 #[cfg(test)]

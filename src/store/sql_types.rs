@@ -81,4 +81,7 @@ uuid_columns!(
     DunningScenarioId,
     DunningActionId,
     PromiseId,
+    SessionId,
+    ServiceAccountId,
+    InvitationId,
 );
