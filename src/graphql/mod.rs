@@ -5,6 +5,7 @@
     reason = "fields take filter, order and paging one by one, as callers write them"
 )]
 
+mod access;
 mod aging;
 mod bank;
 mod client;
@@ -56,6 +57,7 @@ pub struct Query(
     dunning::DunningQuery,
     penalty::PenaltyQuery,
     provision_run::ProvisionRunQuery,
+    access::AccessQuery,
 );
 
 /// Everything that can be done.
@@ -76,6 +78,7 @@ pub struct Mutation(
     dunning::DunningMutation,
     penalty::PenaltyMutation,
     provision_run::ProvisionRunMutation,
+    access::AccessMutation,
 );
 
 /// The schema as served.

@@ -19,6 +19,7 @@ use async_graphql::parser::{Error as ParseError, parse_query};
 use futures_util::FutureExt;
 
 use crate::domain::access::Caller;
+use crate::error::Error;
 use crate::http::auth::Authenticator;
 use crate::http::guard::{Limits, Rejection, Walk, lexical_scan, walk};
 use answer::Reply;
@@ -68,7 +69,7 @@ async fn answered(
         ));
     }
     reply.check_accepted()?;
-    let caller = authenticated(request, &endpoint.authenticator)?;
+    let caller = authenticated(request, endpoint).await?;
     let asked = match *request.method() {
         Method::GET => read::from_url(request)?,
         _ => read::from_body(request, body).await?,
@@ -109,20 +110,33 @@ async fn answered(
 }
 
 /// One text for every cause: what is wrong with a token is nobody's business.
-fn authenticated(
+async fn authenticated(
     request: &HttpRequest,
-    authenticator: &Authenticator,
+    endpoint: &GraphqlEndpoint,
 ) -> Result<Caller, Rejection> {
     let token = request
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    authenticator.authenticate(token).map_err(|_| {
-        Rejection::new(
+    let found = endpoint
+        .authenticator
+        .authenticate(token, &endpoint.store)
+        .await;
+    found.map_err(|error| match error {
+        Error::Unauthenticated => Rejection::new(
             "UNAUTHENTICATED",
             401,
             "a valid token is needed: Authorization: Bearer …",
-        )
+        ),
+        // The token may be good: whether it was revoked could not be found out.
+        error => {
+            tracing::warn!(%error, "a token was not looked at");
+            Rejection::new(
+                "UNAVAILABLE",
+                503,
+                "the service is busy or starting: send the request again",
+            )
+        }
     })
 }
 

@@ -44,7 +44,7 @@ async fn page(
     id: String,
     write: fn(&mut Conn, &Caller, &str) -> Result<String>,
 ) -> HttpResponse {
-    let caller = match files::permitted(request, endpoint, Action::ReadJournal) {
+    let caller = match files::permitted(request, endpoint, Action::ReadJournal).await {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };
