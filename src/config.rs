@@ -1,5 +1,7 @@
 //! The command line: every setting from a flag, else from the environment, checked once at start.
 
+mod access;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use encours::domain::access::Role;
 use encours::domain::ids::{CompanyId, Id};
 use encours::embedded;
 use uuid::Uuid;
+
+pub use access::Access;
 
 /// API server for accounts receivable (suivi des créances clients).
 ///
@@ -23,7 +27,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the API until interrupted
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Bring the database up to date
     Migrate(Options),
     /// Load the demo company, once
@@ -31,6 +35,12 @@ pub enum Command {
     /// Work with companies
     #[command(subcommand)]
     Company(CompanyCommand),
+    /// Work with the members of a company
+    #[command(subcommand)]
+    Member(MemberCommand),
+    /// Work with keys of service accounts
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Load records of another system into a company
     #[command(subcommand)]
     Import(ImportCommand),
@@ -143,6 +153,9 @@ pub struct Serve {
     pub no_explorer: bool,
 
     #[command(flatten)]
+    pub access: Access,
+
+    #[command(flatten)]
     pub desk: DeskOptions,
 
     /// Work in the background: reminders, mails, the day's tasks, webhooks; several servers share that work
@@ -224,6 +237,92 @@ pub struct CreateCompany {
 pub enum Switch {
     On,
     Off,
+}
+
+/// What to do with members.
+#[derive(Debug, Subcommand)]
+pub enum MemberCommand {
+    /// Invite a person and print the invitation's token, alone on standard output
+    Add(AddMember),
+    /// Print the members, and those who were invited
+    List(ListMembers),
+    /// Keep a person out of every company, at once and for good
+    Disable(DisableMember),
+}
+
+/// A person to invite. Whoever has the token accepts with POST /auth/accept, once, within seven days.
+#[derive(Debug, Args)]
+pub struct AddMember {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// The company
+    #[arg(long, value_name = "ID", value_parser = company)]
+    pub company: CompanyId,
+
+    /// E-mail address, which will log in
+    #[arg(long)]
+    pub email: String,
+
+    /// ADMIN, DIRECTOR, CREDIT_MANAGER, AR_ACCOUNTANT, SALES, AUDITOR or BI_READER
+    #[arg(long, value_parser = role)]
+    pub role: Role,
+}
+
+/// Whose members to print: role, e-mail address and name, with tabs between.
+#[derive(Debug, Args)]
+pub struct ListMembers {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// The company
+    #[arg(long, value_name = "ID", value_parser = company)]
+    pub company: CompanyId,
+}
+
+/// Whom to keep out. Sessions end within seconds; tokens that the command line printed stay valid to their end.
+#[derive(Debug, Args)]
+pub struct DisableMember {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// E-mail address of the person
+    #[arg(value_name = "EMAIL")]
+    pub email: String,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Create a service account and print its key, alone on standard output
+    Create(CreateKey),
+}
+
+/// A service account to create.
+#[derive(Debug, Args)]
+pub struct CreateKey {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// The company
+    #[arg(long, value_name = "ID", value_parser = company)]
+    pub company: CompanyId,
+
+    /// What it is called
+    #[arg(long)]
+    pub name: String,
+
+    /// What it may do, with commas between, such as READ_DOCUMENTS,RECORD_PAYMENTS
+    #[arg(long, value_name = "CODES", value_delimiter = ',')]
+    pub scopes: Vec<String>,
+
+    /// It may also read what this role reads
+    #[arg(long, value_name = "ROLE", value_parser = role)]
+    pub read_set_of: Option<Role>,
+
+    /// How many days the key is valid
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u64).range(0..=731))]
+    pub days: u64,
 }
 
 /// What to load.
@@ -393,7 +492,7 @@ pub struct Token {
     pub user: Option<String>,
 
     /// How long it is valid, such as 30m, 1h or 7d; at most 366d
-    #[arg(long, default_value = "1h", value_parser = ttl)]
+    #[arg(long, default_value = "1h", value_parser = duration)]
     pub ttl: Duration,
 }
 
@@ -434,7 +533,7 @@ fn role(text: &str) -> Result<Role, String> {
     })
 }
 
-fn ttl(text: &str) -> Result<Duration, String> {
+fn duration(text: &str) -> Result<Duration, String> {
     const SHAPE: &str = "a duration looks like 30m, 1h or 7d, and is at most 366d";
     const DAY: u64 = 24 * 60 * 60;
     let digits = text.trim_end_matches(|sign: char| sign.is_ascii_alphabetic());
@@ -467,8 +566,8 @@ mod tests {
 
     #[test]
     fn durations_have_a_unit_and_a_limit() {
-        assert_eq!(ttl("30m"), Ok(Duration::from_secs(1800)));
-        assert_eq!(ttl("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert_eq!(duration("30m"), Ok(Duration::from_secs(1800)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
         for bad in [
             "",
             "1",
@@ -481,7 +580,7 @@ mod tests {
             "99999999999999999999d",
             "é",
         ] {
-            assert!(ttl(bad).is_err(), "{bad}");
+            assert!(duration(bad).is_err(), "{bad}");
         }
     }
 

@@ -16,6 +16,7 @@ use diesel::connection::Connection;
 use encours::domain::access::{Caller, Role};
 use encours::domain::ids::{CompanyId, Id};
 use encours::embedded::{self, Cluster};
+use encours::http::auth::jwks::Provider;
 use encours::http::auth::{self, Authenticator};
 use encours::http::graphql::{GraphqlEndpoint, Shape};
 use encours::http::guard::Limits;
@@ -29,8 +30,9 @@ use encours::store::{self, Conn, Db};
 use encours::{graphql, http, service};
 
 use config::{
-    Check, Cli, Command, CompanyCommand, CreateCompany, DeskOptions, ExportCommand, ExportFec,
-    ImportBank, ImportCommand, ImportFile, ImportReceivables, Options, Serve, Switch, Token, Work,
+    AddMember, Check, Cli, Command, CompanyCommand, CreateCompany, CreateKey, DeskOptions,
+    DisableMember, ExportCommand, ExportFec, ImportBank, ImportCommand, ImportFile,
+    ImportReceivables, KeyCommand, ListMembers, MemberCommand, Options, Serve, Switch, Token, Work,
 };
 
 /// Longest execution of one request: a little longer than its longest statement.
@@ -66,10 +68,14 @@ struct Usage(String);
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve(args) => serve(args),
+        Command::Serve(args) => serve(*args),
         Command::Migrate(options) => Database::open(&options).map(drop),
         Command::Demo(options) => demo(&options),
         Command::Company(CompanyCommand::Create(args)) => create_company(&args),
+        Command::Member(MemberCommand::Add(args)) => add_member(&args),
+        Command::Member(MemberCommand::List(args)) => list_members(&args),
+        Command::Member(MemberCommand::Disable(args)) => disable_member(&args),
+        Command::Key(KeyCommand::Create(args)) => create_key(&args),
         Command::Import(ImportCommand::Receivables(args)) => import_receivables(&args),
         Command::Import(ImportCommand::Fec(args)) => import_fec(&args),
         Command::Import(ImportCommand::Bank(args)) => import_bank(&args),
@@ -134,9 +140,12 @@ impl Database {
     }
 }
 
+fn secret(options: &Options) -> anyhow::Result<Vec<u8>> {
+    auth::secret(options.jwt_secret(), &options.data())
+}
+
 fn authenticator(options: &Options) -> anyhow::Result<Authenticator> {
-    let secret = auth::secret(options.jwt_secret(), &options.data())?;
-    Authenticator::new(&secret).map_err(|error| Usage(error.to_string()).into())
+    Authenticator::new(&secret(options)?).map_err(|error| Usage(error.to_string()).into())
 }
 
 /// Keeps the private Postgres alive as long as it lives itself.
@@ -231,6 +240,7 @@ fn work(args: &Work) -> anyhow::Result<()> {
 }
 
 fn serve(args: Serve) -> anyhow::Result<()> {
+    let provider = args.access.provider().map_err(Usage)?;
     let listener = TcpListener::bind(&args.listen).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => anyhow!(
             "{} is in use: stop the other server or choose another port with --listen",
@@ -242,7 +252,12 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let mut database = Database::open(&args.options)?;
     database.settings.pool_size = args.pool_size;
-    let authenticator = authenticator(&args.options)?;
+    let authenticator = Authenticator::with(
+        &secret(&args.options)?,
+        args.access.policy(),
+        provider.map(Provider::new),
+    )
+    .map_err(|error| Usage(error.to_string()))?;
     let db = Db::open(&database.settings);
     let owner_url = database.owner_url.clone();
     let objects = objects(&args.desk, &args.options)?;
@@ -590,6 +605,56 @@ fn member(conn: &mut Conn, company: CompanyId, role: Role, email: &str) -> anyho
         author: email,
         ..auth::script(company, role)
     })
+}
+
+fn add_member(args: &AddMember) -> anyhow::Result<()> {
+    let database = Database::open(&args.options)?;
+    let company = known_company(&mut database.owner()?, args.company)?;
+    let caller = auth::script(company, Role::Admin);
+    let (_, token) = Db::open(&database.settings).write_now(&caller, |conn, caller| {
+        service::access::invite(conn, caller, &args.email, args.role)
+    })?;
+    say(&token)
+}
+
+fn list_members(args: &ListMembers) -> anyhow::Result<()> {
+    let database = Database::open(&args.options)?;
+    let mut conn = database.owner()?;
+    let company = known_company(&mut conn, args.company)?;
+    for member in store::member::members(&mut conn, company)? {
+        say(&format!(
+            "{}\t{}\t{}",
+            member.role, member.email, member.name
+        ))?;
+    }
+    for invited in store::account::pending(&mut conn, company)? {
+        let until = invited.expires_at.date_naive();
+        say(&format!(
+            "{}\t{}\tinvited until {until}",
+            invited.role, invited.email
+        ))?;
+    }
+    Ok(())
+}
+
+fn disable_member(args: &DisableMember) -> anyhow::Result<()> {
+    let database = Database::open(&args.options)?;
+    database
+        .owner()?
+        .transaction(|conn| service::member::disable(conn, &args.email))
+        .map_err(Into::into)
+}
+
+fn create_key(args: &CreateKey) -> anyhow::Result<()> {
+    let database = Database::open(&args.options)?;
+    let company = known_company(&mut database.owner()?, args.company)?;
+    let caller = auth::script(company, Role::Admin);
+    let (_, key) = Db::open(&database.settings).write_now(&caller, |conn, caller| {
+        let scopes = service::access::scopes(&args.scopes, args.read_set_of)?;
+        let expires_on = caller.today + chrono::Days::new(args.days);
+        service::access::create_account(conn, caller, &args.name, &scopes, expires_on)
+    })?;
+    say(&key)
 }
 
 fn check(args: &Check) -> anyhow::Result<()> {

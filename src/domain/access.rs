@@ -192,13 +192,69 @@ impl Role {
         allowed.contains(&self)
     }
 
-    /// What the role may do, in the table's order: what a front-end shows or hides.
-    pub fn permissions(self) -> Vec<Action> {
+    /// What a service account may read when it is given what this role reads.
+    pub fn read_scopes(self) -> Vec<Action> {
         Action::ALL
             .iter()
             .copied()
-            .filter(|action| self.may(*action))
+            .filter(|action| action.is_read() && action.may_be_scope() && self.may(*action))
             .collect()
+    }
+}
+
+impl Action {
+    /// Whether it only reads.
+    pub fn is_read(self) -> bool {
+        self.code().starts_with("READ_")
+    }
+
+    /// Whether a service account may have it as a scope (R12.5, last column of the matrix of section 12):
+    /// it reads, takes in and records what happened elsewhere. What a person answers for it never does:
+    /// approvals, decisions, credit, terms, closings and rights.
+    pub fn may_be_scope(self) -> bool {
+        match self {
+            Action::ReadCompany
+            | Action::ReadClients
+            | Action::ReadContacts
+            | Action::ReadDocuments
+            | Action::ReadReports
+            | Action::ReadProvision
+            | Action::ReadJournal
+            | Action::ReadMembers
+            | Action::WriteClients
+            | Action::IssueInvoices
+            | Action::RecordPayments
+            | Action::RecordDeductions
+            | Action::OpenDisputes
+            | Action::Import
+            | Action::AttachFiles
+            | Action::WriteNotes
+            | Action::ReadEvidence
+            | Action::ExportAccounting => true,
+            Action::WriteCreditTerms
+            | Action::IssueCreditNotes
+            | Action::Match
+            | Action::ResolveDisputes
+            | Action::DecideDisputes
+            | Action::CloseDisputes
+            | Action::WriteProvision
+            | Action::RecordOperations
+            | Action::DecidePenalties
+            | Action::ProposeLosses
+            | Action::DecideLosses
+            | Action::ProposeProvision
+            | Action::DecideProvision
+            | Action::Dun
+            | Action::DunFirmly
+            | Action::WriteDunning
+            | Action::ValidateDunning
+            | Action::ApproveFormalNotice
+            | Action::Litigate
+            | Action::ManageIntegrations
+            | Action::ClosePeriods
+            | Action::ManageCompany
+            | Action::ManageMembers => false,
+        }
     }
 }
 
@@ -209,6 +265,7 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Query.disputeReasons", Action::ReadCompany),
     ("Query.legalRates", Action::ReadCompany),
     ("Query.members", Action::ReadMembers),
+    ("Query.serviceAccounts", Action::ReadMembers),
     ("Query.node", Action::ReadDocuments),
     ("Query.nodes", Action::ReadDocuments),
     ("Query.client", Action::ReadClients),
@@ -381,6 +438,11 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Mutation.deleteWebhook", Action::ManageIntegrations),
     ("Mutation.replayWebhook", Action::ManageIntegrations),
     ("Mutation.testWebhook", Action::ManageIntegrations),
+    ("Mutation.inviteMember", Action::ManageMembers),
+    ("Mutation.revokeInvitation", Action::ManageMembers),
+    ("Mutation.createServiceAccount", Action::ManageMembers),
+    ("Mutation.rotateServiceAccount", Action::ManageMembers),
+    ("Mutation.revokeServiceAccount", Action::ManageMembers),
 ];
 
 /// The action that a field asks for; `None` when the table does not know the field.
@@ -400,16 +462,35 @@ pub struct Caller {
     pub user: Option<UserId>,
     /// Who stands in the books as the author.
     pub author: String,
-    /// What the caller is in the company.
+    /// What the caller is in the company. Without meaning beside scopes.
     pub role: Role,
+    /// What a service account may do, instead of a role; none for everybody else.
+    pub scopes: Option<Vec<Action>>,
     /// Today in the company's time zone (R0.4).
     pub today: NaiveDate,
 }
 
 impl Caller {
-    /// Whether the caller may do this.
+    /// Whether the caller may do this: by the scopes of a service account, else by the role.
     pub fn may(&self, action: Action) -> bool {
-        self.role.may(action)
+        match &self.scopes {
+            Some(scopes) => scopes.contains(&action),
+            None => self.role.may(action),
+        }
+    }
+
+    /// What the caller may do, in the table's order: what a front-end shows or hides.
+    pub fn permissions(&self) -> Vec<Action> {
+        Action::ALL
+            .iter()
+            .copied()
+            .filter(|action| self.may(*action))
+            .collect()
+    }
+
+    /// Whether a service account asks (R12.5).
+    pub fn is_service(&self) -> bool {
+        self.scopes.is_some()
     }
 
     /// The portfolio that bounds what the caller sees (R12.3): `Some` for sales people.
@@ -456,6 +537,48 @@ mod tests {
             assert!(!Role::Sales.may(action), "{action:?}");
         }
         assert!(Role::Sales.may(Action::DecideDisputes));
+    }
+
+    #[test]
+    fn a_service_account_has_its_scopes_and_never_approves_r12_5() {
+        let mut caller = Caller {
+            company: CompanyId(uuid::Uuid::nil()),
+            user: None,
+            author: "shop".into(),
+            role: Role::Admin,
+            scopes: Some(vec![Action::RecordPayments]),
+            today: NaiveDate::default(),
+        };
+        assert!(caller.is_service() && caller.may(Action::RecordPayments));
+        assert!(!caller.may(Action::ReadCompany));
+        assert_eq!(caller.permissions(), [Action::RecordPayments]);
+        caller.scopes = None;
+        assert!(caller.may(Action::ReadCompany));
+        for (name, action) in FIELDS {
+            let approves = [
+                "decide",
+                "cancel",
+                "close",
+                "resolve",
+                "waive",
+                "saveMember",
+            ]
+            .iter()
+            .any(|verb| name.starts_with(&format!("Mutation.{verb}")));
+            // A client without open items is closed, a promise taken back: nobody approves those.
+            let harmless = ["Mutation.closeClient", "Mutation.cancelPromise"].contains(name);
+            assert!(!approves || harmless || !action.may_be_scope(), "{name}");
+        }
+        assert_eq!(
+            Role::BiReader.read_scopes(),
+            [
+                Action::ReadCompany,
+                Action::ReadClients,
+                Action::ReadDocuments,
+                Action::ReadReports,
+                Action::ReadProvision,
+            ]
+        );
     }
 
     #[test]

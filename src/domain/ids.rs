@@ -129,6 +129,12 @@ ids! {
     WebhookId = "whk",
     /// A message to such an address.
     WebhookDeliveryId = "whd",
+    /// A log-in of a person to one company.
+    SessionId = "ses",
+    /// A service account: a script with a key.
+    ServiceAccountId = "svc",
+    /// An invitation to become a member.
+    InvitationId = "inv",
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
+use super::access::Invitation;
 use super::client::code_enum;
 use super::dispute::DisputeKind;
 use super::error::UserError;
@@ -84,14 +85,29 @@ impl User {
 /// A person of the company and the role there.
 #[derive(SimpleObject)]
 struct Member {
-    /// The person's opaque id.
+    /// The person's opaque id; the invitation's for who was only invited.
     id: ID,
-    /// The person's name.
+    /// The person's name; empty for who was only invited.
     name: String,
     /// E-mail address, which logs in.
     email: String,
     /// The role in this company.
     role: Role,
+    /// The invitation that the person did not accept yet; null for members.
+    invitation: Option<Invitation>,
+}
+
+/// Somebody who was invited, shown among the members.
+fn invited(row: store::account::Invitation) -> Result<Member> {
+    let role = access::Role::read(&row.role)
+        .ok_or_else(|| Error::Internal(format!("stored role {}", row.role)))?;
+    Ok(Member {
+        id: show(row.id),
+        name: String::new(),
+        email: row.email.clone(),
+        role: role.into(),
+        invitation: Some(Invitation::of(row)?),
+    })
 }
 
 fn member(record: store::member::Member) -> Result<Member> {
@@ -102,6 +118,7 @@ fn member(record: store::member::Member) -> Result<Member> {
         name: record.name,
         email: record.email,
         role: role.into(),
+        invitation: None,
     })
 }
 
@@ -235,15 +252,15 @@ impl Viewer {
         let user: Option<store::member::User> = super::document::maybe(ctx, id).await?;
         Ok(user.map(|user| User::of(user.id, user.name)))
     }
-    /// The role of the token.
-    async fn role(&self, ctx: &Context<'_>) -> Result<Role> {
-        Ok(session(ctx)?.caller().role.into())
+    /// The role of the token; null for a service account, which has scopes: see `permissions`.
+    async fn role(&self, ctx: &Context<'_>) -> Result<Option<Role>> {
+        let caller = session(ctx)?.caller();
+        Ok((!caller.is_service()).then(|| caller.role.into()))
     }
-    /// What the role may do, as stable codes.
+    /// What the role or the scopes allow, as stable codes.
     async fn permissions(&self, ctx: &Context<'_>) -> Result<Vec<String>> {
         Ok(session(ctx)?
             .caller()
-            .role
             .permissions()
             .into_iter()
             .map(|action| action.code().to_owned())
@@ -252,6 +269,10 @@ impl Viewer {
     /// The company of the token.
     async fn company(&self, ctx: &Context<'_>) -> Result<Company> {
         company(ctx).await
+    }
+    /// The companies that the person belongs to, by name, for `POST /auth/switch`; a script's only one.
+    async fn companies(&self, ctx: &Context<'_>) -> Result<Vec<super::access::ViewerCompany>> {
+        super::access::viewer_companies(ctx).await
     }
     /// Today in the company's time zone (R0.4).
     async fn today(&self, ctx: &Context<'_>) -> Result<Date> {
@@ -287,13 +308,25 @@ impl CompanyQuery {
         company(ctx).await
     }
 
-    /// The people of the company, by name.
+    /// The people of the company, by name; with those who were invited and did not accept yet behind them, when
+    /// asked for.
     #[graphql(guard = "Permitted(\"Query.members\")")]
-    async fn members(&self, ctx: &Context<'_>) -> Result<Vec<Member>> {
-        let rows = session(ctx)?
-            .read(|conn, caller| Ok(store::member::members(conn, caller.company)?))
+    async fn members(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default)] with_invitations: bool,
+    ) -> Result<Vec<Member>> {
+        let (rows, pending) = session(ctx)?
+            .read(move |conn, caller| {
+                let pending = match with_invitations {
+                    true => store::account::pending(conn, caller.company)?,
+                    false => Vec::new(),
+                };
+                Ok((store::member::members(conn, caller.company)?, pending))
+            })
             .await?;
-        rows.into_iter().map(member).collect()
+        let members = rows.into_iter().map(member);
+        members.chain(pending.into_iter().map(invited)).collect()
     }
 
     /// The reasons that disputes and deductions may have, by code.
@@ -361,7 +394,8 @@ struct SaveMemberInput {
     name: String,
     /// The role in this company.
     role: Role,
-    /// First password of a new person, at least 12 characters; a known person keeps the own one.
+    /// First password of a new person: 12 to 200 characters, not the e-mail address, not a common one. A known person
+    /// keeps the own one. `inviteMember` lets the person choose it.
     password: Option<String>,
 }
 
@@ -535,14 +569,9 @@ impl CompanyMutation {
         input: SaveMemberInput,
     ) -> Result<MemberPayload> {
         let done = mutate(ctx, How::default(), move |conn, caller| {
-            if input
-                .password
-                .as_ref()
-                .is_some_and(|password| !(12..=200).contains(&password.chars().count()))
-            {
-                return Err(
-                    Refusal::invalid("password", "a password has 12 to 200 characters").into(),
-                );
+            if let Some(password) = &input.password {
+                crate::domain::password::check(password, &input.email)
+                    .map_err(|why| Refusal::invalid("password", why))?;
             }
             let hash = input
                 .password
@@ -561,6 +590,7 @@ impl CompanyMutation {
         .await?;
         let saved = match done.made {
             Some(id) => {
+                session(ctx)?.learn_revocations().await?;
                 let rows = session(ctx)?
                     .read(|conn, caller| Ok(store::member::members(conn, caller.company)?))
                     .await?;
@@ -584,6 +614,7 @@ impl CompanyMutation {
             service::member::remove(conn, caller, read("member", "member", &member)?)
         })
         .await?;
+        session(ctx)?.learn_revocations().await?;
         Ok(MemberPayload {
             member: None,
             user_errors: done.user_errors,

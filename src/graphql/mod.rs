@@ -5,6 +5,7 @@
     reason = "fields take filter, order and paging one by one, as callers write them"
 )]
 
+mod access;
 mod aging;
 mod bank;
 mod client;
@@ -47,6 +48,21 @@ use crate::service::live::Feed;
 use crate::service::webhook::Policy;
 use crate::store::{Db, Session};
 
+/// Questions about getting paid. In groups, since each part of a root wraps those before it.
+#[derive(MergedObject, Default)]
+pub struct CollectingQuery(
+    dunning::DunningQuery,
+    dunning_run::DunningRunQuery,
+    letter::LetterQuery,
+    collection::CollectionQuery,
+    litigation::LitigationQuery,
+    dispute_desk::DisputeDeskQuery,
+);
+
+/// Questions about who comes in, and who is told.
+#[derive(MergedObject, Default)]
+pub struct ConnectingQuery(live::LiveQuery, webhook::WebhookQuery, access::AccessQuery);
+
 /// Everything that can be asked.
 #[derive(MergedObject, Default)]
 pub struct Query(
@@ -64,17 +80,26 @@ pub struct Query(
     remittance::RemittanceQuery,
     bank::BankQuery,
     doubtful::DoubtfulQuery,
-    dunning::DunningQuery,
-    dunning_run::DunningRunQuery,
-    letter::LetterQuery,
-    collection::CollectionQuery,
-    litigation::LitigationQuery,
-    dispute_desk::DisputeDeskQuery,
     penalty::PenaltyQuery,
     provision_run::ProvisionRunQuery,
-    live::LiveQuery,
-    webhook::WebhookQuery,
+    CollectingQuery,
+    ConnectingQuery,
 );
+
+/// Deeds about getting paid. In groups, since each part of a root wraps those before it.
+#[derive(MergedObject, Default)]
+pub struct CollectingMutation(
+    dunning::DunningMutation,
+    dunning_run::DunningRunMutation,
+    letter::LetterMutation,
+    collection::CollectionMutation,
+    litigation::LitigationMutation,
+    dispute_desk::DisputeDeskMutation,
+);
+
+/// Deeds about who comes in, and who is told.
+#[derive(MergedObject, Default)]
+pub struct ConnectingMutation(webhook::WebhookMutation, access::AccessMutation);
 
 /// Everything that can be done.
 #[derive(MergedObject, Default)]
@@ -91,15 +116,10 @@ pub struct Mutation(
     remittance::RemittanceMutation,
     bank::BankMutation,
     doubtful::DoubtfulMutation,
-    dunning::DunningMutation,
-    dunning_run::DunningRunMutation,
-    letter::LetterMutation,
-    collection::CollectionMutation,
-    litigation::LitigationMutation,
-    dispute_desk::DisputeDeskMutation,
     penalty::PenaltyMutation,
     provision_run::ProvisionRunMutation,
-    webhook::WebhookMutation,
+    CollectingMutation,
+    ConnectingMutation,
 );
 
 pub use live::Subscription;

@@ -90,6 +90,16 @@ where
         None => (ctx.field().name().to_owned(), request_hash(ctx)?),
     };
     let key = how.idempotency_key.clone();
+    let is_service = session(ctx)?.caller().is_service();
+    if single && is_service && key.is_none() && super::access::takes_key(&operation) {
+        return Ok(Done {
+            made: None,
+            user_errors: vec![UserError::from(Refusal::invalid(
+                "idempotencyKey",
+                "a service account gives a key for what it creates, so that a call that broke off can be repeated (R12.5)",
+            ))],
+        });
+    }
     let result = session(ctx)?
         .write(move |conn, caller| {
             let made = match &key {

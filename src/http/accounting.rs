@@ -61,7 +61,7 @@ pub async fn export(
     asked: web::Query<Asked>,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
-    let caller = match files::permitted(&request, &endpoint, Action::ExportAccounting) {
+    let caller = match files::permitted(&request, &endpoint, Action::ExportAccounting).await {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };
@@ -150,7 +150,7 @@ where
     T: Serialize + Send + 'static,
     F: FnMut(&mut Conn, &Caller, &Path) -> Result<T> + Send + 'static,
 {
-    let caller = match files::permitted(request, endpoint, Action::Import) {
+    let caller = match files::permitted(request, endpoint, Action::Import).await {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };

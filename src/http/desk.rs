@@ -41,7 +41,7 @@ pub async fn attach(
     body: web::Payload,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
-    let caller = match files::permitted(&request, &endpoint, Action::AttachFiles) {
+    let caller = match files::permitted(&request, &endpoint, Action::AttachFiles).await {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };
@@ -149,7 +149,7 @@ pub async fn fetch(
     id: web::Path<String>,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
-    let caller = match files::permitted(&request, &endpoint, Action::ReadContacts) {
+    let caller = match files::permitted(&request, &endpoint, Action::ReadContacts).await {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };
@@ -179,7 +179,7 @@ pub async fn letter(
     asked: web::Query<Written>,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
-    let caller = match files::permitted(&request, &endpoint, Action::ReadEvidence) {
+    let caller = match files::permitted(&request, &endpoint, Action::ReadEvidence).await {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };
@@ -224,7 +224,7 @@ pub async fn evidence(
     subject: web::Path<String>,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
-    let caller = match files::permitted(&request, &endpoint, Action::ReadEvidence) {
+    let caller = match files::permitted(&request, &endpoint, Action::ReadEvidence).await {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };
@@ -254,7 +254,7 @@ pub async fn verify(
     body: web::Payload,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
-    let caller = match files::permitted(&request, &endpoint, Action::ReadEvidence) {
+    let caller = match files::permitted(&request, &endpoint, Action::ReadEvidence).await {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };

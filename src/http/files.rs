@@ -20,8 +20,9 @@ const FILE_BYTES: usize = 64 * 1024 * 1024;
 /// What leaves at once.
 const CHUNK: usize = 64 * 1024;
 
-/// The caller of a request, when the role may do this.
-pub fn permitted(
+/// The caller of a request, when they may do this. Tools that know user names and passwords only send a key of a
+/// service account as the password.
+pub async fn permitted(
     request: &HttpRequest,
     endpoint: &GraphqlEndpoint,
     action: Action,
@@ -30,11 +31,21 @@ pub fn permitted(
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let Ok(caller) = endpoint.authenticator.authenticate(token) else {
-        return Err(HttpResponse::Unauthorized()
-            .insert_header((header::WWW_AUTHENTICATE, "Bearer"))
-            .json(fault("UNAUTHENTICATED", "a valid token is needed"))
-            .into());
+    let authenticator = &endpoint.authenticator;
+    let found = authenticator.authenticate_or_basic(token, &endpoint.store);
+    let caller = match found.await {
+        Ok(caller) => caller,
+        Err(Error::Unauthenticated) => {
+            return Err(HttpResponse::Unauthorized()
+                .append_header((header::WWW_AUTHENTICATE, "Bearer"))
+                .append_header((
+                    header::WWW_AUTHENTICATE,
+                    "Basic realm=\"encours\", charset=\"UTF-8\"",
+                ))
+                .json(fault("UNAUTHENTICATED", "a valid token is needed"))
+                .into());
+        }
+        Err(error) => return Err(refused(error).into()),
     };
     if caller.may(action) {
         Ok(caller)

@@ -21,6 +21,7 @@ use futures_util::stream::LocalBoxStream;
 use futures_util::{FutureExt, StreamExt};
 
 use crate::domain::access::Caller;
+use crate::error::Error;
 use crate::http::auth::{Admitted, Authenticator};
 use crate::http::guard::{Limits, Rejection, Walk, lexical_scan, walk};
 use crate::http::live::{self, Closing};
@@ -84,7 +85,7 @@ async fn answered(
         ));
     }
     reply.check_accepted()?;
-    let caller = admitted(request, &endpoint.authenticator)?.caller;
+    let caller = admitted(request, endpoint).await?.caller;
     let asked = match *request.method() {
         Method::GET => read::from_url(request)?,
         _ => read::from_body(request, body).await?,
@@ -116,16 +117,29 @@ async fn answered(
 }
 
 /// One text for every cause: what is wrong with a token is nobody's business.
-pub(in crate::http) fn admitted(
+pub(in crate::http) async fn admitted(
     request: &HttpRequest,
-    authenticator: &Authenticator,
+    endpoint: &GraphqlEndpoint,
 ) -> Result<Admitted, Rejection> {
-    authenticator.admit(token(request)).map_err(|_| {
-        Rejection::new(
+    let found = endpoint
+        .authenticator
+        .admit(token(request), &endpoint.store)
+        .await;
+    found.map_err(|error| match error {
+        Error::Unauthenticated => Rejection::new(
             "UNAUTHENTICATED",
             401,
             "a valid token is needed: Authorization: Bearer …",
-        )
+        ),
+        // The token may be good: whether it was revoked could not be found out.
+        error => {
+            tracing::warn!(%error, "a token was not looked at");
+            Rejection::new(
+                "UNAVAILABLE",
+                503,
+                "the service is busy or starting: send the request again",
+            )
+        }
     })
 }
 

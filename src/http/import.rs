@@ -34,7 +34,7 @@ pub async fn receivables(
     mut body: web::Payload,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
-    let caller = match files::permitted(&request, &endpoint, Action::Import) {
+    let caller = match files::permitted(&request, &endpoint, Action::Import).await {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };

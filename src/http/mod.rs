@@ -73,11 +73,7 @@ async fn terminated() {
 /// Everything but the explorer.
 pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/graphql").to(graphql::handle))
-        .service(
-            web::resource("/auth/login")
-                .app_data(auth::login_body())
-                .route(web::post().to(auth::login)),
-        )
+        .configure(auth::routes)
         .service(web::resource("/import/receivables").route(web::post().to(import::receivables)))
         .service(web::resource("/import/fec").route(web::post().to(accounting::import)))
         .service(web::resource("/import/bank").route(web::post().to(accounting::import_bank)))

@@ -96,6 +96,7 @@ pub fn worker(company: CompanyId) -> Caller {
         user: None,
         author: "encours".into(),
         role: Role::Admin,
+        scopes: None,
         today: today(),
     }
 }

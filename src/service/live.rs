@@ -230,6 +230,7 @@ fn reader(company: CompanyId) -> Caller {
         user: None,
         author: "feed".into(),
         role: Role::Director,
+        scopes: None,
         today: super::jobs::today(),
     }
 }

@@ -10,6 +10,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::Result;
 use crate::store;
 use crate::store::member::Member;
+use crate::store::session::Reason;
 
 /// Adds a member, or changes a member's role. Nobody changes the own role: a company would be left without `ADMIN`.
 ///
@@ -42,7 +43,12 @@ pub fn save(
     if role != Role::Admin {
         keep_an_admin(conn, caller, user)?;
     }
+    let before = store::member::member(conn, caller.company, user)?;
     store::member::save_membership(conn, caller.company, user, role.code())?;
+    if before.is_some_and(|before| before.role != role.code()) {
+        // Access tokens carry the role: those of the former one end.
+        store::session::revoke_member(conn, caller.company, user, Reason::Membership)?;
+    }
     Ok(user)
 }
 
@@ -77,10 +83,20 @@ pub fn remove(conn: &mut PgConnection, caller: &Caller, user: UserId) -> Result<
     }
     keep_an_admin(conn, caller, user)?;
     if store::member::end_membership(conn, caller.company, user)? {
+        store::session::revoke_member(conn, caller.company, user, Reason::Membership)?;
         Ok(())
     } else {
         Err(Refusal::not_found("member", "member").into())
     }
+}
+
+/// Keeps a person out of every company, at once and for good: for the operator, on the owner's connection.
+pub fn disable(conn: &mut PgConnection, email: &str) -> Result<()> {
+    let user = store::member::by_email(conn, email.trim())?
+        .ok_or_else(|| Refusal::not_found("email", "active person"))?;
+    store::member::disable(conn, user.id)?;
+    store::session::revoke_user(conn, user.id, None, Reason::Disabled)?;
+    Ok(())
 }
 
 /// The members of the caller's company, by name.

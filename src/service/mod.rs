@@ -2,6 +2,7 @@
 //!
 //! A service receives a connection that is already in a transaction and inside the company's wall.
 
+pub mod access;
 pub mod accrual;
 pub mod bank;
 pub mod books;
@@ -42,6 +43,8 @@ pub mod provision_run;
 pub mod reference;
 pub mod remittance;
 pub mod rounds;
+pub mod secret;
+pub mod session;
 pub mod task;
 pub mod vat_receipts;
 pub mod webhook;

@@ -52,6 +52,7 @@ pub fn clerk(company: CompanyId, today: NaiveDate) -> Caller {
         user: None,
         author: "scheduler".into(),
         role: Role::CreditManager,
+        scopes: None,
         today,
     }
 }

@@ -136,6 +136,110 @@ pub fn memberships_of(
         .load(conn)
 }
 
+/// A running membership of an active person.
+pub fn member(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    user: UserId,
+) -> QueryResult<Option<Member>> {
+    memberships::table
+        .inner_join(users::table)
+        .filter(
+            memberships::company_id
+                .eq(company)
+                .and(memberships::user_id.eq(user))
+                .and(memberships::ended_at.is_null())
+                .and(users::disabled_at.is_null()),
+        )
+        .select((users::id, users::email, users::name, memberships::role))
+        .first(conn)
+        .optional()
+}
+
+/// The same, and it stays so until the transaction ends.
+pub fn member_for_share(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    user: UserId,
+) -> QueryResult<Option<Member>> {
+    memberships::table
+        .inner_join(users::table)
+        .filter(
+            memberships::company_id
+                .eq(company)
+                .and(memberships::user_id.eq(user))
+                .and(memberships::ended_at.is_null())
+                .and(users::disabled_at.is_null()),
+        )
+        .select((users::id, users::email, users::name, memberships::role))
+        .for_share()
+        .first(conn)
+        .optional()
+}
+
+/// Whether a person was ever a member of another company.
+pub fn belongs_elsewhere(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    user: UserId,
+) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(
+        memberships::table.filter(
+            memberships::user_id
+                .eq(user)
+                .and(memberships::company_id.ne(company)),
+        ),
+    ))
+    .get_result(conn)
+}
+
+/// A company of a person.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Place {
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    pub company_id: CompanyId,
+    /// The company's name.
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    pub name: String,
+    /// What the person is there.
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    pub role: String,
+}
+
+/// The companies of a person, by name: across the wall, and nothing else of them.
+pub fn companies_of(conn: &mut PgConnection, user: UserId) -> QueryResult<Vec<Place>> {
+    diesel::sql_query("SELECT company_id, name, role FROM companies_of($1)")
+        .bind::<diesel::sql_types::Uuid, _>(user)
+        .load(conn)
+}
+
+/// Sets a person's password, and the name when one is given.
+pub fn set_password(
+    conn: &mut PgConnection,
+    user: UserId,
+    password_hash: &str,
+    name: Option<&str>,
+) -> QueryResult<()> {
+    if let Some(name) = name {
+        diesel::update(users::table.find(user))
+            .set(users::name.eq(name))
+            .execute(conn)?;
+    }
+    diesel::update(users::table.find(user))
+        .set(users::password_hash.eq(password_hash))
+        .execute(conn)
+        .map(drop)
+}
+
+/// Keeps a person out of every company. False when there is no active person of that id.
+pub fn disable(conn: &mut PgConnection, user: UserId) -> QueryResult<bool> {
+    diesel::update(users::table.find(user))
+        .filter(users::disabled_at.is_null())
+        .set(users::disabled_at.eq(diesel::dsl::now))
+        .execute(conn)
+        .map(|rows| rows == 1)
+}
+
 /// A legal value and the period it is in force (R0.5).
 #[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = legal_rates)]

@@ -4,6 +4,7 @@
 //! transaction. Both first set the company (and a sales person's portfolio) for row-level security,
 //! and nothing else opens a transaction on behalf of a caller.
 
+pub mod account;
 pub mod aging;
 pub mod bank;
 pub mod change;
@@ -37,7 +38,9 @@ pub mod penalty;
 pub mod provision;
 pub mod provision_run;
 pub mod remittance;
+mod revocation;
 pub mod schema;
+pub mod session;
 mod sql_types;
 pub mod task;
 pub mod webhook;
@@ -105,6 +108,7 @@ pub struct Db {
     // One permit per connection: a task that holds one never waits inside the pool.
     permits: Arc<Semaphore>,
     wait: Duration,
+    revoked: Arc<revocation::Revoked>,
 }
 
 #[derive(Debug)]
@@ -150,6 +154,7 @@ impl Db {
             pool,
             permits: Arc::new(Semaphore::new(settings.pool_size as usize)),
             wait: settings.wait,
+            revoked: Arc::default(),
         }
     }
 
@@ -182,6 +187,16 @@ impl Db {
     /// Runs `work` without a caller, outside any company, on this thread: for background jobs.
     pub fn anonymous_now<T>(&self, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
         work(&mut *checkout(&self.pool)?)
+    }
+
+    /// The same in one transaction: sessions, and guesses at passwords.
+    pub async fn anonymous_write<T, F>(&self, mut work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut PgConnection) -> Result<T> + Send + 'static,
+    {
+        self.anonymous(move |conn| in_transaction(conn, |conn| work(conn)))
+            .await
     }
 
     /// A place in the pool for work that runs beside the requests, such as an import.
@@ -416,13 +431,20 @@ fn write_on<T>(
     caller: &Caller,
     mut work: impl FnMut(&mut PgConnection, &Caller) -> Result<T>,
 ) -> Result<T> {
+    in_transaction(conn, |conn| {
+        conn.batch_execute(&wall(caller))?;
+        work(conn, caller)
+    })
+}
+
+/// One transaction, tried again after a deadlock.
+fn in_transaction<T>(
+    conn: &mut PgConnection,
+    mut work: impl FnMut(&mut PgConnection) -> Result<T>,
+) -> Result<T> {
     let mut tries = 1;
     loop {
-        let result = conn.transaction(|conn| {
-            conn.batch_execute(&wall(caller))?;
-            work(conn, caller)
-        });
-        match result {
+        match conn.transaction(&mut work) {
             Err(error) if error.is_transient() && tries < TRIES => tries += 1,
             Err(error) if error.is_transient() => {
                 return Err(crate::domain::refusal::Refusal::new(

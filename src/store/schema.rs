@@ -856,6 +856,71 @@ diesel::table! {
 diesel::joinable!(memberships -> users (user_id));
 
 diesel::table! {
+    sessions (id) {
+        id -> Uuid,
+        origin_id -> Uuid,
+        user_id -> Uuid,
+        company_id -> Uuid,
+        started_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+        revoked_for -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    refresh_tokens (hash) {
+        hash -> Binary,
+        session_id -> Uuid,
+        issued_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+        used_by -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    login_attempts (subject) {
+        subject -> Binary,
+        failures -> Integer,
+        last_at -> Timestamptz,
+        blocked_until -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    service_accounts (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        scopes -> Array<Text>,
+        key_hash -> Binary,
+        expires_on -> Date,
+        created_at -> Timestamptz,
+        created_by -> Text,
+        rotated_at -> Nullable<Timestamptz>,
+        last_used_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+        revoked_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    invitations (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        email -> Text,
+        role -> Text,
+        token_hash -> Binary,
+        expires_at -> Timestamptz,
+        invited_at -> Timestamptz,
+        invited_by -> Text,
+        accepted_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     dunning_action_items (company_id, action_id, item_id) {
         company_id -> Uuid,
         action_id -> Uuid,
@@ -1174,6 +1239,11 @@ diesel::allow_tables_to_appear_in_same_query!(
     litigation_items,
     litigation_events,
     prescription_interruptions,
+    invitations,
+    login_attempts,
+    refresh_tokens,
+    service_accounts,
+    sessions,
     dunning_action_items,
     dunning_actions,
     dunning_scenarios,

@@ -91,4 +91,7 @@ uuid_columns!(
     CaseId,
     WebhookId,
     WebhookDeliveryId,
+    SessionId,
+    ServiceAccountId,
+    InvitationId,
 );

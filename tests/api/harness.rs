@@ -42,40 +42,11 @@ fn server() -> &'static Server {
 fn start() -> Server {
     let data = std::env::temp_dir().join(format!("encours-{}", Uuid::now_v7().simple()));
     std::fs::create_dir(&data).expect("a directory for the test server");
-    let log = data.join("server.log");
-    // The shell outlives the server, to take the directory away.
-    let mut child = Command::new("sh")
-        .args([
-            "-c",
-            "trap '' INT HUP TERM; directory=$1; shift; \"$@\"; rm -rf \"$directory\"",
-            "sh",
-        ])
-        .arg(&data)
-        .arg(env!("CARGO_BIN_EXE_encours"))
-        // What it would do by itself the tests ask for, company by company.
-        .args([
-            "serve",
-            "--job-seconds",
-            "3600",
-            "--listen",
-            "127.0.0.1:0",
-            "--data",
-        ])
-        .arg(&data)
-        .envs(database())
-        .env("ENCOURS_STOP_ON_EOF", "1")
-        .env("ENCOURS_ALLOW_PRIVATE_WEBHOOKS", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(File::create(&log).expect("the log of the test server"))
-        .spawn()
-        .expect("the test server");
-    let url = listening(&mut child).unwrap_or_else(|| {
-        panic!(
-            "the server does not start: {}",
-            std::fs::read_to_string(&log).unwrap_or_default()
-        )
-    });
+    let (child, url) = serve(
+        &data,
+        "trap '' INT HUP TERM; directory=$1; shift; \"$@\"; rm -rf \"$directory\"",
+        &[],
+    );
     let agent = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(60)))
@@ -89,46 +60,15 @@ fn start() -> Server {
     }
 }
 
-/// The address that a server prints when it is ready.
-fn listening(child: &mut Child) -> Option<String> {
-    BufReader::new(child.stdout.take()?)
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
-}
-
-/// The address of the server.
-pub fn url() -> &'static str {
-    &server().url
-}
-
-/// Another server on the same database; it stops when it is dropped.
+/// Another server on the same data, with further settings; it stops when it is dropped.
 pub struct Second {
     pub url: String,
     child: Child,
 }
 
 impl Second {
-    pub fn start() -> Second {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_encours"))
-            .args([
-                "serve",
-                "--job-seconds",
-                "3600",
-                "--listen",
-                "127.0.0.1:0",
-                "--data",
-            ])
-            .arg(&server().data)
-            .envs(database())
-            .env("ENCOURS_STOP_ON_EOF", "1")
-            .env("ENCOURS_ALLOW_PRIVATE_WEBHOOKS", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("another server");
-        let url = listening(&mut child).expect("another server starts");
+    pub fn start(settings: &[(&str, &str)]) -> Second {
+        let (child, url) = serve(&server().data, "shift; exec \"$@\"", settings);
         Second { url, child }
     }
 
@@ -143,6 +83,123 @@ impl Second {
     pub fn ended_well(mut self) -> bool {
         self.child.wait().expect("an exit status").success()
     }
+
+    /// The same caller there.
+    pub fn status(&self, token: &str) -> u16 {
+        let headers = [("authorization", format!("Bearer {token}"))];
+        let body = json!({ "query": "{ viewer { name } }" });
+        sent(&self.url, "/graphql", &headers, Some(&body)).status
+    }
+
+    /// Posts JSON to a path there.
+    pub fn send(&self, path: &str, headers: &[(&str, String)], body: &Value) -> Answer {
+        sent(&self.url, path, headers, Some(body))
+    }
+
+    /// What the caller's document answers there.
+    pub fn ask(&self, token: &str, document: &str) -> Value {
+        let headers = [("authorization", format!("Bearer {token}"))];
+        sent(
+            &self.url,
+            "/graphql",
+            &headers,
+            Some(&json!({ "query": document })),
+        )
+        .json()
+    }
+}
+
+/// Settings that every test server has: an identity provider, and this machine as a proxy that says who asks.
+fn settings() -> [(&'static str, String); 5] {
+    use crate::idp;
+    static KEYS: OnceLock<String> = OnceLock::new();
+    [
+        ("ENCOURS_TRUSTED_PROXIES", "127.0.0.1".into()),
+        ("ENCOURS_OIDC_ISSUER", idp::ISSUER.into()),
+        ("ENCOURS_OIDC_AUDIENCE", idp::AUDIENCE.into()),
+        (
+            "ENCOURS_OIDC_JWKS_URL",
+            KEYS.get_or_init(idp::serve).clone(),
+        ),
+        ("ENCOURS_OIDC_COMPANY_CLAIM", "company".into()),
+    ]
+}
+
+/// Runs the binary under a shell script, and waits for its address.
+fn serve(data: &std::path::Path, script: &str, more: &[(&str, &str)]) -> (Child, String) {
+    let log = data.join(format!("server-{}.log", Uuid::now_v7().simple()));
+    // The shell outlives the server, to take the directory away.
+    let mut child = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(data)
+        .arg(env!("CARGO_BIN_EXE_encours"))
+        // What it would do by itself the tests ask for, company by company.
+        .args([
+            "serve",
+            "--job-seconds",
+            "3600",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+        ])
+        .arg(data)
+        .envs(database())
+        .envs(settings())
+        .envs(more.iter().copied())
+        .env("ENCOURS_STOP_ON_EOF", "1")
+        .env("ENCOURS_ALLOW_PRIVATE_WEBHOOKS", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(File::create(&log).expect("the log of the test server"))
+        .spawn()
+        .expect("the test server");
+    let url = listening(&mut child).unwrap_or_else(|| {
+        panic!(
+            "the server does not start: {}",
+            std::fs::read_to_string(&log).unwrap_or_default()
+        )
+    });
+    (child, url)
+}
+
+/// Sends a request to a server as it is: no token, unless a header holds one.
+fn sent(url: &str, path: &str, headers: &[(&str, String)], body: Option<&Value>) -> Answer {
+    let agent = &server().agent;
+    let answer = match body {
+        Some(body) => {
+            let request = agent.post(format!("{url}{path}"));
+            let request = headers.iter().fold(request, |request, (name, value)| {
+                request.header(*name, value)
+            });
+            request.send_json(body)
+        }
+        None => {
+            let request = agent.get(format!("{url}{path}"));
+            let request = headers.iter().fold(request, |request, (name, value)| {
+                request.header(*name, value)
+            });
+            request.call()
+        }
+    };
+    Answer::read(answer.expect("an answer of the server"))
+}
+
+/// Posts JSON to a path of the server, or fetches it when there is none.
+pub fn send(path: &str, headers: &[(&str, String)], body: Option<&Value>) -> Answer {
+    sent(&server().url, path, headers, body)
+}
+
+/// The address that a server prints when it is ready.
+fn listening(child: &mut Child) -> Option<String> {
+    BufReader::new(child.stdout.take()?)
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
+}
+
+/// The address of the server.
+pub fn url() -> &'static str {
+    &server().url
 }
 
 impl Drop for Second {
@@ -348,6 +405,7 @@ pub struct Answer {
     pub statements: Option<u32>,
     pub allow: Option<String>,
     pub disposition: Option<String>,
+    pub retry_after: Option<String>,
 }
 
 impl Answer {
@@ -370,6 +428,7 @@ impl Answer {
         });
         let (status, allow) = (response.status().as_u16(), header("allow"));
         let disposition = header("content-disposition");
+        let retry_after = header("retry-after");
         let text = response
             .body_mut()
             .read_to_string()
@@ -380,6 +439,7 @@ impl Answer {
             statements,
             allow,
             disposition,
+            retry_after,
         }
     }
 
@@ -400,6 +460,18 @@ impl Api {
     /// The `Authorization` header.
     pub fn authorization(&self) -> String {
         format!("Bearer {}", self.token)
+    }
+
+    /// Whoever holds this token.
+    pub fn with(token: &str) -> Api {
+        Api {
+            token: token.to_owned(),
+        }
+    }
+
+    /// The token.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// Posts a request.

@@ -1,5 +1,6 @@
 //! The API as clients see it: a real server, real tokens, a company of its own for each test.
 
+mod access;
 mod accounting;
 mod bank;
 mod collection;
@@ -9,6 +10,7 @@ mod desk;
 mod dunning;
 mod fec;
 mod harness;
+mod idp;
 mod import;
 mod layering;
 mod ledger;

@@ -40,6 +40,7 @@ impl Quarter {
             user: None,
             author: role.code().to_lowercase(),
             role,
+            scopes: None,
             today: on,
         }
     }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::Closing;
 use super::operation::{Said, answers, message};
+use crate::http::auth::Admitted;
 use crate::http::graphql::answer::{Reply, wants_events};
 use crate::http::graphql::{GraphqlEndpoint, admitted, read};
 use crate::http::guard::Rejection;
@@ -34,7 +35,7 @@ pub async fn answered(
     endpoint: web::Data<GraphqlEndpoint>,
     reply: Reply,
 ) -> Result<HttpResponse, Rejection> {
-    let admitted = admitted(request, &endpoint.authenticator)?;
+    let admitted = admitted(request, &endpoint).await?;
     let asked = read::from_body(request, body).await?;
     let mut response = HttpResponse::Ok();
     response
@@ -48,7 +49,9 @@ pub async fn answered(
     let events = Events {
         closing: endpoint.closing.clone(),
         expires: Instant::now() + admitted.remaining(),
-        answers: answers(endpoint, admitted.now(), Ok(asked), Rc::new(reply)),
+        answers: answers(endpoint.clone(), admitted.now(), Ok(asked), Rc::new(reply)),
+        endpoint,
+        admitted,
         state: State::Open,
     };
     Ok(response.streaming(events.sent()))
@@ -58,6 +61,8 @@ struct Events {
     answers: LocalBoxStream<'static, Said>,
     closing: Closing,
     expires: Instant,
+    endpoint: web::Data<GraphqlEndpoint>,
+    admitted: Admitted,
     state: State,
 }
 
@@ -100,7 +105,14 @@ impl Events {
                 self.state = State::Said;
                 Some(next(&Err(Rejection::new("UNAUTHENTICATED", 401, "the token has expired"))))
             }
-            () = tokio::time::sleep(KEEP_ALIVE) => Some(":\n\n".to_owned()),
+            () = tokio::time::sleep(KEEP_ALIVE) => {
+                let (keys, db) = (&self.endpoint.authenticator, &self.endpoint.store);
+                if keys.is_ended(&self.admitted, db).await {
+                    self.state = State::Said;
+                    return Some(next(&Err(Rejection::new("UNAUTHENTICATED", 401, "the log-in was ended"))));
+                }
+                Some(":\n\n".to_owned())
+            }
         }
     }
 }

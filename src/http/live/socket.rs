@@ -25,7 +25,7 @@ use crate::http::guard::Rejection;
 /// Longest wait for `connection_init`.
 const INIT_TIME: Duration = Duration::from_secs(10);
 /// How often the client is asked whether it is still there.
-const BEAT: Duration = Duration::from_secs(20);
+const BEAT: Duration = Duration::from_secs(5);
 /// How long a client may say nothing, not even a pong.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a client may leave its messages unread.
@@ -151,6 +151,7 @@ impl Socket {
                 }),
                 _ = beat.tick() => {
                     if heard.elapsed() > SILENCE { return None }
+                    if self.is_ended().await { return Some(Close::Forbidden) }
                     sent(self.session.ping(b"")).await.map_err(|Gone| None)
                 }
                 message = messages.next() => {
@@ -161,6 +162,15 @@ impl Socket {
             if let Err(close) = answered {
                 return close;
             }
+        }
+    }
+
+    /// Whether the log-in was ended, or the key revoked, since the connection was opened.
+    async fn is_ended(&self) -> bool {
+        let (keys, db) = (&self.endpoint.authenticator, &self.endpoint.store);
+        match &self.admitted {
+            Some(admitted) => keys.is_ended(admitted, db).await,
+            None => false,
         }
     }
 
@@ -213,7 +223,8 @@ impl Socket {
             Incoming::Init(_) if self.admitted.is_some() => return Err(Some(Close::TooManyInits)),
             Incoming::Init(payload) => {
                 let token = protocol::token(&payload).or(self.header.as_deref());
-                let admitted = self.endpoint.authenticator.admit(token);
+                let (keys, db) = (&self.endpoint.authenticator, &self.endpoint.store);
+                let admitted = keys.admit(token, db).await;
                 let admitted = admitted.map_err(|_| Some(Close::Forbidden))?;
                 deadline.set(tokio::time::sleep(admitted.remaining()));
                 self.admitted = Some(admitted);

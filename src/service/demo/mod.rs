@@ -58,6 +58,7 @@ pub fn load(owner_url: &str, db: &store::Db, today: NaiveDate) -> Result<Option<
             user: Some(*user),
             author: email.clone(),
             role: *role,
+            scopes: None,
             today,
         })
         .collect();

@@ -341,7 +341,7 @@ fn every_server_tells_and_a_stopping_one_says_so() {
     let company = Company::new();
     let api = company.admin();
     api.client("C001");
-    let second = Second::start();
+    let second = Second::start(&[]);
     let mut socket = Socket::to(&second.url, Some("graphql-transport-ws")).admitted(&api);
     socket.start("1", CHANGES, json!({ "after": now(&api) }));
     // Written through the first server.

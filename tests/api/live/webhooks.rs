@@ -92,7 +92,7 @@ fn messages_are_signed_retried_and_replayed() {
 fn messages_come_once_and_in_order_from_several_servers() {
     let api = Company::new().admin();
     api.client("C001");
-    let second = Second::start();
+    let second = Second::start(&[]);
     let hook = Hook::answering(&[]);
     create(&api, json!({ "url": hook.url, "topics": ["DOCUMENTS"] }));
     let issued: Vec<Value> = (0..12)

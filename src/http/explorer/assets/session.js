@@ -1,7 +1,8 @@
-// The caller's token and the two calls that use or obtain it. The token lives in
+// The caller's token and the calls that use, obtain or renew it. The tokens live in
 // sessionStorage only: one browser tab, gone when the tab closes.
 
 const KEY = 'encours.token';
+const REFRESH = 'encours.refreshToken';
 const listeners = new Set();
 
 /** A refusal or a fault, with the code the API gave it. */
@@ -17,17 +18,23 @@ export const token = () => sessionStorage.getItem(KEY);
 /** Calls back whenever the token changes, with the reason when a session ended by itself. */
 export const onChange = (listener) => listeners.add(listener);
 
-/** Takes a token; answers false when it cannot be one. */
-export function begin(text) {
+/** Takes a token, and what renews it when there is such a thing; answers false when it cannot be a token. */
+export function begin(text, refreshToken = null) {
   const candidate = text.trim().replace(/^Bearer\s+/i, '');
   if (!/^[\x21-\x7e]+$/.test(candidate)) return false;
   sessionStorage.setItem(KEY, candidate);
+  sessionStorage.removeItem(REFRESH);
+  if (refreshToken) sessionStorage.setItem(REFRESH, refreshToken);
   listeners.forEach((listener) => listener(null));
   return true;
 }
 
+/** Forgets the token; when the person leaves, the server forgets it too. */
 export function end(reason = null) {
+  const refreshToken = sessionStorage.getItem(REFRESH);
+  if (refreshToken && reason === null) send('/auth/logout', { refreshToken }, {}).catch(() => {});
   sessionStorage.removeItem(KEY);
+  sessionStorage.removeItem(REFRESH);
   listeners.forEach((listener) => listener(reason));
 }
 
@@ -43,16 +50,36 @@ export function beginFromAddress() {
 export async function login(email, password) {
   const { response, body } = await send('/auth/login', { email, password }, {});
   if (!response.ok || !body?.token) throw refusal(response, body);
-  if (!begin(body.token)) throw new ApiError('The server sent a token that cannot be used.');
+  if (!begin(body.token, body.refreshToken)) throw new ApiError('The server sent a token that cannot be used.');
+}
+
+let renewing = null;
+
+/** Trades the refresh token for a new pair, once for all who ask meanwhile: it works once. */
+function renew() {
+  renewing ??= traded().finally(() => { renewing = null; });
+  return renewing;
+}
+
+async function traded() {
+  const refreshToken = sessionStorage.getItem(REFRESH);
+  if (!refreshToken) return false;
+  const { response, body } = await send('/auth/refresh', { refreshToken }, {});
+  // The person may have left meanwhile.
+  if (!response.ok || !body?.token || sessionStorage.getItem(REFRESH) !== refreshToken) return false;
+  return begin(body.token, body.refreshToken);
 }
 
 /** Runs one GraphQL request and answers its body as it came, errors included. */
-export async function execute(request, signal) {
+export async function execute(request, signal, renewed = false) {
   const held = token();
   const { response, body } = await send('/graphql', request, {
     headers: { accept: 'application/graphql-response+json, application/json;q=0.9', authorization: `Bearer ${held}` },
     signal,
   });
+  if (response.status === 401 && !renewed && (token() !== held || await renew())) {
+    return execute(request, signal, true);
+  }
   if (response.status === 401 && token() === held) {
     end('Your session has ended, or the token is not valid here. Please sign in again.');
   }
