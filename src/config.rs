@@ -148,6 +148,28 @@ pub struct Serve {
     #[arg(long, value_name = "N", env = "ENCOURS_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=500))]
     pub pool_size: u32,
 
+    /// Points that one caller can spend at once; a document costs what extensions.cost says
+    #[arg(
+        long,
+        value_name = "N",
+        env = "ENCOURS_RATE_BURST",
+        default_value = "20000"
+    )]
+    pub rate_burst: std::num::NonZeroU32,
+
+    /// Points that come back to a caller each second
+    #[arg(
+        long,
+        value_name = "N",
+        env = "ENCOURS_RATE_PER_SECOND",
+        default_value = "200"
+    )]
+    pub rate_per_second: std::num::NonZeroU32,
+
+    /// Requests of one caller that are worked on at once; the others wait for 5 s at most
+    #[arg(long, value_name = "N", env = "ENCOURS_RATE_AT_ONCE", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rate_at_once: u32,
+
     /// Do not serve the explorer page at /
     #[arg(long)]
     pub no_explorer: bool,

@@ -21,6 +21,8 @@ use encours::http::auth::{self, Authenticator};
 use encours::http::graphql::{GraphqlEndpoint, Shape};
 use encours::http::guard::Limits;
 use encours::http::live::Closing;
+use encours::http::metrics::Metrics;
+use encours::http::rate::{Limiter, Rates};
 use encours::mailer::Mailer;
 use encours::objects::{BucketSettings, Objects};
 use encours::service::live::Feed;
@@ -284,6 +286,12 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         store: db.clone(),
         objects: objects.clone(),
         authenticator,
+        metrics: Metrics::default(),
+        limiter: Limiter::new(Rates {
+            burst: args.rate_burst,
+            per_second: args.rate_per_second,
+            at_once: args.rate_at_once,
+        }),
         closing: Closing::default(),
     });
     // Their own connection: they never wait for requests, nor requests for them. They stop after the server.

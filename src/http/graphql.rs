@@ -9,7 +9,7 @@ pub(in crate::http) mod read;
 mod shape;
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, header};
@@ -25,6 +25,8 @@ use crate::error::Error;
 use crate::http::auth::{Admitted, Authenticator};
 use crate::http::guard::{Limits, Rejection, Walk, lexical_scan, walk};
 use crate::http::live::{self, Closing};
+use crate::http::metrics::Metrics;
+use crate::http::rate::Limiter;
 use crate::store::Session;
 use answer::{Presented, Reply};
 use read::Asked;
@@ -44,6 +46,10 @@ pub struct GraphqlEndpoint {
     pub store: crate::store::Db,
     /// The files attached to records.
     pub objects: crate::objects::Objects,
+    /// What is counted for the operator.
+    pub metrics: Metrics,
+    /// How much one caller may ask for.
+    pub limiter: Limiter,
     /// Who may come in.
     pub authenticator: Authenticator,
     /// Ends what stays open when the server stops.
@@ -61,13 +67,18 @@ pub async fn handle(
     }
     let reply = Reply::to(&request);
     let answered = if live::events::are_wanted(&request) {
-        live::events::answered(&request, body, endpoint, Reply::to(&request)).await
+        live::events::answered(&request, body, endpoint.clone(), Reply::to(&request)).await
     } else {
         answered(&request, body, &endpoint, &reply).await
     };
     match answered {
         Ok(response) => response,
-        Err(rejection) => reply.refuse(&rejection),
+        Err(rejection) => {
+            endpoint
+                .metrics
+                .answered("none", rejection.code, Duration::ZERO);
+            reply.refuse(&rejection)
+        }
     }
 }
 
@@ -165,6 +176,14 @@ impl Checked {
     }
 }
 
+fn named(kind: OperationType) -> &'static str {
+    match kind {
+        OperationType::Query => "query",
+        OperationType::Mutation => "mutation",
+        OperationType::Subscription => "subscription",
+    }
+}
+
 /// What was done of a query or mutation.
 pub(in crate::http) struct Done {
     /// The answer.
@@ -199,12 +218,32 @@ impl GraphqlEndpoint {
         checked: Checked,
         reply: &Reply,
     ) -> Result<Done, Rejection> {
+        let since = Instant::now();
+        let kind = named(checked.kind());
+        let ran = self.ran(caller, checked, reply).await;
+        let outcome = match &ran {
+            Ok(done) if done.failed => "errors",
+            Ok(_) => "ok",
+            Err(rejection) => rejection.code,
+        };
+        self.metrics.answered(kind, outcome, since.elapsed());
+        ran
+    }
+
+    async fn ran(
+        &self,
+        caller: Caller,
+        checked: Checked,
+        reply: &Reply,
+    ) -> Result<Done, Rejection> {
         let Checked { asked, doc, walk } = checked;
+        let _place = self.limiter.admit(&caller, walk.cost).await?;
         let (request, session) = self.bound(caller, asked, doc.clone(), &walk);
         // A panic would take the worker thread with it, and every request on it.
         let run = AssertUnwindSafe(self.schema.execute(request)).catch_unwind();
         let outcome = tokio::time::timeout(self.timeout, run).await;
         let statements = session.statements();
+        self.metrics.asked_database(statements);
         session.finish().await;
         let mut response = match outcome {
             Ok(Ok(response)) => response,

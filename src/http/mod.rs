@@ -10,6 +10,8 @@ pub mod guard;
 pub mod health;
 pub mod import;
 pub mod live;
+pub mod metrics;
+pub mod rate;
 
 use std::io;
 use std::net::TcpListener;
@@ -83,6 +85,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/letters/{kind}/{subject}").route(web::get().to(desk::letter)))
         .service(web::resource("/evidence/verify").route(web::post().to(desk::verify)))
         .service(web::resource("/evidence/{subject}").route(web::get().to(desk::evidence)))
+        .service(web::resource("/metrics").route(web::get().to(metrics::metrics)))
         .service(
             web::resource("/health")
                 .route(web::get().to(health::health))

@@ -36,6 +36,7 @@ pub mod mail;
 pub mod matching;
 pub mod member;
 pub mod operation;
+pub mod operations;
 pub mod payment;
 pub mod penalty;
 pub mod provision;

@@ -273,3 +273,17 @@ pub fn save_reasons(conn: &mut PgConnection, reasons: &[Reason]) -> QueryResult<
     }
     Ok(())
 }
+
+/// Counts over all companies, by name: for the operator's gauges.
+pub fn gauges(conn: &mut PgConnection) -> QueryResult<Vec<(String, i64)>> {
+    #[derive(QueryableByName)]
+    struct Gauge {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        name: String,
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        value: i64,
+    }
+    let rows: Vec<Gauge> =
+        diesel::sql_query("SELECT name, value FROM operator_gauges()").load(conn)?;
+    Ok(rows.into_iter().map(|row| (row.name, row.value)).collect())
+}

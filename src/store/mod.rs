@@ -199,6 +199,13 @@ impl Db {
             .await
     }
 
+    /// Connections in use by requests, and how many there may be.
+    pub fn connections(&self) -> (u32, u32) {
+        let most = self.pool.max_size();
+        let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
+        (most.saturating_sub(free), most)
+    }
+
     /// A place in the pool for work that runs beside the requests, such as an import.
     pub async fn reserve(&self) -> Result<OwnedSemaphorePermit> {
         self.permit().await

@@ -110,7 +110,7 @@ impl Second {
 }
 
 /// Settings that every test server has: an identity provider, and this machine as a proxy that says who asks.
-fn settings() -> [(&'static str, String); 5] {
+fn settings() -> [(&'static str, String); 8] {
     use crate::idp;
     static KEYS: OnceLock<String> = OnceLock::new();
     [
@@ -122,6 +122,10 @@ fn settings() -> [(&'static str, String); 5] {
             KEYS.get_or_init(idp::serve).clone(),
         ),
         ("ENCOURS_OIDC_COMPANY_CLAIM", "company".into()),
+        // The tests are one greedy caller.
+        ("ENCOURS_RATE_BURST", "100000000".into()),
+        ("ENCOURS_RATE_PER_SECOND", "1000000".into()),
+        ("ENCOURS_RATE_AT_ONCE", "1000".into()),
     ]
 }
 
@@ -147,6 +151,15 @@ fn serve(data: &std::path::Path, script: &str, more: &[(&str, &str)]) -> (Child,
         .envs(settings())
         .envs(more.iter().copied())
         .env("ENCOURS_STOP_ON_EOF", "1")
+        .envs(
+            [
+                ("ENCOURS_RATE_BURST", "100000000"),
+                ("ENCOURS_RATE_PER_SECOND", "1000000"),
+                ("ENCOURS_RATE_AT_ONCE", "1000"),
+            ]
+            .into_iter()
+            .filter(|(name, _)| more.iter().all(|(set, _)| set != name)),
+        )
         .env("ENCOURS_ALLOW_PRIVATE_WEBHOOKS", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -17,6 +17,7 @@ mod ledger;
 mod limits;
 mod live;
 mod mail;
+mod operations;
 mod paging;
 mod quarter;
 mod reconciliation;

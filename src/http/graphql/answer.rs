@@ -123,14 +123,20 @@ impl Reply {
 
     /// The answer to a request that was not executed.
     pub fn refuse(&self, rejection: &Rejection) -> HttpResponse {
-        self.respond(
+        let mut response = self.respond(
             rejection.status,
             &Body {
                 errors: &[refusal(rejection)],
                 data: None,
                 extensions: serde_json::Map::new(),
             },
-        )
+        );
+        let wait = rejection.details.get("retryAfter");
+        if let Some(wait) = wait.and_then(serde_json::Value::as_u64) {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, header::HeaderValue::from(wait));
+        }
+        response
     }
 
     /// The answer of the schema, made presentable. `failed`: nothing of it was done.

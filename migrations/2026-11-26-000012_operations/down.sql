@@ -1,0 +1,2 @@
+DROP FUNCTION operator_gauges();
+DROP INDEX outbox_failed;

@@ -1,0 +1,143 @@
+//! Figures for the operator, in the text format of Prometheus: `GET /metrics`.
+//!
+//! Labels have few values by construction: kinds of operations and codes, never names that a caller chose.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::graphql::GraphqlEndpoint;
+use crate::service;
+
+/// Seconds, from a look-up to the longest execution.
+const BOUNDS: [f64; 11] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
+];
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Outcome {
+    operation: &'static str,
+    outcome: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Kind {
+    operation: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Name {
+    name: String,
+}
+
+/// What is counted.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Outcome, Counter>,
+    seconds: Family<Kind, Histogram>,
+    statements: Counter,
+    connections: Family<Name, Gauge>,
+    business: Family<Name, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let mut registry = Registry::with_prefix("encours");
+        let requests = Family::<Outcome, Counter>::default();
+        registry.register(
+            "graphql_requests",
+            "Requests by kind of operation, and `ok` or the code of what was wrong",
+            requests.clone(),
+        );
+        let seconds = Family::<Kind, Histogram>::new_with_constructor(|| Histogram::new(BOUNDS));
+        registry.register(
+            "graphql_request_seconds",
+            "From the last byte of a request to its answer",
+            seconds.clone(),
+        );
+        let statements = Counter::default();
+        registry.register(
+            "sql_statements",
+            "SQL statements of GraphQL requests, transaction control included",
+            statements.clone(),
+        );
+        let connections = Family::<Name, Gauge>::default();
+        registry.register(
+            "pool_connections",
+            "Database connections of requests: in use, and at most",
+            connections.clone(),
+        );
+        let business = Family::<Name, Gauge>::default();
+        registry.register(
+            "work",
+            "What waits over all companies: mails, tasks, webhooks",
+            business.clone(),
+        );
+        Metrics {
+            registry,
+            requests,
+            seconds,
+            statements,
+            connections,
+            business,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a request.
+    pub fn answered(&self, operation: &'static str, outcome: &str, took: Duration) {
+        let outcome = outcome.to_owned();
+        self.requests
+            .get_or_create(&Outcome { operation, outcome })
+            .inc();
+        self.seconds
+            .get_or_create(&Kind { operation })
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts SQL statements.
+    pub fn asked_database(&self, statements: u32) {
+        self.statements.inc_by(u64::from(statements));
+    }
+}
+
+/// `GET /metrics`. What the database would tell is left out while it is away.
+pub async fn metrics(endpoint: web::Data<GraphqlEndpoint>) -> HttpResponse {
+    let metrics = &endpoint.metrics;
+    let gauge = |family: &Family<Name, Gauge>, name: &str, value: i64| {
+        let name = name.to_owned();
+        family.get_or_create(&Name { name }).set(value);
+    };
+    let (in_use, most) = endpoint.store.connections();
+    gauge(&metrics.connections, "in_use", i64::from(in_use));
+    gauge(&metrics.connections, "most", i64::from(most));
+    match endpoint.store.anonymous(service::operations::gauges).await {
+        Ok(found) => {
+            for (name, value) in found {
+                gauge(&metrics.business, &name, value);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the gauges of the database are left out");
+            metrics.business.clear();
+        }
+    }
+    let mut text = String::new();
+    match encode(&mut text, &metrics.registry) {
+        Ok(()) => HttpResponse::Ok()
+            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(text),
+        Err(error) => {
+            tracing::error!(%error, "metrics were not written");
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}
