@@ -10,6 +10,7 @@ mod desk;
 mod dunning;
 mod fec;
 mod harness;
+mod hostile;
 mod idp;
 mod import;
 mod layering;

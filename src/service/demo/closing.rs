@@ -11,6 +11,7 @@ use crate::domain::ids::{ClientId, Id, ProvisionRunId};
 use crate::domain::money::Minor;
 use crate::error::{Error, Result};
 use crate::service::bank::{self, AccountInput, Options};
+use crate::service::company::{self, Change};
 use crate::service::doubtful::{self, FileInput, VatRecovery};
 use crate::service::dunning::{self, ActionInput, PromiseInput};
 use crate::service::reference::Ref;
@@ -31,7 +32,8 @@ type Chapter = fn(&mut PgConnection, &Caller) -> Result<()>;
 /// Writes the chapters, each in a transaction of the member whose work it is. What the rules refuse on this
 /// very day (nothing to hand in, a month without provisions) is left out of the story.
 pub fn write(db: &Db, callers: &[Caller]) -> Result<()> {
-    let chapters: [(usize, Chapter); 7] = [
+    let chapters: [(usize, Chapter); 8] = [
+        (names::ADMIN, introduce),
         (names::ADMIN, open_account),
         (names::ACCOUNTANT, hand_in_cheques),
         (names::CREDIT, propose_doubtful),
@@ -51,6 +53,24 @@ pub fn write(db: &Db, callers: &[Caller]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What letters say of the company.
+fn introduce(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
+    let change = Change {
+        address: Some("12 rue des Verriers\n69002 Lyon".into()),
+        settings: Some(serde_json::json!({ "letterhead": {
+            "legal_form": "SAS au capital de 120 000 €",
+            "registration": "Société de démonstration, non immatriculée",
+            "city": "Lyon",
+            "phone": "+33 4 00 00 00 00",
+            "email": "comptabilite@atelier-lumiere.example",
+            "signatory": "Claire Dupré",
+            "signatory_title": "Responsable du recouvrement",
+        } })),
+        ..Change::default()
+    };
+    company::update(conn, caller, change)
 }
 
 fn open_account(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
