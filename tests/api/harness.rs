@@ -67,6 +67,18 @@ pub struct Second {
 }
 
 impl Second {
+    /// A server with a data directory of its own, and no private database but its own.
+    pub fn alone(data: &std::path::Path) -> Second {
+        let (child, url) = serve(data, "shift; exec \"$@\"", &[]);
+        Second { url, child }
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("an exit status");
+    }
+
     pub fn start(settings: &[(&str, &str)]) -> Second {
         let (child, url) = serve(&server().data, "shift; exec \"$@\"", settings);
         Second { url, child }
@@ -151,15 +163,6 @@ fn serve(data: &std::path::Path, script: &str, more: &[(&str, &str)]) -> (Child,
         .envs(settings())
         .envs(more.iter().copied())
         .env("ENCOURS_STOP_ON_EOF", "1")
-        .envs(
-            [
-                ("ENCOURS_RATE_BURST", "100000000"),
-                ("ENCOURS_RATE_PER_SECOND", "1000000"),
-                ("ENCOURS_RATE_AT_ONCE", "1000"),
-            ]
-            .into_iter()
-            .filter(|(name, _)| more.iter().all(|(set, _)| set != name)),
-        )
         .env("ENCOURS_ALLOW_PRIVATE_WEBHOOKS", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -173,6 +176,32 @@ fn serve(data: &std::path::Path, script: &str, more: &[(&str, &str)]) -> (Child,
         )
     });
     (child, url)
+}
+
+/// Sends a request to a server that may be gone: none when it does not answer.
+pub fn tried(url: &str, token: &str, body: &Value) -> Option<Value> {
+    let request = server()
+        .agent
+        .post(format!("{url}/graphql"))
+        .header("authorization", format!("Bearer {token}"));
+    let mut answer = request.send_json(body).ok()?;
+    answer.body_mut().read_json().ok()
+}
+
+/// Runs a command of the binary on a data directory; what it prints.
+pub fn command_on(data: &std::path::Path, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_encours"))
+        .args(arguments)
+        .arg("--data")
+        .arg(data)
+        .output()
+        .expect("the encours binary");
+    let shown = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "encours {arguments:?}: {shown}");
+    String::from_utf8(output.stdout)
+        .expect("UTF-8")
+        .trim_end()
+        .to_owned()
 }
 
 /// Sends a request to a server as it is: no token, unless a header holds one.

@@ -8,6 +8,7 @@ mod contract;
 mod corrections;
 mod desk;
 mod dunning;
+mod faults;
 mod fec;
 mod harness;
 mod hostile;
