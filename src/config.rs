@@ -49,6 +49,9 @@ pub enum Command {
     Export(ExportCommand),
     /// Do the background work once: reminders, mails, the day's tasks; for a scheduler of one's own
     Work(Work),
+    /// Record a legal rate that was published: without it nothing that states interest can be computed from its day on
+    #[command(subcommand)]
+    Rate(RateCommand),
     /// Print an access token, alone on standard output
     Token(Token),
     /// Check the books; status 1 and the first broken fact when something is wrong
@@ -479,6 +482,40 @@ pub struct ImportReceivables {
     /// Leave the settlement days aside: every invoice stays open
     #[arg(long)]
     pub ignore_settlements: bool,
+}
+
+/// What to do with legal rates.
+#[derive(Debug, Subcommand)]
+pub enum RateCommand {
+    /// Record a rate with its period and its source; a rate that is recorded never changes
+    Add(AddRate),
+}
+
+/// A legal rate.
+#[derive(Debug, Args)]
+pub struct AddRate {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// ECB_REFINANCING, LEGAL_INTEREST_PROFESSIONAL, or another kind of the query legalRates
+    #[arg(long)]
+    pub kind: String,
+
+    /// First day
+    #[arg(long, value_name = "DATE")]
+    pub from: chrono::NaiveDate,
+
+    /// Last day; without it the rate holds until further notice
+    #[arg(long, value_name = "DATE")]
+    pub to: Option<chrono::NaiveDate>,
+
+    /// Its value, in the unit of its kind
+    #[arg(long)]
+    pub value: rust_decimal::Decimal,
+
+    /// Where it was published
+    #[arg(long)]
+    pub source: String,
 }
 
 /// Work to do once.

@@ -40,6 +40,11 @@ pub enum Undelivered {
     Later(String),
 }
 
+/// Whether a text is one address that a mail can go to.
+pub fn is_address(text: &str) -> bool {
+    text.is_ascii() && text.len() <= 254 && text.parse::<lettre::Address>().is_ok()
+}
+
 impl Mailer {
     /// A server by its address, `smtp://user:password@host:587?tls=required`, and the address that mails come from.
     pub fn new(url: &str, from: &str) -> Result<Mailer, String> {
@@ -83,10 +88,8 @@ impl Mailer {
                 HeaderName::new_from_ascii_str("Auto-Submitted"),
                 "auto-generated".into(),
             ));
-        if let Some(reply) = &mail.reply_to {
-            let reply = reply
-                .parse()
-                .map_err(|error| said("the company's address", &error))?;
+        // An address of one's own that is none keeps no mail from leaving: it is answered to the sender.
+        if let Some(reply) = mail.reply_to.as_deref().and_then(|it| it.parse().ok()) {
             builder = builder.reply_to(Mailbox::new(Some(mail.sender.clone()), reply));
         }
         let mut parts = MultiPart::mixed().singlepart(SinglePart::plain(mail.text.clone()));

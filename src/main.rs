@@ -32,9 +32,10 @@ use encours::store::{self, Conn, Db};
 use encours::{graphql, http, service};
 
 use config::{
-    AddMember, Check, Cli, Command, CompanyCommand, CreateCompany, CreateKey, DeskOptions,
+    AddMember, AddRate, Check, Cli, Command, CompanyCommand, CreateCompany, CreateKey, DeskOptions,
     DisableMember, ExportCommand, ExportFec, ImportBank, ImportCommand, ImportFile,
-    ImportReceivables, KeyCommand, ListMembers, MemberCommand, Options, Serve, Switch, Token, Work,
+    ImportReceivables, KeyCommand, ListMembers, MemberCommand, Options, RateCommand, Serve, Switch,
+    Token, Work,
 };
 
 /// Longest execution of one request: a little longer than its longest statement.
@@ -83,6 +84,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Import(ImportCommand::Bank(args)) => import_bank(&args),
         Command::Export(ExportCommand::Fec(args)) => export_fec(&args),
         Command::Work(args) => work(&args),
+        Command::Rate(RateCommand::Add(args)) => add_rate(&args),
         Command::Token(args) => token(&args),
         Command::Check(args) => check(&args),
         Command::Schema => say(graphql::schema().sdl().trim_end()),
@@ -217,6 +219,27 @@ fn mailer(desk: &DeskOptions) -> anyhow::Result<Option<Mailer>> {
             .map(Some)
             .map_err(|why| Usage(format!("--smtp-url: {why}")).into()),
     }
+}
+
+fn add_rate(args: &AddRate) -> anyhow::Result<()> {
+    let database = Database::open(&args.options)?;
+    if args.to.is_some_and(|to| to < args.from) || args.source.trim().is_empty() {
+        return Err(Usage("a rate has a period, first day first, and a source".into()).into());
+    }
+    let added = store::member::add_legal_rate(
+        &mut database.owner()?,
+        &args.kind,
+        args.from,
+        args.to,
+        args.value,
+        args.source.trim(),
+    )?;
+    if !added {
+        bail!(
+            "no such kind of rate, or one is recorded for these days already: the query legalRates lists them"
+        );
+    }
+    Ok(())
 }
 
 fn work(args: &Work) -> anyhow::Result<()> {

@@ -295,7 +295,7 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Query.letterPreview", Action::ReadEvidence),
     ("Query.outbox", Action::ReadEvidence),
     ("Query.worklist", Action::ReadReports),
-    ("Query.collectionNotes", Action::ReadReports),
+    ("Query.collectionNotes", Action::ReadContacts),
     ("Query.paymentPlans", Action::ReadReports),
     ("Query.litigationCases", Action::ReadReports),
     ("Query.deadlines", Action::ReadReports),

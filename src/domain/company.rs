@@ -42,6 +42,10 @@ pub struct Settings {
     pub goods_carriage: bool,
     /// Whether the server proposes and sends the reminders of automatic levels by itself.
     pub automatic_dunning: bool,
+    /// Whether runs are sent on days without work too (R7.5).
+    pub dunning_any_day: bool,
+    /// Days ahead that a promise to pay may be for.
+    pub promise_days: u16,
     /// What letters say of the company beside its name, address and SIREN.
     pub letterhead: Letterhead,
     /// The accounts that events are posted to.
@@ -64,6 +68,8 @@ impl Default for Settings {
             fec_partial_letters: false,
             goods_carriage: false,
             automatic_dunning: false,
+            dunning_any_day: false,
+            promise_days: 90,
             letterhead: Letterhead::default(),
             accounts: Accounts::default(),
             series: Series::default(),

@@ -217,6 +217,15 @@ impl Scenario {
             Some("at most 10 levels, within 730 days of the due date")
         } else if self.min_residual < 0 || self.min_gap_days > 90 {
             Some("the least amount is not negative, the gap at most 90 days")
+        } else if self.levels.iter().any(|level| {
+            level.tone == Tone::FormalNotice
+                && (level.level < FORMAL_NOTICE
+                    || !matches!(
+                        level.channel,
+                        Channel::RegisteredLetter | Channel::ElectronicRegisteredLetter
+                    ))
+        }) {
+            Some("a formal notice is level 5 or later, and registered (R7.7)")
         } else if self
             .courtesy
             .as_ref()
@@ -431,8 +440,13 @@ pub fn judge(
         .any(|(claim, verdict)| verdict.exclusion.is_none() && verdict.level > claim.last_level);
     let courteous = !advances && notice(scenario, claims, &mut reminder.verdicts, on);
     if !advances && !courteous {
-        let late = claims.iter().any(|claim| claim.due_on < on);
-        reminder.exclusion = late.then_some(Exclusion::NotYet);
+        reminder.exclusion = common(claims, &reminder.verdicts, on);
+        return reminder;
+    }
+    // What would be claimed is covered by credits: nobody writes for nothing (R7.2).
+    let claimed: Minor = reminder.verdicts.iter().map(|it| it.claimed).sum();
+    if claimed <= standing.credits {
+        reminder.exclusion = Some(Exclusion::CreditBalance);
         return reminder;
     }
     let gap = Days::new(u64::from(scenario.min_gap_days));
@@ -456,11 +470,29 @@ pub fn judge(
     reminder
 }
 
+/// Why nothing is due to a client with something late: the reason of all its late claims, when they share one.
+fn common(claims: &[Claim], verdicts: &[Verdict], on: NaiveDate) -> Option<Exclusion> {
+    let mut late = claims
+        .iter()
+        .zip(verdicts)
+        .filter(|(claim, _)| claim.due_on < on)
+        .map(|(_, verdict)| verdict.exclusion);
+    let first = late.next()?;
+    match first {
+        Some(why) if late.all(|other| other == first) => Some(why),
+        _ => Some(Exclusion::NotYet),
+    }
+}
+
 /// Marks what a courtesy notice lists; false when there is not enough of it.
 fn notice(scenario: &Scenario, claims: &[Claim], verdicts: &mut [Verdict], on: NaiveDate) -> bool {
     let Some(notice) = &scenario.courtesy else {
         return false;
     };
+    // Whom one has written to firmly is not thanked for the trust.
+    if claims.iter().any(|claim| claim.last_level > 2) {
+        return false;
+    }
     let days = Days::new(u64::from(notice.days_before));
     let soon = |claim: &Claim| {
         let first = claim.due_on.checked_sub_days(days).map(working_day_from);

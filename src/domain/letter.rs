@@ -103,6 +103,7 @@ impl Kind {
                 "days",
                 "penalties",
                 "rate",
+                "law",
                 "indemnity",
                 "grandTotal",
                 "deadline",
@@ -165,12 +166,8 @@ impl Kind {
         language: Language,
     ) -> (&'static [&'static str], &'static [&'static str]) {
         match (self, language) {
-            (Kind::FormalNotice, Language::French) => {
-                (FORMAL, &["mise en demeure", "L441-10", "D441-5"])
-            }
-            (Kind::FormalNotice, Language::English) => {
-                (FORMAL, &["formal notice", "L441-10", "D441-5"])
-            }
+            (Kind::FormalNotice, Language::French) => (FORMAL, &["mise en demeure"]),
+            (Kind::FormalNotice, Language::English) => (FORMAL, &["formal notice"]),
             (kind, _) if kind.is_reminder() => (&["items"], &[]),
             _ => (&[], &[]),
         }
@@ -184,6 +181,7 @@ const FORMAL: &[&str] = &[
     "grandTotal",
     "deadline",
     "iban",
+    "law",
 ];
 
 /// A template: a subject line and paragraphs.
@@ -463,7 +461,7 @@ mod tests {
             Err(("body", Fault::Missing("{{items}}".into())))
         );
         assert!(matches!(
-            fault("{{items}}\n\n{{penalties}}{{indemnity}}{{grandTotal}}{{deadline}}{{iban}} L441-10 D441-5", Kind::FormalNotice),
+            fault("{{items}}\n\n{{penalties}}{{indemnity}}{{grandTotal}}{{deadline}}{{iban}}{{law}}", Kind::FormalNotice),
             Err((_, Fault::Missing(words))) if words == "mise en demeure"
         ));
     }

@@ -59,6 +59,47 @@ pub enum Barred {
     NotBetweenTraders,
     /// A judge in urgent matters needs a claim that is not seriously contestable.
     Contested,
+    /// The stage comes before the one that the case has, or needs a title that it has not.
+    Order,
+}
+
+impl Stage {
+    /// How far a case has come: preparation, a procedure, a title, its enforcement.
+    fn rank(self) -> u8 {
+        match self {
+            Stage::PreLitigation => 0,
+            Stage::CollectionAgency => 1,
+            Stage::PaymentCommand
+            | Stage::SmallClaim
+            | Stage::PaymentOrder
+            | Stage::InterimOrder
+            | Stage::Summons => 2,
+            Stage::Judgment => 3,
+            Stage::Enforcement => 4,
+            Stage::Closed => 5,
+        }
+    }
+
+    /// Whether an order is made, served and contested in this stage.
+    pub fn has_orders(self) -> bool {
+        matches!(
+            self,
+            Stage::PaymentCommand | Stage::PaymentOrder | Stage::InterimOrder
+        )
+    }
+
+    /// Whether a case may go on to another stage: from one procedure to another, never back, to a judgment from a
+    /// procedure, and to enforcement with a title: a judgment, or an order.
+    fn leads_to(self, to: Stage) -> bool {
+        match to {
+            Stage::Closed => true,
+            Stage::Judgment => self.rank() == 2,
+            Stage::Enforcement => {
+                self == Stage::Judgment || self.has_orders() || self == Stage::SmallClaim
+            }
+            _ => self != to && to.rank() >= self.rank() && self.rank() <= 2,
+        }
+    }
 }
 
 /// What decides whether a case may take a stage.
@@ -78,6 +119,9 @@ pub fn check(standing: &Standing, to: Stage, on: NaiveDate) -> Result<(), Barred
     let commands = NaiveDate::from_ymd_opt(2026, 4, 23).is_some_and(|since| on >= since);
     if standing.stage == Stage::Closed {
         return Err(Barred::Closed);
+    }
+    if !standing.stage.leads_to(to) {
+        return Err(Barred::Order);
     }
     match to {
         Stage::SmallClaim if standing.claimed > SMALL_CLAIM => Err(Barred::AboveCeiling),
@@ -231,6 +275,29 @@ mod tests {
             Err(Barred::Contested)
         );
         assert_eq!(check(&contested, Stage::Summons, on), Ok(()));
+        // Never back, and no seizure without a title.
+        for (from, to, may) in [
+            (Stage::PreLitigation, Stage::Enforcement, false),
+            (Stage::PreLitigation, Stage::Judgment, false),
+            (Stage::Summons, Stage::Enforcement, false),
+            (Stage::Summons, Stage::Judgment, true),
+            (Stage::PaymentOrder, Stage::Summons, true),
+            (Stage::PaymentOrder, Stage::Enforcement, true),
+            (Stage::Judgment, Stage::PaymentOrder, false),
+            (Stage::Judgment, Stage::Enforcement, true),
+            (Stage::Summons, Stage::PreLitigation, false),
+            (Stage::Enforcement, Stage::Closed, true),
+        ] {
+            let found = check(
+                &Standing {
+                    stage: from,
+                    ..traders
+                },
+                to,
+                on,
+            );
+            assert_eq!(found == Ok(()), may, "{from:?} {to:?}");
+        }
         let over = Standing {
             stage: Stage::Closed,
             ..standing

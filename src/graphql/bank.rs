@@ -93,6 +93,8 @@ code_enum! {
         Call = "CALL",
         /// A file to hand over: the next level is pre-litigation.
         FileTransfer = "FILE_TRANSFER",
+        /// A letter that could not be made, such as for a legal rate that is not known yet.
+        LetterNotMade = "LETTER_NOT_MADE",
         /// A letter to print and post.
         PostLetter = "POST_LETTER",
         /// A registered letter to deposit; the slip is recorded (R7.9).

@@ -136,7 +136,7 @@ impl CollectionNote {
 
 /// A part of a payment plan.
 #[derive(SimpleObject)]
-struct PlanInstalment {
+struct PlanInstallment {
     /// Counted from 1.
     number: i32,
     /// Its day.
@@ -173,13 +173,13 @@ impl PaymentPlan {
         &self.0.currency
     }
     /// Its parts, in order.
-    async fn instalments(&self, ctx: &Context<'_>) -> Result<Vec<PlanInstalment>> {
+    async fn installments(&self, ctx: &Context<'_>) -> Result<Vec<PlanInstallment>> {
         let rows = maybe(ctx, InstalmentsOf(self.0.id))
             .await?
             .unwrap_or_default();
         Ok(rows
             .into_iter()
-            .map(|row| PlanInstalment {
+            .map(|row| PlanInstallment {
                 number: i32::from(row.number),
                 due_on: row.due_on.into(),
                 amount: money(row.amount, &self.0.currency),
@@ -206,9 +206,9 @@ impl PaymentPlan {
         let today = session(ctx)?.caller().today;
         PlanStatus::of(collection::outcome(&self.0, standing.as_ref(), today))
     }
-    /// What was agreed beside; null when nothing was noted.
-    async fn note(&self) -> Option<&str> {
-        self.0.note.as_deref()
+    /// What was agreed beside; null when nothing was noted, or when the role may not read personal data.
+    async fn note(&self, ctx: &Context<'_>) -> Result<Option<&str>> {
+        super::dunning::personal(ctx, self.0.note.as_deref())
     }
     /// Why it was taken back; null when it was not.
     async fn cancelled_reason(&self) -> Option<&str> {
@@ -556,7 +556,7 @@ struct CollectionNotePayload {
 
 /// A part of a plan to record.
 #[derive(InputObject, Clone, Debug)]
-struct InstalmentInput {
+struct PlanInstallmentInput {
     /// Its day, from today on, each later than the one before.
     due_on: Date,
     /// Its amount.
@@ -572,7 +572,7 @@ struct RecordPaymentPlanInput {
     #[graphql(default)]
     items: Vec<ItemRefInput>,
     /// Its parts, 1 to 60: together at most what is open on the items.
-    instalments: Vec<InstalmentInput>,
+    installments: Vec<PlanInstallmentInput>,
     /// The currency; the client's when absent.
     currency: Option<String>,
     /// What becomes of late-payment interest.
@@ -681,7 +681,7 @@ impl CollectionMutation {
                 client: input.client.into(),
                 items: input.items.into_iter().map(Into::into).collect(),
                 instalments: input
-                    .instalments
+                    .installments
                     .iter()
                     .map(|part| (part.due_on.0, part.amount.0))
                     .collect(),

@@ -386,6 +386,14 @@ listed!(store::dunning::Action => DunningAction, store::dunning::Promise => Prom
 #[derive(Clone)]
 pub struct DunningAction(store::dunning::Action);
 
+/// A text in which people are named: for those who may read personal data (R12.4).
+pub fn personal<'a>(ctx: &Context<'_>, text: Option<&'a str>) -> Result<Option<&'a str>> {
+    let may = session(ctx)?
+        .caller()
+        .may(crate::domain::access::Action::ReadContacts);
+    Ok(text.filter(|_| may))
+}
+
 impl DunningAction {
     /// The reminder of an id.
     pub async fn find(ctx: &Context<'_>, id: DunningActionId) -> Result<Option<DunningAction>> {
@@ -456,17 +464,17 @@ impl DunningAction {
     async fn scenario(&self) -> String {
         format!("{} {}", self.0.scenario, self.0.scenario_version)
     }
-    /// Whom it was sent to, or who was spoken to; null when not said.
-    async fn recipient(&self) -> Option<&str> {
-        self.0.recipient.as_deref()
+    /// Whom it was sent to, or who was spoken to; null when not said, or when the role may not read personal data.
+    async fn recipient(&self, ctx: &Context<'_>) -> Result<Option<&str>> {
+        personal(ctx, self.0.recipient.as_deref())
     }
     /// The proof that is kept; null when none is needed.
     async fn proof(&self) -> Option<&str> {
         self.0.proof.as_deref()
     }
-    /// What was said or agreed; null when nothing was noted.
-    async fn note(&self) -> Option<&str> {
-        self.0.note.as_deref()
+    /// What was said or agreed; null when nothing was noted, or when the role may not read personal data.
+    async fn note(&self, ctx: &Context<'_>) -> Result<Option<&str>> {
+        personal(ctx, self.0.note.as_deref())
     }
     /// What became of the letter: deposit, acknowledgment, refusal, in the order of recording.
     async fn proofs(&self, ctx: &Context<'_>) -> Result<Vec<DunningProof>> {
@@ -574,9 +582,9 @@ impl Promise {
             session(ctx)?.caller().today,
         ))
     }
-    /// What was said; null when nothing was noted.
-    async fn note(&self) -> Option<&str> {
-        self.0.note.as_deref()
+    /// What was said; null when nothing was noted, or when the role may not read personal data.
+    async fn note(&self, ctx: &Context<'_>) -> Result<Option<&str>> {
+        personal(ctx, self.0.note.as_deref())
     }
     /// Why it was taken back; null when it was not.
     async fn cancelled_reason(&self) -> Option<&str> {

@@ -133,7 +133,7 @@ pub fn plan(conn: &mut PgConnection, caller: &Caller, input: &PlanInput) -> Resu
     if total > owed {
         return Err(Refusal::new(
             RefusalCode::OverAllocation,
-            "instalments",
+            "installments",
             format!("{} is open on what the plan is about", currency.show(owed)),
         )
         .detail("open", currency.decimal(owed).to_string())
@@ -169,11 +169,11 @@ fn instalments(
     currency: crate::domain::money::Currency,
 ) -> Result<Vec<Instalment>> {
     if !(1..=60).contains(&input.instalments.len()) {
-        return Err(Refusal::invalid("instalments", "a plan has 1 to 60 instalments").into());
+        return Err(Refusal::invalid("installments", "a plan has 1 to 60 instalments").into());
     }
     let mut parts: Vec<Instalment> = Vec::new();
     for (position, (due_on, amount)) in input.instalments.iter().enumerate() {
-        let at = |part: &str| format!("instalments.{position}.{part}");
+        let at = |part: &str| format!("installments.{position}.{part}");
         let before = parts.last().map_or(caller.today, |part| part.due_on);
         if *due_on < before || (position > 0 && *due_on == before) {
             return Err(Refusal::invalid(

@@ -222,6 +222,24 @@ fn check_settings(settings: &Settings) -> Result<()> {
     {
         return refuse("bank_fee_vat_rate is a percentage from 0 to 100");
     }
+    let head = &settings.letterhead;
+    for (name, text) in [
+        ("legal_form", &head.legal_form),
+        ("registration", &head.registration),
+        ("city", &head.city),
+        ("phone", &head.phone),
+        ("signatory", &head.signatory),
+        ("signatory_title", &head.signatory_title),
+    ] {
+        if text.chars().count() > 150 || text.chars().any(char::is_control) {
+            return refuse(&format!(
+                "letterhead.{name} is one line of 150 characters at most"
+            ));
+        }
+    }
+    if !head.email.is_empty() && !crate::mailer::is_address(&head.email) {
+        return refuse("letterhead.email is no address");
+    }
     let series = &settings.series;
     let prefixes = [
         &series.invoices,

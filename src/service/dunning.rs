@@ -525,6 +525,16 @@ pub fn promise(
     if input.due_on < caller.today {
         return Err(Refusal::invalid("dueOn", "a promise is for today or later").into());
     }
+    let most = books::open(conn, caller)?.settings.promise_days;
+    let last = caller.today + chrono::Duration::days(i64::from(most));
+    if input.due_on > last {
+        return Err(Refusal::invalid(
+            "dueOn",
+            format!("a promise is for {last} at the latest: agree on a payment plan for later"),
+        )
+        .into());
+    }
+    store::client::for_update(conn, caller.company, client.id)?;
     let mut items: Vec<(ItemId, Minor)> = Vec::new();
     if input.items.is_empty() {
         let reminders = preview(conn, caller, caller.today, std::slice::from_ref(&client))?;
@@ -556,11 +566,17 @@ pub fn promise(
         }
     }
     let owed: Minor = items.iter().map(|(_, open)| open).sum();
+    let ids: Vec<ItemId> = items.iter().map(|(id, _)| *id).collect();
+    let promised = store::dunning::promised_on(conn, caller.company, &ids, caller.today)?;
+    let owed = owed - promised;
     if amount > owed {
         return Err(Refusal::new(
             RefusalCode::OverAllocation,
             "amount",
-            format!("{} is open on what is promised", currency.show(owed)),
+            format!(
+                "{} is open on what is promised, and not promised yet",
+                currency.show(owed)
+            ),
         )
         .detail("open", currency.decimal(owed).to_string())
         .into());
@@ -580,7 +596,6 @@ pub fn promise(
         cancelled_by: None,
         cancelled_reason: None,
     };
-    let ids: Vec<ItemId> = items.iter().map(|(id, _)| *id).collect();
     store::dunning::insert_promise(conn, &row, &ids)?;
     Ok(row.id)
 }
@@ -595,8 +610,17 @@ pub fn cancel_promise(
     let reason = books::text("reason", reason, 500)?;
     let missing = || Error::from(Refusal::not_found("promise", "promise"));
     let id = PromiseId::read(id).ok_or_else(missing)?;
-    if store::dunning::promises_by_ids(conn, caller.company, &[id])?.is_empty() {
-        return Err(missing());
+    let found = store::dunning::promises_by_ids(conn, caller.company, &[id])?.pop();
+    let found = found.ok_or_else(missing)?;
+    let paid = store::dunning::paid(conn, caller.company, &[id], caller.today)?;
+    let paid = paid.first().map_or(0, |paid| paid.paid);
+    if outcome(&found, paid, caller.today) == "KEPT" {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "promise",
+            "this promise was kept: there is nothing to take back",
+        )
+        .into());
     }
     let (on, author) = (caller.today, &caller.author);
     if !store::dunning::cancel_promise(conn, caller.company, id, on, author, &reason)? {

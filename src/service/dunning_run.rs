@@ -9,6 +9,7 @@ use super::file::{self, FileKind, Subject};
 use super::letter::{self, Writer};
 use super::task;
 use crate::domain::access::{Action, Caller};
+use crate::domain::calendar::working_day_from;
 use crate::domain::dunning::{Actor, Channel, Level};
 use crate::domain::ids::{ClientId, DunningActionId, DunningRunId, DunningRunLineId, FileId, Id};
 use crate::domain::letter::Kind;
@@ -51,6 +52,14 @@ impl Scope {
 /// Proposes a run of today: one line for each client and currency to whom a reminder is due. The run that is under
 /// way already is answered when it is of today.
 pub fn propose(conn: &mut PgConnection, caller: &Caller, scope: &Scope) -> Result<DunningRunId> {
+    working_day(conn, caller)?;
+    for (position, level) in scope.levels.iter().enumerate() {
+        if !(0..=10).contains(level) {
+            return Err(
+                Refusal::invalid(&format!("levels.{position}"), "levels go from 0 to 10").into(),
+            );
+        }
+    }
     if let Some(name) = &scope.scenario {
         dunning::open_scenario(conn, caller, "scenario", name)?;
     }
@@ -94,6 +103,22 @@ pub fn propose(conn: &mut PgConnection, caller: &Caller, scope: &Scope) -> Resul
     store::dunning_run::insert(conn, &run, &lines)
         .map_err(|error| super::books::duplicate(error, "", "somebody proposed a run just now"))?;
     Ok(run.id)
+}
+
+/// Nothing is sent on a day without work (R7.5), unless the company wants it so.
+fn working_day(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
+    let next = working_day_from(caller.today);
+    if next == caller.today || super::books::open(conn, caller)?.settings.dunning_any_day {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::NotChaseable,
+        "",
+        format!("nothing is sent on a day without work: the next run is on {next}"),
+    )
+    .detail("reason", "NO_WORKING_DAY")
+    .detail("nextOn", next.to_string())
+    .into())
 }
 
 fn lines(
@@ -298,6 +323,7 @@ pub fn send(
     if run.status == "SENT" {
         return Ok(run.id);
     }
+    working_day(conn, caller)?;
     let lines = store::dunning_run::lines(conn, caller.company, run.id, None)?;
     let ready: Vec<RunLine> = lines
         .into_iter()
@@ -305,7 +331,21 @@ pub fn send(
         .collect();
     let left = ready.len() > most;
     for mut line in ready.into_iter().take(most) {
-        settle(conn, caller, objects, &mut line)?;
+        if let Err(error) = settle(conn, caller, objects, &mut line) {
+            // What keeps one letter from being written does not keep the others from leaving. Nothing of it was
+            // written: a letter is composed before its reminder is.
+            let Error::Refused(why) = error else {
+                return Err(error);
+            };
+            let why = why
+                .first()
+                .map(|why| why.message.clone())
+                .unwrap_or_default();
+            let client = store::client::by_id(conn, caller.company, line.client_id)?;
+            let name = client.map(|client| client.name).unwrap_or_default();
+            let what = format!("Lettre à écrire à la main : {name} ({why})");
+            by_hand(conn, caller, &mut line, TaskKind::LetterNotMade, what)?;
+        }
         store::dunning_run::settle_line(conn, &line)?;
     }
     if left {
@@ -581,6 +621,17 @@ pub fn prove(
             RefusalCode::WrongState,
             "kind",
             "the deposit is recorded first",
+        )
+        .into());
+    }
+    let over = before
+        .iter()
+        .find(|proof| proof.kind != "DEPOSIT" && proof.kind != input.kind);
+    if let Some(over) = over.filter(|_| input.kind != "DEPOSIT") {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "kind",
+            format!("the letter ended {} already", over.kind),
         )
         .into());
     }

@@ -157,6 +157,36 @@ impl Files {
     }
 }
 
+/// A code as a French reader reads it.
+fn french(code: &str) -> &str {
+    match code {
+        "EMAIL" => "courriel",
+        "PHONE" | "CALL" => "appel",
+        "LETTER" => "lettre",
+        "REGISTERED_LETTER" => "lettre recommandée avec AR",
+        "ELECTRONIC_REGISTERED_LETTER" => "lettre recommandée électronique",
+        "FILE_TRANSFER" => "transmission du dossier",
+        "DEPOSIT" => "dépôt",
+        "ACKNOWLEDGMENT" => "avis de réception",
+        "REFUSED" => "refus",
+        "UNCLAIMED" => "pli non réclamé",
+        "UNDELIVERED" => "pli non distribuable",
+        "VISIT" => "visite",
+        "NOTE" => "note",
+        "OPEN" => "ouverture",
+        "UNDER_REVIEW" => "en cours d'examen",
+        "ACCEPTED" => "accepté",
+        "PARTLY_ACCEPTED" => "accepté en partie",
+        "REJECTED" => "rejeté",
+        "DOCUMENT_SENT" => "justificatif envoyé",
+        "CREDIT_NOTE_ISSUED" => "avoir émis",
+        "CLOSED" => "clôture",
+        "WITHDRAWN" => "retrait",
+        "ESCALATED" => "escalade",
+        other => other,
+    }
+}
+
 /// A line of the chronology: day, what, by whom.
 struct Told {
     on: NaiveDate,
@@ -326,7 +356,7 @@ fn reminders(
         let what = format!(
             "Relance de niveau {} ({}), {} {} réclamés",
             action.level,
-            action.channel,
+            french(&action.channel),
             money(action.claimed, &action.currency)?,
             action.currency
         );
@@ -335,7 +365,7 @@ fn reminders(
             tell(
                 story,
                 proof.happened_on,
-                format!("{} {}", proof.kind, proof.reference),
+                format!("{} {}", french(&proof.kind), proof.reference),
                 &proof.recorded_by,
             );
         }
@@ -385,7 +415,7 @@ fn contacts(
         tell(
             story,
             note.done_on,
-            format!("{} ({}) : {}", note.kind, note.outcome, note.note),
+            format!("{} : {}", french(&note.kind), note.note),
             &note.recorded_by,
         );
         listed.push(json!({
@@ -410,6 +440,16 @@ fn contacts(
             .map_or(0, |paid| paid.paid);
         let amount = money(promise.amount, &promise.currency)?;
         files.subjects.push((promise.id.0, "promises".into()));
+        if let Some(cancelled) = promise.cancelled_on {
+            let why = promise.cancelled_reason.clone().unwrap_or_default();
+            let by = promise.cancelled_by.clone().unwrap_or_default();
+            tell(
+                story,
+                cancelled,
+                format!("Promesse de {amount} {} retirée : {why}", promise.currency),
+                &by,
+            );
+        }
         tell(
             story,
             promise.promised_on,
@@ -423,6 +463,7 @@ fn contacts(
             "promisedOn": promise.promised_on, "dueOn": promise.due_on, "amount": amount, "currency": promise.currency,
             "paid": money(paid, &promise.currency)?, "outcome": super::dunning::outcome(promise, paid, caller.today),
             "note": promise.note, "recordedBy": promise.recorded_by,
+            "cancelledOn": promise.cancelled_on, "cancelledReason": promise.cancelled_reason, "cancelledBy": promise.cancelled_by,
         }));
     }
     files.json("promises.json", &json!(listed))?;
@@ -489,7 +530,7 @@ fn disputes(
             .iter()
             .filter(|event| event.dispute_id == dispute.id)
             .map(|event| {
-                let what = event.status.as_deref().unwrap_or("NOTE");
+                let what = french(event.status.as_deref().unwrap_or("NOTE"));
                 tell(story, event.happened_on, format!("Litige {} : {what} {}", dispute.number, event.note), &event.recorded_by);
                 json!({ "happenedOn": event.happened_on, "status": event.status, "note": event.note, "recordedAt": event.recorded_at, "recordedBy": event.recorded_by })
             })

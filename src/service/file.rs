@@ -160,12 +160,23 @@ pub fn attach(
 ) -> Result<FileId> {
     let subject = subject(conn, caller, &upload.subject)?;
     let image = matches!(upload.kind, FileKind::Logo | FileKind::Signature);
-    let needed = match subject.kind {
+    if matches!(upload.kind, FileKind::Letter | FileKind::Notice) {
+        return Err(Refusal::invalid("kind", "letters and notices are made by the server").into());
+    }
+    let of_subject = match subject.kind {
         "COMPANY" => Action::ManageCompany,
         "DISPUTE" | "DOCUMENT" | "ITEM" | "CLIENT" => Action::AttachFiles,
         _ => Action::Dun,
     };
-    if !caller.may(needed) {
+    // What goes out to clients, or proves what the desk did, is attached by those whose work it is.
+    let of_kind = match upload.kind {
+        FileKind::Invoice => Action::IssueInvoices,
+        FileKind::DepositSlip | FileKind::Acknowledgment | FileKind::AcknowledgmentOfDebt => {
+            Action::Dun
+        }
+        _ => of_subject,
+    };
+    if !(caller.may(of_subject) && caller.may(of_kind)) {
         return Err(Refusal::new(
             RefusalCode::Forbidden,
             "subject",
@@ -196,6 +207,15 @@ pub fn attach(
             "a PDF, a PNG or JPEG image, XML or plain text in UTF-8 is needed",
         )
     })?;
+    if !ending_fits(&name, media) {
+        return Err(Refusal::invalid(
+            "name",
+            format!(
+                "the file is {media}: a name with another ending would deceive whoever opens it"
+            ),
+        )
+        .into());
+    }
     if image && !(media.starts_with("image/") && pdf::is_image(&upload.bytes)) {
         return Err(Refusal::invalid("file", "this is no PNG or JPEG image").into());
     }
@@ -211,12 +231,30 @@ pub fn attach(
     )
 }
 
+/// Whether a name's ending says what the file is; without one it says nothing wrong.
+fn ending_fits(name: &str, media: &str) -> bool {
+    let Some((_, ending)) = name.rsplit_once('.') else {
+        return true;
+    };
+    let endings: &[&str] = match media {
+        "application/pdf" => &["pdf"],
+        "image/png" => &["png"],
+        "image/jpeg" => &["jpg", "jpeg"],
+        "application/xml" => &["xml"],
+        _ => &["txt", "csv", "md", "eml", "log"],
+    };
+    endings.contains(&ending.to_lowercase().as_str())
+}
+
 /// A name without a path, and without what a terminal or a header would take for something else.
 fn file_name(name: &str) -> Result<String> {
     let name = books::text("name", name, 150)?;
     let sound = !name.contains(['/', '\\', '"', '<', '>', '|', ':', '*', '?'])
         && !name.starts_with('.')
-        && !name.chars().any(char::is_control);
+        && !name.chars().any(|sign| {
+            // Marks that turn the reading direction make one name look like another.
+            sign.is_control() || matches!(sign, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        });
     if sound {
         Ok(name)
     } else {
@@ -304,7 +342,18 @@ mod tests {
     #[test]
     fn names_have_no_path() {
         assert!(file_name("BL 4711 signé.pdf").is_ok());
-        for bad in ["", "../x", "a/b", "a\\b", ".htaccess", "a\"b", "a\r\nb"] {
+        assert!(ending_fits("BL.PDF", "application/pdf") && ending_fits("BL", "image/png"));
+        assert!(!ending_fits("BL.html", "text/plain") && !ending_fits("BL.pdf", "text/plain"));
+        for bad in [
+            "a\u{202e}fdp.exe",
+            "",
+            "../x",
+            "a/b",
+            "a\\b",
+            ".htaccess",
+            "a\"b",
+            "a\r\nb",
+        ] {
             assert!(file_name(bad).is_err(), "{bad:?}");
         }
     }

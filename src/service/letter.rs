@@ -202,9 +202,10 @@ impl<'a> Writer<'a> {
     ) -> Result<Composed> {
         let head = &self.books.settings.letterhead;
         let company = &self.books.company;
+        // Of the claims' currency, else any: a formal notice names the means of payment (7.3).
         let account = store::bank::accounts(conn, self.caller.company)?
             .into_iter()
-            .find(|account| account.currency == currency);
+            .min_by_key(|account| account.currency != currency);
         let mut add = |name, value: String| {
             content.values.insert(name, value);
         };
@@ -407,16 +408,35 @@ impl<'a> Writer<'a> {
         );
         let days = oldest.map(|due| (self.on - due).num_days().max(0));
         add("days", days.unwrap_or_default().to_string());
-        let rate = costs
-            .iter()
-            .flat_map(|cost| cost.segments.last())
-            .map(|part| part.rate)
-            .max();
-        add(
-            "rate",
-            rate.map(|rate| print::percent(rate, language))
-                .unwrap_or_default(),
-        );
+        // Every rate that the figures come from, in the order of its days: a half-year may bring another one.
+        let mut rates: Vec<_> = costs.iter().flat_map(|cost| &cost.segments).collect();
+        rates.sort_by_key(|part| (part.from, part.rate));
+        let mut told: Vec<String> = Vec::new();
+        for part in rates {
+            let shown = print::percent(part.rate, language);
+            if !told.contains(&shown) {
+                told.push(shown);
+            }
+        }
+        let then = match language {
+            Language::French => " puis ",
+            Language::English => ", then ",
+        };
+        add("rate", told.join(then));
+        let public = reminder.client.segment == "PUBLIC";
+        let law = match (language, public) {
+            (Language::French, false) => "articles L441-10 et D441-5 du code de commerce",
+            (Language::French, true) => {
+                "articles L2192-13 et D2192-35 du code de la commande publique"
+            }
+            (Language::English, false) => {
+                "articles L441-10 and D441-5 of the French commercial code"
+            }
+            (Language::English, true) => {
+                "articles L2192-13 and D2192-35 of the French public procurement code"
+            }
+        };
+        add("law", law.to_owned());
         let mut orders: Vec<String> = invoices
             .iter()
             .filter_map(|it| it.purchase_order.clone())

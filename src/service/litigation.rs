@@ -46,6 +46,21 @@ pub fn open(conn: &mut PgConnection, caller: &Caller, input: &CaseInput) -> Resu
         .into());
     }
     let items = collection::meant(conn, caller, &client, currency.code(), &input.items)?;
+    if let Some(early) = items
+        .iter()
+        .find(|item| item.due_on.is_none_or(|due| due >= caller.today))
+    {
+        return Err(Refusal::new(
+            RefusalCode::NotChaseable,
+            "items",
+            format!(
+                "{} is not due yet: a claim in court has to be",
+                early.reference
+            ),
+        )
+        .detail("reason", "NOT_LATE")
+        .into());
+    }
     let ids: Vec<ItemId> = items.iter().map(|item| item.id).collect();
     if !store::litigation::held(conn, caller.company, &ids)?.is_empty() {
         return Err(Refusal::new(
@@ -197,6 +212,16 @@ pub fn step(conn: &mut PgConnection, caller: &Caller, input: &StepInput) -> Resu
             event(conn, caller, &case, "STAGE", on, reference, note.clone())?;
             interrupting(stage)
         }
+        (None, Some(kind))
+            if kind != "NOTE" && !Stage::read(&case.stage).is_some_and(Stage::has_orders) =>
+        {
+            return Err(Refusal::new(
+                RefusalCode::WrongState,
+                "event",
+                "an order is made, served or contested in PAYMENT_COMMAND, PAYMENT_ORDER or INTERIM_ORDER",
+            )
+            .into());
+        }
         (None, Some(kind)) if case.closed_on.is_none() || kind == "NOTE" => {
             event(conn, caller, &case, kind, on, reference, note.clone())?;
             // A payment order counts as a claim in court from its service on.
@@ -269,6 +294,9 @@ fn check_stage(
         Barred::NotBetweenTraders => {
             "the payment command is for claims between traders (CPCE L126-1)"
         }
+        Barred::Order => {
+            "a case goes from preparation to a procedure, to a judgment, to enforcement with a title; never back"
+        }
         Barred::Contested => {
             "a part of the claim is in dispute: this procedure needs one that is not contested"
         }
@@ -320,6 +348,16 @@ pub fn acknowledge(
         .into());
     }
     let items = collection::meant(conn, caller, &client, &client.currency, items)?;
+    if let Some(later) = items.iter().find(|item| item.invoiced_on > on) {
+        return Err(Refusal::invalid(
+            "acknowledgedOn",
+            format!(
+                "{} is of {}: nobody acknowledged it before",
+                later.reference, later.invoiced_on
+            ),
+        )
+        .into());
+    }
     let mut subjects: Vec<Uuid> = vec![client.id.0];
     subjects.extend(items.iter().map(|item| item.id.0));
     subjects.extend(

@@ -152,9 +152,6 @@ fn deliver(desk: &Desk, caller: &Caller, mailer: &Mailer) -> Result<()> {
 
 /// Proposes and validates the day's reminders that need nobody, when the company wants that.
 pub fn automatic(desk: &Desk, caller: &Caller) -> Result<()> {
-    if !is_working_day(caller.today) {
-        return Ok(());
-    }
     desk.db.write_now(caller, |conn, caller| {
         if !books::open(conn, caller)?.settings.automatic_dunning {
             return Ok(());
@@ -201,6 +198,9 @@ pub fn runs(desk: &Desk, caller: &Caller) -> Result<()> {
             let Some(run) = run.filter(|run| run.status == "VALIDATED") else {
                 break;
             };
+            if !is_working_day(caller.today) && !desk.db.read_now(caller, any_day)? {
+                break;
+            }
             let id = run.id.show();
             desk.db.write_now(caller, |conn, caller| {
                 dunning_run::send(conn, caller, &desk.objects, &id, dunning_run::AT_ONCE)
@@ -208,6 +208,10 @@ pub fn runs(desk: &Desk, caller: &Caller) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn any_day(conn: &mut PgConnection, caller: &Caller) -> Result<bool> {
+    Ok(books::open(conn, caller)?.settings.dunning_any_day)
 }
 
 /// Tasks that the day brings: each is asked for once.

@@ -276,7 +276,8 @@ pub struct Work {
     pub disputed: i64,
 }
 
-/// The worklist of a day as `FROM (…) t WHERE true`: clients with something late, or to come back to.
+/// The worklist of a day as `FROM (…) t WHERE true`: clients with something late, or to come back to. Those in insolvency
+/// proceedings and companies of the group are chased by nobody (R7.2): they come up by their day only.
 ///
 /// Priority, in points: the late amount, one for each 1,000 units, at most 40; the age of the oldest claim, one
 /// for 3 days, at most 30; 5 for each level sent; 15 for a promise broken in the last 90 days; 10 for a new or
@@ -337,7 +338,7 @@ pub fn worklist(
          LEFT JOIN LATERAL (SELECT n.done_on, n.follow_up_on FROM collection_notes n WHERE n.company_id = c.company_id AND n.client_id = c.id \
            ORDER BY n.id DESC LIMIT 1) n ON true \
          LEFT JOIN LATERAL (SELECT max(a.done_on) AS done_on FROM dunning_actions a WHERE a.company_id = c.company_id AND a.client_id = c.id) a ON true \
-         WHERE c.company_id = ? AND c.closed_on IS NULL AND (l.overdue > 0 OR n.follow_up_on <= ?)",
+         WHERE c.company_id = ? AND c.closed_on IS NULL AND (l.overdue > 0 AND c.insolvency = 'NONE' AND c.segment <> 'GROUP_COMPANY' OR n.follow_up_on <= ?)",
         [company_id, day],
     );
     if let Some(clients) = clients {

@@ -436,3 +436,29 @@ pub fn running(
         .select(Promise::as_select())
         .load(conn)
 }
+
+/// What promises that run on a day promise of these items, in minor units: less what was paid of them.
+pub fn promised_on(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    items: &[ItemId],
+    on: NaiveDate,
+) -> QueryResult<i64> {
+    #[derive(QueryableByName)]
+    struct Sum {
+        #[diesel(sql_type = BigInt)]
+        amount: i64,
+    }
+    let row: Sum = diesel::sql_query(
+        "SELECT coalesce(sum(greatest(0, q.amount - q.paid)), 0)::bigint AS amount FROM (SELECT p.amount, \
+           (SELECT coalesce(sum(-l.delta), 0) FROM promise_items i JOIN receivable_ledger l ON l.company_id = i.company_id AND l.item_id = i.item_id \
+             AND l.recorded_at > p.recorded_at AND l.effective_on <= $3 WHERE i.company_id = p.company_id AND i.promise_id = p.id) AS paid \
+         FROM promises p WHERE p.company_id = $1 AND p.due_on >= $3 AND p.cancelled_on IS NULL AND EXISTS (SELECT 1 FROM promise_items i \
+           WHERE i.company_id = p.company_id AND i.promise_id = p.id AND i.item_id = ANY($2))) q",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<Array<SqlUuid>, _>(items)
+    .bind::<Date, _>(on)
+    .get_result(conn)?;
+    Ok(row.amount)
+}

@@ -37,6 +37,7 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
              UNION ALL SELECT number FROM doubtful_files WHERE company_id = $1 \
              UNION ALL SELECT number FROM rectified_invoices WHERE company_id = $1 \
              UNION ALL SELECT number FROM provision_runs WHERE company_id = $1 \
+             UNION ALL SELECT number FROM litigation_cases WHERE company_id = $1 \
              UNION ALL SELECT number FROM clients WHERE company_id = $1) all_numbers) d \
            ON d.series = c.series AND d.fiscal_year = c.fiscal_year AND d.rank BETWEEN 1 AND c.last_number \
          WHERE c.company_id = $1 AND c.series <> 'ENTRY' GROUP BY c.series, c.fiscal_year, c.last_number) x WHERE n <> last_number",

@@ -319,12 +319,12 @@ pub fn orders(
     sql.push(
         "SELECT c.id AS case_id, c.client_id, k.name AS client, c.number, c.stage, m.made_on, s.served_on FROM litigation_cases c \
          JOIN clients k ON k.company_id = c.company_id AND k.id = c.client_id \
-         JOIN LATERAL (SELECT max(e.happened_on) AS made_on FROM litigation_events e WHERE e.company_id = c.company_id AND e.case_id = c.id \
-           AND e.kind = 'ORDER_MADE') m ON m.made_on IS NOT NULL \
+         JOIN LATERAL (SELECT e.id, e.happened_on AS made_on FROM litigation_events e WHERE e.company_id = c.company_id AND e.case_id = c.id \
+           AND e.kind = 'ORDER_MADE' ORDER BY e.id DESC LIMIT 1) m ON true \
          LEFT JOIN LATERAL (SELECT max(e.happened_on) AS served_on FROM litigation_events e WHERE e.company_id = c.company_id AND e.case_id = c.id \
-           AND e.kind = 'SERVED' AND e.happened_on >= m.made_on) s ON true \
+           AND e.kind = 'SERVED' AND e.id > m.id) s ON true \
          WHERE c.company_id = ? AND c.closed_on IS NULL AND NOT EXISTS (SELECT 1 FROM litigation_events e WHERE e.company_id = c.company_id \
-           AND e.case_id = c.id AND e.kind = 'CONTESTED')",
+           AND e.case_id = c.id AND e.kind = 'CONTESTED' AND e.id > m.id)",
         [Bind::Id(company.0)],
     );
     if let Some(client) = client {

@@ -267,3 +267,28 @@ pub fn legal_rates(conn: &mut PgConnection, on: Option<NaiveDate>) -> QueryResul
     }
     query.load(conn)
 }
+
+/// Records a legal rate, in the unit that its kind has. False when there is no such kind, or a rate for these days.
+pub fn add_legal_rate(
+    conn: &mut PgConnection,
+    kind: &str,
+    from: NaiveDate,
+    to: Option<NaiveDate>,
+    value: rust_decimal::Decimal,
+    source: &str,
+) -> QueryResult<bool> {
+    use diesel::sql_types::{Date, Nullable, Numeric, Text};
+    diesel::sql_query(
+        "INSERT INTO legal_rates (kind, valid_from, valid_to, value, unit, source) \
+         SELECT $1, $2, $3, $4, (SELECT unit FROM legal_rates WHERE kind = $1 LIMIT 1), $5 \
+         WHERE EXISTS (SELECT 1 FROM legal_rates WHERE kind = $1) AND NOT EXISTS (SELECT 1 FROM legal_rates r WHERE r.kind = $1 \
+           AND daterange(r.valid_from, r.valid_to, '[]') && daterange($2, $3, '[]'))",
+    )
+    .bind::<Text, _>(kind)
+    .bind::<Date, _>(from)
+    .bind::<Nullable<Date>, _>(to)
+    .bind::<Numeric, _>(value)
+    .bind::<Text, _>(source)
+    .execute(conn)
+    .map(|rows| rows == 1)
+}

@@ -12,9 +12,16 @@ pub fn ago(days: u64) -> String {
     (today() - Days::new(days)).to_string()
 }
 
+/// Runs are proposed on whatever day the tests run.
+pub fn any_day(api: &Api) {
+    let settings = json!({ "settings": { "dunning_any_day": true } });
+    mutate(api, "updateCompany", settings, "company { id }");
+}
+
 /// A client with an address, and one invoice of 1,200.00 that is so many days late: both ids.
 pub fn late(api: &Api, client: &str, invoice: &str, days: u64) -> (String, String) {
     let id = api.client(client)["id"].as_str().expect("an id").to_owned();
+    any_day(api);
     contact(
         api,
         client,
@@ -292,7 +299,6 @@ fn mails_leave_when_the_server_is_there_and_what_bounces_is_seen() {
 
 #[test]
 fn the_server_reminds_by_itself_when_the_company_wants_it() {
-    use chrono::{Datelike, Weekday};
     let company = Company::new();
     let api = company.admin();
     late(&api, "C001", "FA-1", 5);
@@ -307,13 +313,10 @@ fn the_server_reminds_by_itself_when_the_company_wants_it() {
     );
     work(&company, &server.url);
     work(&company, &server.url);
-    // On working days only (R7.5).
-    let holiday = matches!(today().weekday(), Weekday::Sat | Weekday::Sun)
-        || encours::domain::calendar::is_holiday(today());
-    assert_eq!(server.messages().len(), usize::from(!holiday));
+    assert_eq!(server.messages().len(), 1);
     // A second worker beside it finds nothing to do, and the command says nothing of it.
     assert!(outcome(&["work", "--company", &company.id, "--smtp-url", &server.url]).0);
-    assert_eq!(server.messages().len(), usize::from(!holiday));
+    assert_eq!(server.messages().len(), 1);
 }
 
 #[test]
@@ -393,6 +396,7 @@ fn a_formal_notice_needs_a_certain_claim_and_the_directors_approval_r7_7() {
     let big = json!({ "client": { "number": "C001" }, "number": "FA-1", "issuedOn": ago(150), "dueOn": ago(100),
         "lines": [{ "description": "Prestation", "quantity": "1", "unitPrice": "20000.00", "vatRate": "20" }] });
     api.client("C001");
+    any_day(&api);
     let invoice = api.make("IssueInvoice", big)["invoice"]["id"]
         .as_str()
         .expect("an id")
@@ -719,4 +723,71 @@ fn an_evidence_file_is_sealed_and_a_change_is_found_out() {
     // A file that was changed in its store is never handed out.
     let kept = data_dir().join("files");
     assert!(kept.is_dir(), "files are below the data directory");
+}
+
+#[test]
+fn a_notice_states_figures_that_add_up() {
+    let api = Company::new().admin();
+    let client = api.client("C001")["id"].as_str().expect("an id").to_owned();
+    let input = json!({ "client": { "number": "C001" }, "number": "FA-1", "issuedOn": ago(200),
+        "lines": [{ "description": "Prestation", "quantity": "1", "unitPrice": "10000.00", "vatRate": "20" }],
+        "installments": [{ "dueOn": ago(170), "amount": "6000.00" }, { "dueOn": ago(145), "amount": "6000.00" }] });
+    api.make("IssueInvoice", input);
+    let text = api.letter("FORMAL_NOTICE", &client);
+    let interest = |line: &str| line.rsplit(" | ").next().unwrap_or_default().to_owned();
+    let rows: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("FA-1 | "))
+        .collect();
+    let total = text
+        .lines()
+        .find(|line| line.starts_with("Total | "))
+        .expect("a total");
+    assert_eq!(rows.len(), 2, "{text}");
+    // The invoice's interest stands once, and is the total; no part shows the HT of the whole.
+    assert_eq!(interest(rows[0]), interest(total), "{text}");
+    assert!(
+        text.contains(&format!("soit {} à ce jour", interest(total))),
+        "{text}"
+    );
+    assert!(!rows[0].contains("10\u{202f}000,00"), "{text}");
+    // A public buyer's law is another one, and a consumer is told neither interest nor 40 € (R7.8).
+    for (segment, with, without) in [
+        ("PUBLIC", "commande publique", "L441-10"),
+        ("CONSUMER", "mettons en demeure", "40 €"),
+    ] {
+        mutate(
+            &api,
+            "updateClient",
+            json!({ "client": { "number": "C001" }, "segment": segment }),
+            "client { number }",
+        );
+        let text = api.letter("FORMAL_NOTICE", &client);
+        assert!(
+            text.contains(with) && !text.contains(without),
+            "{segment}: {text}"
+        );
+    }
+}
+
+#[test]
+fn what_the_company_says_of_itself_is_checked() {
+    let api = Company::new().admin();
+    for head in [
+        json!({ "email": "pas une adresse" }),
+        json!({ "email": "a@b.example\r\nBcc: x@y.example" }),
+        json!({ "city": "x".repeat(151) }),
+        json!({ "signatory": "a\nb" }),
+    ] {
+        let refused = mutate(
+            &api,
+            "updateCompany",
+            json!({ "settings": { "letterhead": head } }),
+            "company { id }",
+        );
+        assert_eq!(
+            refused["userErrors"][0]["code"], "INVALID",
+            "{head}: {refused}"
+        );
+    }
 }

@@ -100,7 +100,8 @@ fn reminders_rise_one_level_at_a_time_r7_3() {
 
 #[test]
 fn what_is_disputed_promised_or_covered_is_not_chased_r7_2() {
-    let api = Company::new().admin();
+    let company = Company::new();
+    let api = company.admin();
     late(&api, "C001", "FA-1", 40);
     let dispute = |reason: &str, amount: &str| json!({ "invoice": { "number": "FA-1" }, "reason": reason, "amount": amount });
     api.make("OpenDispute", dispute("BLIV", "200.00"));
@@ -142,15 +143,59 @@ fn what_is_disputed_promised_or_covered_is_not_chased_r7_2() {
     api.allocate(&ago(0), &[("FA-2", "RG-2", "700.00")]);
     assert_eq!(status(&api), json!({ "status": "KEPT", "paid": "1200.00" }));
     let cancel = json!({ "promise": promised["promise"]["id"], "reason": "erreur" });
-    let cancelled = mutate(&api, "cancelPromise", cancel.clone(), fields);
-    assert_eq!(cancelled["promise"]["status"], "CANCELLED");
-    let twice = mutate(&api, "cancelPromise", cancel, fields);
-    assert_eq!(twice["userErrors"][0]["code"], "WRONG_STATE");
+    // Kept, there is nothing to take back.
+    let late_regret = mutate(&api, "cancelPromise", cancel, fields);
+    assert_eq!(late_regret["userErrors"][0]["code"], "WRONG_STATE");
+    late(&api, "C004", "FA-4", 40);
+    let small = json!({ "client": { "number": "C004" }, "amount": "10.00", "dueOn": (today() + chrono::Duration::days(5)).to_string() });
+    let made = mutate(&api, "recordPromise", small.clone(), fields);
+    // Twice the same money cannot be promised, nor for a day far away.
+    let mut more = small.clone();
+    more["amount"] = json!("1190.01");
+    assert_eq!(
+        mutate(&api, "recordPromise", more, fields)["userErrors"][0]["code"],
+        "OVER_ALLOCATION"
+    );
+    let mut far = small;
+    far["dueOn"] = json!((today() + chrono::Duration::days(91)).to_string());
+    assert_eq!(
+        mutate(&api, "recordPromise", far, fields)["userErrors"][0]["field"],
+        json!(["dueOn"])
+    );
+    let cancel = json!({ "promise": made["promise"]["id"], "reason": "erreur" });
+    assert_eq!(
+        mutate(&api, "cancelPromise", cancel.clone(), fields)["promise"]["status"],
+        "CANCELLED"
+    );
+    assert_eq!(
+        mutate(&api, "cancelPromise", cancel, fields)["userErrors"][0]["code"],
+        "WRONG_STATE"
+    );
+    // People are named in notes: not for a BI tool (R12.4).
+    let seen = company.as_role("BI_READER").data(
+        "{ promises { nodes { note } } dunningActions { nodes { note recipient } } }",
+        json!({}),
+    );
+    assert!(!seen.to_string().contains("par téléphone"), "{seen}");
 
     // Credits that are not matched cover what is owed: nobody writes to a client in credit.
     late(&api, "C003", "FA-3", 40);
     api.payment("C003", "RG-3", &ago(1), "1300.00");
     assert_eq!(preview(&api, "C003")["exclusion"], "CREDIT_BALANCE");
+    // Nor to one whose credits cover what is late, whatever else is to come.
+    api.invoice(
+        "C003",
+        "FA-5",
+        &ago(1),
+        &(today() + chrono::Duration::days(20)).to_string(),
+        ("5000.00", "20"),
+    );
+    let found = preview(&api, "C003");
+    assert_eq!(
+        (&found["exclusion"], &found["level"]),
+        (&json!("CREDIT_BALANCE"), &Value::Null),
+        "{found}"
+    );
 }
 
 #[test]
@@ -187,6 +232,8 @@ fn scenarios_follow_the_segment_and_the_client_r7_8() {
         json!([level(2, 3)]),
         json!([level(1, 9), level(2, 9)]),
         json!([level(1, -1)]),
+        // A formal notice by another name (R7.7).
+        json!([{ "level": 1, "day": 3, "channel": "EMAIL", "tone": "FORMAL_NOTICE", "proof": false }]),
     ] {
         assert_eq!(
             save(wrong.clone())["userErrors"][0]["code"],

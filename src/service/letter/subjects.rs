@@ -17,7 +17,7 @@ use crate::domain::ids::{
 use crate::domain::letter::{Kind, Language, Template, Values};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::print;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::formats::pdf::{Party, Table};
 use crate::objects::Objects;
@@ -51,12 +51,14 @@ pub(super) fn claims_table(
 ) -> Table {
     let t = |french, english| said(language, french, english);
     let figures = |minor: Minor| print::amount(minor, currency, language);
+    // Between professionals a formal notice counts days and interest; a consumer is told neither (R7.8).
+    let charges = formal && !costs.is_empty();
     let mut columns = vec![
         column(t("Pièce", "Document"), false),
         column(t("Date", "Date"), false),
-        column(t("Échéance", "Due"), false),
+        column(t("Échéance", "Due date"), false),
     ];
-    columns[0].wide = true;
+    columns[0].wide = !formal;
     if formal {
         columns.extend([column(t("HT", "Net"), true), column(t("TVA", "VAT"), true)]);
     }
@@ -65,13 +67,14 @@ pub(super) fn claims_table(
         column(t("Réglé", "Paid"), true),
         column(t("Dû", "Due"), true),
     ]);
-    if formal {
+    if charges {
         columns.extend([
             column(t("Jours", "Days"), true),
             column(t("Pénalités", "Interest"), true),
         ]);
     }
     let (mut rows, mut total, mut interest) = (Vec::new(), 0, 0);
+    let mut seen = std::collections::HashSet::new();
     for item in listed {
         let open = &item.open;
         let invoice = invoices
@@ -90,28 +93,25 @@ pub(super) fn claims_table(
             print::day(due, language),
         ];
         if formal {
-            row.push(
-                invoice
-                    .map(|invoice| figures(invoice.net))
-                    .unwrap_or_default(),
-            );
-            row.push(
-                invoice
-                    .map(|invoice| figures(invoice.vat))
-                    .unwrap_or_default(),
-            );
+            // An instalment is a part of its invoice: the invoice's own HT and VAT stand beside the whole only.
+            let whole = invoice.filter(|invoice| invoice.total == open.amount.abs());
+            let (net, vat) = whole.map_or((None, None), |it| (Some(it.net), Some(it.vat)));
+            row.extend([net, vat].map(|part| part.map(figures).unwrap_or_default()));
         }
         row.extend([
             figures(open.amount.abs()),
             figures(open.amount.abs() - open.open),
             figures(item.verdict.claimed),
         ]);
-        if formal {
-            let charged = cost
-                .map(|cost| cost.claimable_interest())
-                .unwrap_or_default();
-            interest += charged;
-            row.extend([(on - due).num_days().max(0).to_string(), figures(charged)]);
+        if charges {
+            // Interest is computed for the invoice, and stands once, beside its first instalment.
+            let first = seen.insert(open.invoice_id);
+            let charged = cost.filter(|_| first).map(|cost| cost.claimable_interest());
+            interest += charged.unwrap_or_default();
+            row.extend([
+                (on - due).num_days().max(0).to_string(),
+                charged.map(figures).unwrap_or_default(),
+            ]);
         }
         total += item.verdict.claimed;
         rows.push(row);
@@ -120,7 +120,7 @@ pub(super) fn claims_table(
     last[0] = t("Total", "Total").to_owned();
     let at = if formal { 7 } else { 5 };
     last[at] = figures(total);
-    if formal {
+    if charges {
         last[9] = figures(interest);
     }
     Table {
@@ -195,6 +195,15 @@ pub fn of_subject(
     match kind {
         kind if kind.is_reminder() => {
             let client = reference::client(conn, caller, "subject", &named(id))?;
+            if client.insolvency != "NONE" {
+                return Err(Refusal::new(
+                    RefusalCode::NotChaseable,
+                    "subject",
+                    "insolvency proceedings stop every reminder: declare the claim (R7.10)",
+                )
+                .detail("reason", "INSOLVENT")
+                .into());
+            }
             let used = used(conn, language_of(&client))?;
             reminder(conn, &writer, &used, &client)
         }
