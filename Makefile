@@ -2,7 +2,7 @@ LISTEN ?= 127.0.0.1:8080
 # The data directory; empty for the default one.
 DATA ?=
 
-.PHONY: run test setup fmt check schema
+.PHONY: run test setup fmt check schema drill
 
 # Serves the demo company on a private database, and prints tokens to try it with.
 run: setup
@@ -34,3 +34,8 @@ check:
 schema:
 	cargo run --locked -- schema > schema.graphql.new
 	mv schema.graphql.new schema.graphql
+
+# Backs up a demo company, restores it beside itself, checks and compares.
+drill: setup
+	cargo build --release --locked
+	ENCOURS=target/release/encours sh scripts/drill.sh
