@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::domain::access::{Caller, Role};
 use crate::domain::ids::{CompanyId, SessionId};
 use crate::error::{Error, Result};
+pub use crate::service::jobs::today;
 use crate::service::session::Terms;
 use crate::store::Db;
 use jwks::Provider;
@@ -227,13 +228,6 @@ pub fn script(company: CompanyId, role: Role) -> Caller {
         scopes: None,
         today: today(),
     }
-}
-
-/// Today in France (R0.4).
-pub fn today() -> NaiveDate {
-    Utc::now()
-        .with_timezone(&chrono_tz::Europe::Paris)
-        .date_naive()
 }
 
 /// A caller who may do nothing, to look something up inside a company's wall before there is a caller.

@@ -101,7 +101,7 @@ pub fn worker(company: CompanyId) -> Caller {
     }
 }
 
-/// Today in France (R0.4).
+/// Today in France (R0.4): the one clock of days, for requests, commands and jobs alike.
 pub fn today() -> NaiveDate {
     Utc::now()
         .with_timezone(&chrono_tz::Europe::Paris)
