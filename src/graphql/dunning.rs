@@ -858,7 +858,7 @@ struct RecordPromiseInput {
     currency: Option<String>,
     /// The day it is for, today or later.
     due_on: Date,
-    /// What is promised; everything that is late when absent.
+    /// What is promised; what is late when absent, the oldest first, as far as the amount goes.
     #[graphql(default)]
     items: Vec<ItemRefInput>,
     /// What was said.

@@ -65,7 +65,35 @@ pub struct PlanInput {
     pub note: Option<String>,
 }
 
-/// The open debts that a promise, a plan or a case is about: those that are named, else everything that is late.
+/// The open debts of a client that are named, each once; another client's, or of another currency, are refused.
+pub fn named(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    client: &Client,
+    currency: &str,
+    named: &[ItemRef],
+) -> Result<Vec<Item>> {
+    let mut found: Vec<Item> = Vec::new();
+    for (position, target) in named.iter().enumerate() {
+        let field = format!("items.{position}");
+        for item in reference::items(conn, caller, &field, target, true)? {
+            if item.client_id != client.id || item.currency != currency {
+                return Err(Refusal::new(
+                    RefusalCode::AllocationMismatch,
+                    &field,
+                    "this item is another client's, or in another currency",
+                )
+                .into());
+            }
+            if item.open_amount > 0 && found.iter().all(|known| known.id != item.id) {
+                found.push(item);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The open debts that a plan or a case is about: those that are named, else everything that is late.
 pub fn meant(
     conn: &mut PgConnection,
     caller: &Caller,
@@ -83,22 +111,7 @@ pub fn meant(
                 && item.due_on.is_some_and(|due| due < caller.today)
         });
     }
-    for (position, target) in named.iter().enumerate() {
-        let field = format!("items.{position}");
-        for item in reference::items(conn, caller, &field, target, true)? {
-            if item.client_id != client.id || item.currency != currency {
-                return Err(Refusal::new(
-                    RefusalCode::AllocationMismatch,
-                    &field,
-                    "this item is another client's, or in another currency",
-                )
-                .into());
-            }
-            if item.open_amount > 0 && found.iter().all(|known| known.id != item.id) {
-                found.push(item);
-            }
-        }
-    }
+    found.extend(self::named(conn, caller, client, currency, named)?);
     if found.is_empty() {
         return Err(Refusal::new(
             RefusalCode::NotChaseable,

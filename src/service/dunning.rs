@@ -7,8 +7,8 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::books;
 use super::reference::{self, ItemRef, Ref};
+use super::{books, collection};
 use crate::domain::access::{Action, Caller};
 use crate::domain::dunning::{
     self, Actor, Channel, Claim, Exclusion, FormalFault, Level, Scenario, Standing, Verdict,
@@ -542,29 +542,18 @@ pub fn promise(
             .iter()
             .filter(|found| found.currency == currency.code())
         {
+            // The oldest first, as far as the amount goes: a small promise does not hold everything back.
+            let mut left = amount;
             for item in &found.items {
-                if item.open.due_on.is_some_and(|due| due < caller.today) {
+                if left > 0 && item.open.due_on.is_some_and(|due| due < caller.today) {
                     items.push((ItemId(item.open.id), item.open.open));
+                    left -= item.open.open;
                 }
             }
         }
     }
-    for (position, target) in input.items.iter().enumerate() {
-        let field = format!("items.{position}");
-        for item in reference::items(conn, caller, &field, target, true)? {
-            if item.client_id != client.id || item.currency != currency.code() {
-                return Err(Refusal::new(
-                    RefusalCode::AllocationMismatch,
-                    &field,
-                    "this item is another client's, or in another currency",
-                )
-                .into());
-            }
-            if item.open_amount > 0 && items.iter().all(|(known, _)| *known != item.id) {
-                items.push((item.id, item.open_amount));
-            }
-        }
-    }
+    let named = collection::named(conn, caller, &client, currency.code(), &input.items)?;
+    items.extend(named.iter().map(|item| (item.id, item.open_amount)));
     let owed: Minor = items.iter().map(|(_, open)| open).sum();
     let ids: Vec<ItemId> = items.iter().map(|(id, _)| *id).collect();
     let promised = store::dunning::promised_on(conn, caller.company, &ids, caller.today)?;

@@ -10,9 +10,9 @@ use super::dunning::Reminder;
 use super::penalty;
 use crate::domain::access::Caller;
 use crate::domain::calendar::working_day_from;
-use crate::domain::ids::{DocumentId, LetterTemplateId};
+use crate::domain::ids::{DocumentId, Id, LetterTemplateId};
 use crate::domain::letter::{self, Fault, Kind, Language, Paragraph, Template, Values};
-use crate::domain::money::{Currency, Minor};
+use crate::domain::money::Minor;
 use crate::domain::print;
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
@@ -95,7 +95,7 @@ pub fn save_template(
     let before = self::template(conn, caller, kind, language)?.version;
     let row = TemplateRow {
         company_id: caller.company,
-        id: crate::domain::ids::Id::new(),
+        id: LetterTemplateId::new(),
         kind: kind.code().to_owned(),
         language: language.code().to_owned(),
         version: before + 1,
@@ -103,7 +103,6 @@ pub fn save_template(
         body: template.body.clone(),
         recorded_by: caller.author.clone(),
     };
-    let _: LetterTemplateId = row.id;
     store::mail::insert_template(conn, &row)
         .map_err(|error| books::duplicate(error, "kind", "somebody saved this template just now"))
 }
@@ -552,8 +551,4 @@ fn column(title: &str, right: bool) -> Column {
         right,
         wide: false,
     }
-}
-
-fn amounts(minor: Minor, currency: Currency, language: Language) -> String {
-    print::amount(minor, currency, language)
 }

@@ -5,8 +5,8 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
 use super::{
-    Composed, Content, InForce, Writer, account_reference, amounts, client_party, client_values,
-    column, language_of,
+    Composed, Content, InForce, Writer, account_reference, client_party, client_values, column,
+    language_of,
 };
 use crate::domain::access::Caller;
 use crate::domain::dunning::Scenario;
@@ -152,7 +152,7 @@ fn items_table(items: &[Item], currency: Currency, language: Language) -> Table 
                 vec![
                     item.reference.clone(),
                     due(item),
-                    amounts(item.open_amount, currency, language),
+                    print::amount(item.open_amount, currency, language),
                 ]
             })
             .collect(),
@@ -335,8 +335,8 @@ pub fn statement(
             item.due_on
                 .map(|due| print::day(due, language))
                 .unwrap_or_default(),
-            amounts(item.amount, currency, language),
-            amounts(item.open, currency, language),
+            print::amount(item.amount, currency, language),
+            print::amount(item.open, currency, language),
         ]);
     }
     let mut columns = vec![
@@ -349,12 +349,12 @@ pub fn statement(
     columns[0].wide = true;
     let mut last = vec![String::new(); 5];
     last[0] = t("Solde du compte", "Balance").to_owned();
-    last[4] = amounts(total, currency, language);
+    last[4] = print::amount(total, currency, language);
     let mut values = Values::new();
     client_values(&mut values, client);
-    values.insert("total", amounts(total, currency, language));
+    values.insert("total", print::amount(total, currency, language));
     if overdue > 0 {
-        values.insert("overdue", amounts(overdue, currency, language));
+        values.insert("overdue", print::amount(overdue, currency, language));
     }
     let content = Content {
         recipient: client_party(client),
@@ -426,7 +426,7 @@ fn dispute(
     let mut values = challenge(conn, writer, language, found.invoice_id, &found.reason)?;
     client_values(&mut values, &client);
     values.insert("dispute", found.number.clone());
-    values.insert("amount", amounts(found.amount, currency, language));
+    values.insert("amount", print::amount(found.amount, currency, language));
     values.insert("description", found.description.clone());
     values.insert("department", found.department.clone());
     values.insert("openedOn", print::day(found.opened_on, language));
@@ -466,7 +466,7 @@ fn deduction(
     let mut values = challenge(conn, writer, language, found.invoice_id, &found.reason)?;
     client_values(&mut values, client);
     values.insert("deduction", found.number.clone());
-    values.insert("amount", amounts(found.amount, currency, language));
+    values.insert("amount", print::amount(found.amount, currency, language));
     values.insert("description", found.description.clone());
     values.insert("recordedOn", print::day(found.recorded_on, language));
     let by = dispute.map_or(found.recorded_on, |dispute| dispute.respond_by);
@@ -515,7 +515,7 @@ fn promise(
     let items = sorted(store::item::by_ids(conn, company, &ids)?);
     let mut values = Values::new();
     client_values(&mut values, client);
-    values.insert("amount", amounts(found.amount, currency, language));
+    values.insert("amount", print::amount(found.amount, currency, language));
     values.insert("dueOn", print::day(found.due_on, language));
     values.insert("promisedOn", print::day(found.promised_on, language));
     let tables = vec![("items", items_table(&items, currency, language))];
@@ -555,19 +555,19 @@ fn plan(
                 vec![
                     part.number.to_string(),
                     print::day(part.due_on, language),
-                    amounts(part.amount, currency, language),
+                    print::amount(part.amount, currency, language),
                 ]
             })
             .collect(),
         total: vec![
             "".into(),
             t("Total", "Total").into(),
-            amounts(found.amount, currency, language),
+            print::amount(found.amount, currency, language),
         ],
     };
     let mut values = Values::new();
     client_values(&mut values, client);
-    values.insert("amount", amounts(found.amount, currency, language));
+    values.insert("amount", print::amount(found.amount, currency, language));
     values.insert("count", parts.len().to_string());
     values.insert("agreedOn", print::day(found.agreed_on, language));
     values.insert("grace", found.grace_days.to_string());
@@ -626,7 +626,7 @@ fn slip(
                 .matures_on
                 .map(|on| print::day(on, language))
                 .unwrap_or_default(),
-            amounts(line.amount, currency, language),
+            print::amount(line.amount, currency, language),
         ]);
     }
     let mut columns = vec![
@@ -639,13 +639,13 @@ fn slip(
     ];
     columns[2].wide = true;
     let mut last = vec![String::new(); 6];
-    last[5] = amounts(found.amount, currency, language);
+    last[5] = print::amount(found.amount, currency, language);
     let values = Values::from([
         ("slip", found.number.clone()),
         ("bankAccount", found.bank_account.clone()),
         ("remittedOn", print::day(found.remitted_on, language)),
         ("count", lines.len().to_string()),
-        ("total", amounts(found.amount, currency, language)),
+        ("total", print::amount(found.amount, currency, language)),
     ]);
     let content = Content {
         recipient: Party {
@@ -693,7 +693,7 @@ fn rectified(
     let money = |of: &str, name: &str| -> String {
         let value: Decimal = part(of, name).parse().unwrap_or_default();
         match currency.minor(value) {
-            Some(minor) => amounts(minor, currency, language),
+            Some(minor) => print::amount(minor, currency, language),
             None => part(of, name),
         }
     };
