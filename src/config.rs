@@ -195,6 +195,10 @@ pub struct Serve {
     #[arg(long, value_name = "N", env = "ENCOURS_JOB_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub job_seconds: u64,
 
+    /// Memory for aged balances, in MB: they are then answered from memory, exactly; 0 asks the database each time
+    #[arg(long, value_name = "MB", env = "ENCOURS_BALANCES_MEGABYTES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(0..=65536))]
+    pub balances_megabytes: u32,
+
     /// Send webhooks to loopback, link-local and private addresses too
     #[arg(long, env = "ENCOURS_ALLOW_PRIVATE_WEBHOOKS", value_parser = clap::builder::FalseyValueParser::new())]
     pub allow_private_webhooks: bool,

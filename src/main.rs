@@ -25,6 +25,7 @@ use encours::http::metrics::Metrics;
 use encours::http::rate::{Limiter, Rates};
 use encours::mailer::Mailer;
 use encours::objects::{BucketSettings, Objects};
+use encours::service::balances::Balances;
 use encours::service::live::Feed;
 use encours::service::webhook::Policy;
 use encours::service::{jobs, rounds, webhook};
@@ -46,6 +47,8 @@ const WATCH: Duration = Duration::from_secs(1);
 const PRINTED_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Connections of the background jobs.
 const JOB_CONNECTIONS: u32 = 4;
+/// Connections that load the balances in memory.
+const BALANCE_CONNECTIONS: u32 = 2;
 /// The role that serves.
 const SERVING_ROLE: &str = "encours_app";
 
@@ -264,6 +267,18 @@ fn work(args: &Work) -> anyhow::Result<()> {
     }
 }
 
+/// The aged balances in memory, loaded over connections of their own; off without memory.
+fn balances(settings: &store::Settings, megabytes: u32) -> Balances {
+    if megabytes == 0 {
+        return Balances::default();
+    }
+    let db = Db::open(&store::Settings {
+        pool_size: BALANCE_CONNECTIONS,
+        ..settings.clone()
+    });
+    Balances::new(db, megabytes as usize * 1024 * 1024)
+}
+
 fn serve(args: Serve) -> anyhow::Result<()> {
     let provider = args.access.provider().map_err(Usage)?;
     let listener = TcpListener::bind(&args.listen).map_err(|error| match error.kind() {
@@ -300,7 +315,9 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     let webhooks = Policy {
         allow_private: args.allow_private_webhooks,
     };
-    let schema = graphql::serving(Feed::new(db.clone()), webhooks);
+    let balances = balances(&database.settings, args.balances_megabytes);
+    balances.warm();
+    let schema = graphql::serving(Feed::new(db.clone()), webhooks, balances);
     let endpoint = web::Data::new(GraphqlEndpoint {
         shape: Shape::of(&schema.sdl()),
         schema,

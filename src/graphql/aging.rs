@@ -10,7 +10,7 @@ use super::loaders::DisputedOn;
 use super::matching::Matching;
 use super::page::{Asked, Connection, Window, counted};
 use super::scalars::{ClientRef, Date, Decimal, day, money, show};
-use super::{Permitted, loader, session};
+use super::{Permitted, balances, loader, session};
 use crate::domain::aging::{AgingBasis as Basis, Buckets};
 use crate::domain::ids::{ClientId, DocumentId, ItemId};
 use crate::domain::money::{Currency, Minor, convert};
@@ -552,9 +552,9 @@ fn totals(row: &aging::Row) -> AgedBalanceTotals {
 
 impl AgedBalance {
     async fn sums(&self, ctx: &Context<'_>) -> Result<Vec<aging::Row>> {
-        let this = self.clone();
+        let (this, balances) = (self.clone(), balances(ctx));
         session(ctx)?
-            .read(move |conn, _| Ok(aging::totals(conn, &this.population, &this.layout)?))
+            .read(move |conn, caller| balances.totals(conn, caller, &this.population, &this.layout))
             .await
     }
 
@@ -795,20 +795,22 @@ impl AgedBalance {
             AgedBalanceOrderField::Name => RowSort::Name,
         };
         let (this, keyset) = (self.clone(), asked.keyset.clone());
-        let session = session(ctx)?.clone();
+        let (session, balances) = (session(ctx)?.clone(), balances(ctx));
+        let asking = balances.clone();
         let (rows, more) = session
-            .read(move |conn, _| {
-                Ok(aging::rows(
+            .read(move |conn, caller| {
+                asking.rows(
                     conn,
+                    caller,
                     &this.population,
                     &this.layout,
                     sort,
                     order.direction.into(),
                     &keyset,
-                )?)
+                )
             })
             .await?;
-        let population = self.population.clone();
+        let this = self.clone();
         Ok(Connection {
             cursors: rows
                 .iter()
@@ -823,10 +825,12 @@ impl AgedBalance {
                 .collect(),
             ends: asked.ends(more),
             count: counted(move || {
-                let (session, population) = (session.clone(), population.clone());
+                let (session, balances, this) = (session.clone(), balances.clone(), this.clone());
                 async move {
                     session
-                        .read(move |conn, _| Ok(aging::row_count(conn, &population)?))
+                        .read(move |conn, caller| {
+                            balances.row_count(conn, caller, &this.population, &this.layout)
+                        })
                         .await
                 }
             }),

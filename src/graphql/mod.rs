@@ -44,6 +44,7 @@ use async_graphql::{Context, Guard, MergedObject, Request, SchemaBuilder};
 use crate::domain::access::{Caller, action_of};
 use crate::error::{Error, Result};
 use crate::objects::Objects;
+use crate::service::balances::Balances;
 use crate::service::live::Feed;
 use crate::service::webhook::Policy;
 use crate::store::{Db, Session};
@@ -133,8 +134,8 @@ pub fn schema() -> Schema {
 }
 
 /// The schema to serve: with what all requests of this process share.
-pub fn serving(feed: Feed, webhooks: Policy) -> Schema {
-    builder().data(feed).data(webhooks).finish()
+pub fn serving(feed: Feed, webhooks: Policy, balances: Balances) -> Schema {
+    builder().data(feed).data(webhooks).data(balances).finish()
 }
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
@@ -165,6 +166,11 @@ pub fn bind(request: Request, caller: Caller, db: &Db, objects: &Objects) -> (Re
 /// The session of the request.
 fn session<'a>(ctx: &Context<'a>) -> Result<&'a Session> {
     ctx.data_opt::<Session>().ok_or(Error::Unauthenticated)
+}
+
+/// The balances in memory; without any, the database answers.
+fn balances(ctx: &Context<'_>) -> Balances {
+    ctx.data_opt::<Balances>().cloned().unwrap_or_default()
 }
 
 /// The store of files.

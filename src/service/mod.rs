@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod accrual;
+pub mod balances;
 pub mod bank;
 pub mod books;
 pub mod chart;

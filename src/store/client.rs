@@ -49,7 +49,7 @@ pub struct Client {
 }
 
 /// What a list of clients may be narrowed to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Filter {
     /// Part of the name or number, any case.
     pub search: Option<String>,

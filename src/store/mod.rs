@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod aging;
+pub mod balances;
 pub mod bank;
 pub mod change;
 pub mod chart;
@@ -265,6 +266,18 @@ impl Db {
         AnsiTransactionManager::rollback_transaction(&mut *conn)?;
         result
     }
+
+    /// The same for work in the background that reads a whole history: a statement may take minutes.
+    pub fn read_now_at_length<T>(
+        &self,
+        caller: &Caller,
+        work: impl FnOnce(&mut PgConnection, &Caller) -> Result<T>,
+    ) -> Result<T> {
+        self.read_now(caller, |conn, caller| {
+            conn.batch_execute("SET LOCAL statement_timeout = '10min'")?;
+            work(conn, caller)
+        })
+    }
 }
 
 fn checkout(pool: &Pool<ConnectionManager<PgConnection>>) -> Result<Connection> {
@@ -425,11 +438,12 @@ fn wall(caller: &Caller) -> String {
 }
 
 fn begin_read(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
-    AnsiTransactionManager::begin_transaction_sql(
-        conn,
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-    )?;
-    conn.batch_execute(&wall(caller))?;
+    // In one message: a question from memory asks little more of the database than this.
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {}",
+        wall(caller)
+    );
+    AnsiTransactionManager::begin_transaction_sql(conn, &begin)?;
     Ok(())
 }
 

@@ -1,0 +1,517 @@
+//! Aged balances from memory: as fast for a group as for a shop, and exact.
+//!
+//! Each company's open items are held as a [`State`]: everything that transactions below a horizon wrote to
+//! the append-only `receivable_ledger`. Every ledger row carries the transaction that wrote it, so a reader
+//! finds what the state lacks by one probe of an index, in its own snapshot, and lays it over ([`View`]). The
+//! answer is that of the snapshot under any concurrency, with several servers, and for writes from outside;
+//! nothing is told, locked or invalidated. What was laid over often enough is folded in, in the background.
+//!
+//! The state can be thrown away at any time. Whatever it does not cover (filters, portfolios, `knownAt`, days
+//! before its first one, a company that is not loaded yet) is answered by the SQL of `store::aging`.
+
+mod answer;
+mod cube;
+mod span;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use chrono::{Days, NaiveDate};
+use diesel::pg::PgConnection;
+use uuid::Uuid;
+
+use answer::{Question, View};
+use span::{Day, day};
+use state::{Builder, OutOfRange, State};
+
+use super::jobs::worker;
+use crate::domain::access::Caller;
+use crate::domain::ids::{CompanyId, Id};
+use crate::error::{Error, Result};
+use crate::store::aging::{self, Layout, Population, Row, RowSort};
+use crate::store::balances::{self, Disputed, Tail};
+use crate::store::client;
+use crate::store::list::{Direction, Keyset};
+use crate::store::{self, Db};
+
+/// Rows laid over a state at a time; with more the database is as quick.
+const TAIL: usize = 5_000;
+/// Rows in the tail that make folding them in worth while.
+const FOLD: usize = 64;
+/// Rows folded in at a time; with more the state is built anew.
+const FOLD_AT_MOST: usize = 200_000;
+/// Days back that a state answers at first, until the whole history is in.
+const RECENT: u64 = 62;
+/// Entries of a company that is loaded when the server starts.
+const LARGE: i64 = 20_000;
+
+/// The balances held in memory, shared by all requests. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Balances(Option<Arc<Inner>>);
+
+struct Inner {
+    /// Connections of their own: loading never waits for requests, nor requests for it.
+    db: Db,
+    /// Bytes that all states together may take.
+    budget: usize,
+    companies: Mutex<HashMap<CompanyId, Arc<Held>>>,
+    clock: AtomicU64,
+}
+
+/// What is held of a company.
+#[derive(Default)]
+struct Held {
+    state: RwLock<Option<State>>,
+    /// Changes with every fold, so that a reader knows the state it began with.
+    edition: AtomicU64,
+    /// Someone is loading or folding.
+    busy: AtomicBool,
+    used: AtomicU64,
+    /// It does not fit into memory, or holds a day that cannot be held.
+    unfit: AtomicBool,
+}
+
+impl Held {
+    fn read(&self) -> RwLockReadGuard<'_, Option<State>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, state: Option<State>) {
+        let mut held = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        *held = state;
+        // Under the lock: nobody sees a new state as the edition before.
+        self.edition.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Lets the next one in, however the work ends.
+struct Busy(Arc<Held>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+impl Balances {
+    /// Balances that are loaded over connections of `db`, within `budget` bytes of memory.
+    pub fn new(db: Db, budget: usize) -> Balances {
+        Balances(Some(Arc::new(Inner {
+            db,
+            budget,
+            companies: Mutex::default(),
+            clock: AtomicU64::default(),
+        })))
+    }
+
+    /// Loads the large companies, in the background.
+    pub fn warm(&self) {
+        let Some(inner) = self.0.clone() else { return };
+        std::thread::spawn(move || {
+            if let Err(error) = inner.warm() {
+                tracing::warn!(%error, "balances are loaded when they are asked for");
+            }
+        });
+    }
+
+    /// The totals of an aged balance, one per currency.
+    pub fn totals(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        population: &Population,
+        layout: &Layout,
+    ) -> Result<Vec<Row>> {
+        let found = self.answer(conn, caller, population, |view, question| {
+            Some(view.totals(question, layout))
+        })?;
+        match found {
+            Some(rows) => Ok(rows),
+            None => Ok(aging::totals(conn, population, layout)?),
+        }
+    }
+
+    /// A page of the rows of an aged balance.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a report, its order and its page"
+    )]
+    pub fn rows(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        population: &Population,
+        layout: &Layout,
+        sort: RowSort,
+        direction: Direction,
+        page: &Keyset,
+    ) -> Result<(Vec<Row>, bool)> {
+        let found = self.answer(conn, caller, population, |view, question| {
+            view.rows(question, layout, sort, direction, page)
+        })?;
+        match found {
+            Some(page) => Ok(page),
+            None => Ok(aging::rows(
+                conn, population, layout, sort, direction, page,
+            )?),
+        }
+    }
+
+    /// How many rows an aged balance has.
+    pub fn row_count(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        population: &Population,
+        layout: &Layout,
+    ) -> Result<i64> {
+        let found = self.answer(conn, caller, population, |view, question| {
+            Some(view.row_count(question, layout))
+        })?;
+        match found {
+            Some(count) => Ok(i64::try_from(count).unwrap_or(i64::MAX)),
+            None => Ok(aging::row_count(conn, population)?),
+        }
+    }
+
+    /// The clients with anything open; none when memory cannot tell.
+    pub fn clients(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        population: &Population,
+    ) -> Result<Option<HashSet<Uuid>>> {
+        let layout = Layout {
+            by_due_date: true,
+            lower_bounds: Vec::new(),
+            credits_by_own_date: false,
+            exclude_disputed: false,
+        };
+        self.answer(conn, caller, population, |view, question| {
+            Some(view.clients(question, &layout))
+        })
+    }
+
+    /// Runs `ask` on what the caller's snapshot sees; none when memory cannot answer.
+    fn answer<T>(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        population: &Population,
+        ask: impl Fn(&View<'_>, &Question<'_>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(inner) = &self.0 else {
+            return Ok(None);
+        };
+        let is_whole = population.known_at.is_none()
+            && population.client_ids.is_empty()
+            && population.clients == client::Filter::default()
+            && caller.portfolio().is_none();
+        let Some(on) = day(population.as_of).filter(|_| is_whole) else {
+            return Ok(None);
+        };
+        let question = Question {
+            on,
+            families: &population.families,
+            currency: population.currency.as_deref(),
+        };
+        let held = inner.held(population.company);
+        if held.unfit.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        // A fold between the probe and the answer begins it anew; another time the database answers.
+        for _ in 0..2 {
+            let (edition, horizon, unsettled) = {
+                let state = held.read();
+                match state.as_ref().filter(|state| state.since <= on) {
+                    Some(state) => (
+                        held.edition.load(Ordering::Acquire),
+                        state.horizon,
+                        state.unsettled.clone(),
+                    ),
+                    None => {
+                        drop(state);
+                        inner.load_later(population.company, &held);
+                        return Ok(None);
+                    }
+                }
+            };
+            let tail = balances::tail(conn, population.company, horizon, TAIL)?;
+            if tail.is_cut || settled(&tail) >= FOLD {
+                inner.fold_later(population.company, &held);
+            }
+            // A snapshot older than the state cannot do without what the state has of later.
+            if tail.is_cut || tail.horizon < horizon {
+                return Ok(None);
+            }
+            let touched: Vec<Uuid> = {
+                let state = held.read();
+                let Some(state) = state.as_ref() else {
+                    return Ok(None);
+                };
+                touched(state, &tail, unsettled)
+            };
+            let disputed = match touched.is_empty() {
+                true => Vec::new(),
+                false => balances::disputed(conn, population.company, Some(&touched))?,
+            };
+            let state = held.read();
+            let Some(state) = state
+                .as_ref()
+                .filter(|_| held.edition.load(Ordering::Acquire) == edition)
+            else {
+                continue;
+            };
+            let Ok(view) = View::new(state, &tail, &touched, &disputed) else {
+                return Ok(None);
+            };
+            return Ok(ask(&view, &question));
+        }
+        Ok(None)
+    }
+}
+
+/// The items whose disputes are to be read again: those of the tail that are or were under dispute.
+fn touched(state: &State, tail: &Tail, unsettled: HashSet<Uuid>) -> Vec<Uuid> {
+    let mut items = unsettled;
+    items.extend(tail.disputed.iter().map(|(_, item)| *item));
+    items.extend(
+        tail.changes
+            .iter()
+            .map(|change| change.item_id)
+            .filter(|item| state.disputed_items.contains(item)),
+    );
+    items.into_iter().collect()
+}
+
+/// Rows of the tail that may be folded in: no transaction below the horizon is still under way.
+fn settled(tail: &Tail) -> usize {
+    let changes = tail.changes.iter().map(|change| change.xid);
+    let disputed = tail.disputed.iter().map(|(xid, _)| *xid);
+    changes
+        .chain(disputed)
+        .filter(|xid| *xid < tail.horizon)
+        .count()
+}
+
+fn out_of_range(_: OutOfRange) -> Error {
+    Error::Internal("a day outside 1970 to 2149".into())
+}
+
+impl Inner {
+    fn companies(&self) -> MutexGuard<'_, HashMap<CompanyId, Arc<Held>>> {
+        self.companies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held(&self, company: CompanyId) -> Arc<Held> {
+        let held = Arc::clone(self.companies().entry(company).or_default());
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        held.used.store(now, Ordering::Relaxed);
+        held
+    }
+
+    fn warm(self: &Arc<Self>) -> Result<()> {
+        let companies = self
+            .db
+            .anonymous_now(|conn| Ok(store::company::ids(conn)?))?;
+        let mut large = Vec::new();
+        for company in companies {
+            let entries = self.db.read_now(&worker(company), |conn, _| {
+                Ok(balances::entries(conn, company)?)
+            })?;
+            if entries >= LARGE {
+                large.push((entries, company));
+            }
+        }
+        large.sort_unstable();
+        for (_, company) in large.into_iter().rev() {
+            let held = self.held(company);
+            if let Some(busy) = self.busy(&held) {
+                self.load(company, &held, busy);
+            }
+        }
+        Ok(())
+    }
+
+    fn busy(&self, held: &Arc<Held>) -> Option<Busy> {
+        let was = held.busy.swap(true, Ordering::AcqRel);
+        (!was).then(|| Busy(Arc::clone(held)))
+    }
+
+    fn load_later(self: &Arc<Self>, company: CompanyId, held: &Arc<Held>) {
+        if let Some(busy) = self.busy(held) {
+            let (this, held) = (Arc::clone(self), Arc::clone(held));
+            std::thread::spawn(move || this.load(company, &held, busy));
+        }
+    }
+
+    fn fold_later(self: &Arc<Self>, company: CompanyId, held: &Arc<Held>) {
+        if let Some(busy) = self.busy(held) {
+            let (this, held) = (Arc::clone(self), Arc::clone(held));
+            std::thread::spawn(move || match this.fold(company, &held) {
+                Ok(true) => drop(busy),
+                Ok(false) => this.load(company, &held, busy),
+                Err(error) => {
+                    tracing::warn!(%error, company = company.show(), "balances were not brought up to date");
+                }
+            });
+        }
+    }
+
+    /// Loads the last weeks, then the whole history.
+    fn load(&self, company: CompanyId, held: &Arc<Held>, busy: Busy) {
+        let recent = worker(company)
+            .today
+            .checked_sub_days(Days::new(RECENT))
+            .filter(|_| held.read().is_none());
+        for since in recent.map(Some).into_iter().chain([None]) {
+            match self.built(company, since) {
+                Ok(state) => self.keep(company, held, state),
+                Err(error) => {
+                    // The database goes on answering, and the next question tries again.
+                    tracing::warn!(%error, company = company.show(), "balances were not loaded");
+                    break;
+                }
+            }
+            if held.unfit.load(Ordering::Acquire) {
+                break;
+            }
+        }
+        drop(busy);
+    }
+
+    fn built(&self, company: CompanyId, since: Option<NaiveDate>) -> Result<State> {
+        let began = std::time::Instant::now();
+        let caller = worker(company);
+        let first: Day = since.and_then(day).unwrap_or_default();
+        let state = self.db.read_now_at_length(&caller, |conn, _| {
+            // The same snapshot sees the tail and the rest: what it saw too early is taken out again.
+            let horizon = balances::tail(conn, company, i64::MAX, 0)?.horizon;
+            let tail = balances::tail(conn, company, horizon, FOLD_AT_MOST)?;
+            if tail.is_cut {
+                return Err(Error::Unavailable("too many changes at once".into()));
+            }
+            let mut builder = Builder::default();
+            let mut fault = None;
+            balances::each_history(conn, company, since, |item| {
+                if let Err(error) = builder.add(&item) {
+                    fault = Some(error);
+                }
+            })?;
+            if let Some(fault) = fault {
+                return Err(out_of_range(fault));
+            }
+            let disputed = balances::disputed(conn, company, None)?;
+            let unsettled = unsettled(&disputed, &tail, horizon);
+            builder
+                .finish(first, horizon, &tail.changes, &disputed, unsettled)
+                .map_err(out_of_range)
+        })?;
+        tracing::info!(
+            company = company.show(),
+            spans = state.history.len(),
+            kilobytes = state.bytes() / 1024,
+            milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            whole = since.is_none(),
+            "balances loaded"
+        );
+        Ok(state)
+    }
+
+    /// Keeps a state; those that were asked for longest ago make room.
+    fn keep(&self, company: CompanyId, held: &Held, state: State) {
+        let mut room = self.budget.saturating_sub(state.bytes());
+        if state.bytes() > self.budget {
+            tracing::warn!(company = company.show(), "balances do not fit into memory");
+            held.unfit.store(true, Ordering::Release);
+            held.set(None);
+            return;
+        }
+        held.set(Some(state));
+        let mut others: Vec<(u64, Arc<Held>)> = self
+            .companies()
+            .iter()
+            .filter(|(other, _)| **other != company)
+            .map(|(_, held)| (held.used.load(Ordering::Relaxed), Arc::clone(held)))
+            .collect();
+        others.sort_unstable_by_key(|(used, _)| std::cmp::Reverse(*used));
+        for (_, other) in others {
+            let bytes = other.read().as_ref().map_or(0, State::bytes);
+            match room.checked_sub(bytes) {
+                Some(left) => room = left,
+                None => other.set(None),
+            }
+        }
+    }
+
+    /// Folds the tail in; false when the state is better built anew.
+    fn fold(&self, company: CompanyId, held: &Held) -> Result<bool> {
+        let Some(from) = held.read().as_ref().map(|state| state.horizon) else {
+            return Ok(false);
+        };
+        let read = self.db.read_now_at_length(&worker(company), |conn, _| {
+            let tail = balances::tail(conn, company, from, FOLD_AT_MOST)?;
+            if tail.is_cut || tail.horizon < from {
+                return Ok(None);
+            }
+            let touched: Vec<Uuid> = match held.read().as_ref() {
+                Some(state) => touched(state, &tail, state.unsettled.clone()),
+                None => return Ok(None),
+            };
+            let disputed = match touched.is_empty() {
+                true => Vec::new(),
+                false => balances::disputed(conn, company, Some(&touched))?,
+            };
+            Ok(Some((tail, disputed)))
+        })?;
+        let Some((tail, disputed)) = read else {
+            return Ok(false);
+        };
+        let unsettled = unsettled(&disputed, &tail, tail.horizon);
+        let settled: Vec<_> = tail
+            .changes
+            .iter()
+            .filter(|change| change.xid < tail.horizon)
+            .cloned()
+            .collect();
+        let mut state = held.state.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(folded) = state.as_mut() else {
+            return Ok(false);
+        };
+        let done = folded.fold(tail.horizon, &settled, &disputed, unsettled);
+        let is_worn = folded.is_worn();
+        if done.is_err() {
+            *state = None;
+            held.unfit.store(true, Ordering::Release);
+        }
+        held.edition.fetch_add(1, Ordering::AcqRel);
+        Ok(!is_worn)
+    }
+}
+
+/// The items under dispute that transactions from the horizon on changed: what was read of them may be ahead.
+fn unsettled(disputed: &[Disputed], tail: &Tail, horizon: i64) -> HashSet<Uuid> {
+    let ahead: HashSet<Uuid> = tail
+        .changes
+        .iter()
+        .filter(|change| change.xid >= horizon)
+        .map(|change| change.item_id)
+        .chain(
+            tail.disputed
+                .iter()
+                .filter(|(xid, _)| *xid >= horizon)
+                .map(|(_, item)| *item),
+        )
+        .collect();
+    disputed
+        .iter()
+        .map(|item| item.item_id)
+        .filter(|item| ahead.contains(item))
+        .collect()
+}

@@ -1,0 +1,440 @@
+//! Aged balances from the open items in memory: the same figures, rows and order as the SQL of `store::aging`.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashSet};
+
+use uuid::Uuid;
+
+use super::span::{At, Day, Kind, Span};
+use super::state::{Names, OutOfRange, State, delta, disputed_spans};
+use crate::store::aging::{Layout, Row, RowSort};
+use crate::store::balances::{Disputed, Tail};
+use crate::store::list::{Direction, Keyset};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub on: Day,
+    pub families: &'a [String],
+    pub currency: Option<&'a str>,
+}
+
+impl Question<'_> {
+    fn wants(&self, kind: &Kind) -> bool {
+        self.families.contains(&kind.family)
+            && self
+                .currency
+                .is_none_or(|currency| currency == kind.currency)
+    }
+}
+
+/// The state with the tail of one reader's snapshot over it: what that snapshot sees.
+pub struct View<'a> {
+    state: &'a State,
+    names: std::borrow::Cow<'a, Names>,
+    changes: Vec<Span>,
+    replaced: HashSet<Uuid>,
+    disputed: Vec<Span>,
+}
+
+impl<'a> View<'a> {
+    /// Lays the tail over the state. `touched` are the items whose disputes the state may have otherwise, and
+    /// `disputed` is what the snapshot sees of them.
+    pub fn new(
+        state: &'a State,
+        tail: &Tail,
+        touched: &[Uuid],
+        disputed: &[Disputed],
+    ) -> Result<View<'a>, OutOfRange> {
+        let mut view = View {
+            state,
+            names: std::borrow::Cow::Borrowed(&state.names),
+            changes: Vec::with_capacity(tail.changes.len()),
+            replaced: touched.iter().copied().collect(),
+            disputed: Vec::new(),
+        };
+        if !tail.changes.is_empty() || !disputed.is_empty() {
+            let names = view.names.to_mut();
+            for change in &tail.changes {
+                view.changes.push(delta(names, change)?);
+            }
+            for item in disputed {
+                view.disputed.extend(disputed_spans(names, item)?);
+            }
+        }
+        Ok(view)
+    }
+
+    /// What is or was open on a day and may still be.
+    fn open_on(&self, on: Day) -> impl Iterator<Item = &Span> {
+        let history = &self.state.history;
+        let over = history.partition_point(|span| span.to > on);
+        history[..over]
+            .iter()
+            .chain(&self.state.recent)
+            .chain(&self.changes)
+            .filter(move |span| span.from <= on)
+    }
+
+    fn disputed_on(&self, on: Day) -> impl Iterator<Item = &Span> {
+        let disputed = &self.state.disputed;
+        let over = disputed.partition_point(|(span, _)| span.to > on);
+        disputed[..over]
+            .iter()
+            .filter(|(_, item)| self.replaced.is_empty() || !self.replaced.contains(item))
+            .map(|(span, _)| span)
+            .chain(&self.disputed)
+            .filter(move |span| span.holds(on))
+    }
+
+    fn kinds(&self, question: &Question<'_>) -> Vec<bool> {
+        self.names
+            .kinds
+            .iter()
+            .map(|kind| question.wants(kind))
+            .collect()
+    }
+
+    /// The totals, one per currency with anything open.
+    pub fn totals(&self, question: &Question<'_>, layout: &Layout) -> Vec<Row> {
+        let on = question.on;
+        let kinds: Vec<&Kind> = self.names.kinds.iter().collect();
+        let mut of_kind: Vec<Sums> = kinds.iter().map(|_| Sums::new(layout)).collect();
+        for (kind, cubes) in self.state.cubes.iter().enumerate() {
+            if !question.wants(kinds[kind]) {
+                continue;
+            }
+            let sums = &mut of_kind[kind];
+            for (age, level) in cubes.by_age.on(on) {
+                sums.add_late(kinds[kind], age, on, level);
+                if layout.by_due_date || !kinds[kind].is_debit {
+                    sums.add_cell(layout, kinds[kind], age, on, level);
+                }
+                sums.open(kinds[kind], level);
+            }
+            if !layout.by_due_date && kinds[kind].is_debit {
+                for (invoiced, level) in cubes.by_invoice.on(on) {
+                    sums.add_cell(layout, kinds[kind], invoiced, on, level);
+                }
+            }
+        }
+        let wanted = self.kinds(question);
+        let is_wanted = |span: &&Span| wanted[usize::from(span.at.kind)];
+        for span in self
+            .changes
+            .iter()
+            .filter(|span| span.from <= on)
+            .filter(is_wanted)
+        {
+            let kind = usize::from(span.at.kind);
+            of_kind[kind].add(layout, kinds[kind], &span.at, on, span.amount);
+        }
+        for span in self.disputed_on(on).filter(is_wanted) {
+            let kind = usize::from(span.at.kind);
+            of_kind[kind].dispute(layout, kinds[kind], &span.at, on, span.amount);
+        }
+        let mut per_currency = BTreeMap::<&str, Sums>::new();
+        for (kind, sums) in kinds.iter().zip(&of_kind) {
+            per_currency
+                .entry(&kind.currency)
+                .or_insert_with(|| Sums::new(layout))
+                .join(sums);
+        }
+        per_currency
+            .into_iter()
+            .filter(|(_, sums)| sums.is_there())
+            .map(|(currency, sums)| sums.row(Uuid::nil(), currency, String::new()))
+            .collect()
+    }
+
+    /// The currencies of the kinds, and which each kind has.
+    fn currencies(&self) -> (Vec<&str>, Vec<usize>) {
+        let mut names: Vec<&str> = Vec::new();
+        let of_kind = self
+            .names
+            .kinds
+            .iter()
+            .map(|kind| {
+                names
+                    .iter()
+                    .position(|name| *name == kind.currency)
+                    .unwrap_or_else(|| {
+                        names.push(&kind.currency);
+                        names.len() - 1
+                    })
+            })
+            .collect();
+        (names, of_kind)
+    }
+
+    /// What each client has open in each currency, and what rows are ordered by.
+    fn standings(&self, question: &Question<'_>, layout: &Layout, by: RowSort) -> Vec<Standing> {
+        let on = question.on;
+        let (currencies, currency_of) = self.currencies();
+        let wanted = self.kinds(question);
+        let width = currencies.len();
+        let mut standings = vec![Standing::default(); self.names.clients.len() * width];
+        let place = |at: &At| at.client as usize * width + currency_of[usize::from(at.kind)];
+        let is_late = |at: &At| {
+            let kind = &self.names.kinds[usize::from(at.kind)];
+            kind.is_debit && kind.family != "413" && at.age < on
+        };
+        for span in self
+            .open_on(on)
+            .filter(|span| wanted[usize::from(span.at.kind)])
+        {
+            let standing = &mut standings[place(&span.at)];
+            match self.names.kinds[usize::from(span.at.kind)].is_debit {
+                true => standing.debit += span.amount,
+                false => standing.credit += span.amount,
+            }
+            match by {
+                RowSort::Overdue if !is_late(&span.at) => {}
+                RowSort::Overdue | RowSort::Total => standing.measure += span.amount,
+                RowSort::Disputed | RowSort::Number | RowSort::Name => {}
+            }
+        }
+        for span in self
+            .disputed_on(on)
+            .filter(|span| wanted[usize::from(span.at.kind)])
+        {
+            let measure = &mut standings[place(&span.at)].measure;
+            match by {
+                RowSort::Disputed => *measure += span.amount,
+                RowSort::Overdue if layout.exclude_disputed && is_late(&span.at) => {
+                    *measure -= span.amount;
+                }
+                RowSort::Total if layout.exclude_disputed => *measure -= span.amount,
+                RowSort::Overdue | RowSort::Total | RowSort::Number | RowSort::Name => {}
+            }
+        }
+        standings
+    }
+
+    /// A page of rows, one per client and currency with anything open. Not by number or name: those are the
+    /// database's.
+    pub fn rows(
+        &self,
+        question: &Question<'_>,
+        layout: &Layout,
+        sort: RowSort,
+        direction: Direction,
+        page: &Keyset,
+    ) -> Option<(Vec<Row>, bool)> {
+        if matches!(sort, RowSort::Number | RowSort::Name) {
+            return None;
+        }
+        let cursor = match &page.from {
+            Some((text, client)) => {
+                let (currency, value) = text.split_at_checked(3)?;
+                Some((value.parse::<i64>().ok()?, *client, currency))
+            }
+            None => None,
+        };
+        let (currencies, currency_of) = self.currencies();
+        let width = currencies.len();
+        let standings = self.standings(question, layout, sort);
+        let is_descending = page.reading(direction) == Direction::Descending;
+        let key = |place: usize| {
+            (
+                standings[place].measure,
+                self.names.clients[place / width],
+                currencies[place % width],
+            )
+        };
+        let in_order = |a: Ordering| if is_descending { a.reverse() } else { a };
+        let mut chosen: Vec<usize> = (0..standings.len())
+            .filter(|place| standings[*place].is_there())
+            .filter(|place| {
+                cursor.is_none_or(|cursor| in_order(key(*place).cmp(&cursor)) == Ordering::Greater)
+            })
+            .collect();
+        let limit = usize::try_from(page.limit()).unwrap_or(usize::MAX);
+        let compare = |a: &usize, b: &usize| in_order(key(*a).cmp(&key(*b)));
+        if chosen.len() > limit {
+            chosen.select_nth_unstable_by(limit, compare);
+            chosen.truncate(limit);
+        }
+        chosen.sort_unstable_by(compare);
+
+        let mut row_of = vec![u32::MAX; standings.len()];
+        for (row, place) in chosen.iter().enumerate() {
+            row_of[*place] = u32::try_from(row).ok()?;
+        }
+        let wanted = self.kinds(question);
+        let mut sums: Vec<Sums> = chosen.iter().map(|_| Sums::new(layout)).collect();
+        let row = |at: &At| {
+            let place = at.client as usize * width + currency_of[usize::from(at.kind)];
+            Some(row_of[place])
+                .filter(|row| *row != u32::MAX && wanted[usize::from(at.kind)])
+                .map(|row| row as usize)
+        };
+        for span in self.open_on(question.on) {
+            if let Some(row) = row(&span.at) {
+                let kind = &self.names.kinds[usize::from(span.at.kind)];
+                sums[row].add(layout, kind, &span.at, question.on, span.amount);
+            }
+        }
+        for span in self.disputed_on(question.on) {
+            if let Some(row) = row(&span.at) {
+                let kind = &self.names.kinds[usize::from(span.at.kind)];
+                sums[row].dispute(layout, kind, &span.at, question.on, span.amount);
+            }
+        }
+        let rows = chosen
+            .iter()
+            .zip(sums)
+            .map(|(place, sums)| {
+                let (measure, client, currency) = key(*place);
+                sums.row(client, currency, measure.to_string())
+            })
+            .collect();
+        Some(page.page(rows))
+    }
+
+    /// How many rows the balance has.
+    pub fn row_count(&self, question: &Question<'_>, layout: &Layout) -> usize {
+        self.standings(question, layout, RowSort::Total)
+            .iter()
+            .filter(|standing| standing.is_there())
+            .count()
+    }
+
+    /// The clients with anything open.
+    pub fn clients(&self, question: &Question<'_>, layout: &Layout) -> HashSet<Uuid> {
+        let width = self.currencies().0.len();
+        self.standings(question, layout, RowSort::Total)
+            .iter()
+            .enumerate()
+            .filter(|(_, standing)| standing.is_there())
+            .map(|(place, _)| self.names.clients[place / width])
+            .collect()
+    }
+}
+
+/// A client's standing in one currency.
+#[derive(Clone, Copy, Default)]
+struct Standing {
+    measure: i64,
+    debit: i64,
+    credit: i64,
+}
+
+impl Standing {
+    /// Open debits are never negative and open credits never positive, so a sum of zero means that none is open.
+    fn is_there(&self) -> bool {
+        self.debit != 0 || self.credit != 0
+    }
+}
+
+/// The sums of a row.
+struct Sums {
+    buckets: Vec<i64>,
+    unallocated: i64,
+    bills: i64,
+    overdue: i64,
+    disputed: i64,
+    disputed_count: i64,
+    debit: i64,
+    credit: i64,
+    /// What is left out because it is in dispute.
+    excluded: i64,
+}
+
+impl Sums {
+    fn new(layout: &Layout) -> Sums {
+        Sums {
+            buckets: vec![0; layout.lower_bounds.len() + 1],
+            unallocated: 0,
+            bills: 0,
+            overdue: 0,
+            disputed: 0,
+            disputed_count: 0,
+            debit: 0,
+            credit: 0,
+            excluded: 0,
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        self.debit != 0 || self.credit != 0
+    }
+
+    fn open(&mut self, kind: &Kind, amount: i64) {
+        match kind.is_debit {
+            true => self.debit += amount,
+            false => self.credit += amount,
+        }
+    }
+
+    fn add_late(&mut self, kind: &Kind, due: Day, on: Day, amount: i64) {
+        if kind.is_debit && kind.family != "413" && due < on {
+            self.overdue += amount;
+        }
+    }
+
+    /// Puts an amount into its bucket or column; `age` is the day that its age is counted from.
+    fn add_cell(&mut self, layout: &Layout, kind: &Kind, age: Day, on: Day, amount: i64) {
+        if kind.family == "413" {
+            self.bills += amount;
+        } else if kind.is_debit || layout.credits_by_own_date {
+            let age = i32::from(on) - i32::from(age);
+            let bucket = layout.lower_bounds.partition_point(|bound| *bound <= age);
+            self.buckets[bucket] += amount;
+        } else {
+            self.unallocated += amount;
+        }
+    }
+
+    fn add_counted(&mut self, layout: &Layout, kind: &Kind, at: &At, on: Day, amount: i64) {
+        let age = match kind.is_debit && !layout.by_due_date {
+            true => at.invoiced,
+            false => at.age,
+        };
+        self.add_cell(layout, kind, age, on, amount);
+        self.add_late(kind, at.age, on, amount);
+    }
+
+    fn add(&mut self, layout: &Layout, kind: &Kind, at: &At, on: Day, amount: i64) {
+        self.add_counted(layout, kind, at, on, amount);
+        self.open(kind, amount);
+    }
+
+    fn dispute(&mut self, layout: &Layout, kind: &Kind, at: &At, on: Day, amount: i64) {
+        self.disputed += amount;
+        self.disputed_count += 1;
+        if layout.exclude_disputed {
+            self.add_counted(layout, kind, at, on, -amount);
+            self.excluded += amount;
+        }
+    }
+
+    fn join(&mut self, other: &Sums) {
+        for (sum, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *sum += more;
+        }
+        self.unallocated += other.unallocated;
+        self.bills += other.bills;
+        self.overdue += other.overdue;
+        self.disputed += other.disputed;
+        self.disputed_count += other.disputed_count;
+        self.debit += other.debit;
+        self.credit += other.credit;
+        self.excluded += other.excluded;
+    }
+
+    fn row(self, id: Uuid, currency: &str, sort: String) -> Row {
+        Row {
+            id,
+            sort,
+            currency: currency.to_owned(),
+            total: self.debit + self.credit - self.excluded,
+            buckets: self.buckets,
+            unallocated: self.unallocated,
+            bills: self.bills,
+            overdue: self.overdue,
+            disputed: self.disputed,
+            disputed_count: self.disputed_count,
+        }
+    }
+}

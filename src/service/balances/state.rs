@@ -1,0 +1,264 @@
+//! The open items of one company in memory: everything that transactions below a horizon wrote.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::cube::Cube;
+use super::span::{At, Day, Kind, NEVER, Span, day, disputed_levels, levels, spans};
+use crate::store::balances::{Change, Disputed, History, Place};
+
+/// A day that cannot be held here: the database answers instead.
+#[derive(Debug)]
+pub struct OutOfRange;
+
+/// The names behind the numbers that spans go by.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    pub clients: Vec<Uuid>,
+    by_client: HashMap<Uuid, u32>,
+    pub kinds: Vec<Kind>,
+}
+
+impl Names {
+    fn client(&mut self, id: Uuid) -> Result<u32, OutOfRange> {
+        if let Some(found) = self.by_client.get(&id) {
+            return Ok(*found);
+        }
+        let next = u32::try_from(self.clients.len()).map_err(|_| OutOfRange)?;
+        self.clients.push(id);
+        self.by_client.insert(id, next);
+        Ok(next)
+    }
+
+    fn kind(&mut self, place: &Place) -> Result<u8, OutOfRange> {
+        let is_it = |kind: &Kind| {
+            kind.is_debit == place.is_debit
+                && kind.currency == place.currency
+                && kind.family == place.family
+        };
+        if let Some(found) = self.kinds.iter().position(is_it) {
+            return u8::try_from(found).map_err(|_| OutOfRange);
+        }
+        let next = u8::try_from(self.kinds.len()).map_err(|_| OutOfRange)?;
+        self.kinds.push(Kind::of(place));
+        Ok(next)
+    }
+
+    /// Where an item stands.
+    pub fn at(&mut self, place: &Place) -> Result<At, OutOfRange> {
+        let age = place.due_on.filter(|_| place.is_debit);
+        Ok(At {
+            client: self.client(place.client_id)?,
+            kind: self.kind(place)?,
+            age: day(age.unwrap_or(place.posted_on)).ok_or(OutOfRange)?,
+            invoiced: day(place.invoiced_on).ok_or(OutOfRange)?,
+        })
+    }
+}
+
+/// Sums of one kind, by both days that age may be counted from.
+#[derive(Clone, Debug, Default)]
+pub struct Cubes {
+    /// By due day; credits by the day they were posted.
+    pub by_age: Cube,
+    /// By the invoice's day.
+    pub by_invoice: Cube,
+}
+
+/// The open items of a company.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Everything that transactions below this one wrote is in it, and nothing else.
+    pub horizon: i64,
+    /// The first day it answers.
+    pub since: Day,
+    pub names: Names,
+    /// Latest end first, so that what was over on a day stands behind what was not.
+    pub history: Vec<Span>,
+    /// Changes since it was built, each open for ever: together with `history` they add up.
+    pub recent: Vec<Span>,
+    /// One for each kind.
+    pub cubes: Vec<Cubes>,
+    /// What was ever in dispute, and of which item; latest end first.
+    pub disputed: Vec<(Span, Uuid)>,
+    /// The items that were ever under dispute.
+    pub disputed_items: HashSet<Uuid>,
+    /// Items whose disputes here may be ahead of the horizon: they are read again for every answer.
+    pub unsettled: HashSet<Uuid>,
+}
+
+impl State {
+    /// Adds changes below the new horizon, and what became of disputes.
+    pub fn fold(
+        &mut self,
+        horizon: i64,
+        changes: &[Change],
+        disputed: &[Disputed],
+        unsettled: HashSet<Uuid>,
+    ) -> Result<(), OutOfRange> {
+        let mut folded = Vec::with_capacity(changes.len());
+        for change in changes {
+            folded.push(delta(&mut self.names, change)?);
+        }
+        self.cubes
+            .resize_with(self.names.kinds.len(), Cubes::default);
+        for span in &folded {
+            let cubes = &mut self.cubes[usize::from(span.at.kind)];
+            cubes.by_age.add(span.at.age, span.from, span.amount);
+            cubes
+                .by_invoice
+                .add(span.at.invoiced, span.from, span.amount);
+        }
+        self.recent.extend(folded);
+        self.replace(disputed)?;
+        self.cubes
+            .resize_with(self.names.kinds.len(), Cubes::default);
+        self.unsettled = unsettled;
+        self.horizon = horizon;
+        Ok(())
+    }
+
+    fn replace(&mut self, items: &[Disputed]) -> Result<(), OutOfRange> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let replaced: HashSet<Uuid> = items.iter().map(|item| item.item_id).collect();
+        self.disputed.retain(|(_, item)| !replaced.contains(item));
+        for item in items {
+            let spans = disputed_spans(&mut self.names, item)?;
+            self.disputed
+                .extend(spans.into_iter().map(|span| (span, item.item_id)));
+        }
+        self.disputed.sort_by_key(|(span, _)| Reverse(span.to));
+        self.disputed_items.extend(replaced);
+        Ok(())
+    }
+
+    /// Whether so much was folded in since it was built that building it anew pays.
+    pub fn is_worn(&self) -> bool {
+        self.recent.len() > 50_000.max(self.history.len() / 8)
+    }
+
+    /// Bytes it takes, about.
+    pub fn bytes(&self) -> usize {
+        let cubes: usize = self
+            .cubes
+            .iter()
+            .map(|cubes| cubes.by_age.bytes() + cubes.by_invoice.bytes())
+            .sum();
+        (self.history.capacity() + self.recent.capacity()) * size_of::<Span>()
+            + cubes
+            + self.names.clients.len() * 64
+            + self.disputed.len() * 96
+    }
+}
+
+/// A ledger row as a span that never ends.
+pub fn delta(names: &mut Names, change: &Change) -> Result<Span, OutOfRange> {
+    Ok(Span {
+        amount: change.delta,
+        at: names.at(&change.place)?,
+        from: day(change.effective_on).ok_or(OutOfRange)?,
+        to: NEVER,
+    })
+}
+
+fn item_levels(history: &History) -> Result<Vec<(Day, i64)>, OutOfRange> {
+    let mut changes = Vec::with_capacity(history.days.len());
+    for (on, delta) in history.days.iter().zip(&history.deltas) {
+        changes.push((day(*on).ok_or(OutOfRange)?, *delta));
+    }
+    Ok(levels(changes))
+}
+
+/// When how much of an item was in dispute.
+pub fn disputed_spans(names: &mut Names, item: &Disputed) -> Result<Vec<Span>, OutOfRange> {
+    let at = names.at(&item.history.place)?;
+    let mut disputes = Vec::with_capacity(item.amounts.len());
+    for ((opened, closed), amount) in item.opened.iter().zip(&item.closed).zip(&item.amounts) {
+        let to = match closed {
+            Some(closed) => day(*closed).ok_or(OutOfRange)?,
+            None => NEVER,
+        };
+        disputes.push((day(*opened).ok_or(OutOfRange)?, to, *amount));
+    }
+    let levels = disputed_levels(&item_levels(&item.history)?, &disputes);
+    Ok(spans(&levels, at).collect())
+}
+
+/// Builds a state from what one snapshot sees.
+#[derive(Default)]
+pub struct Builder {
+    names: Names,
+    history: Vec<Span>,
+    by_age: Vec<HashMap<(Day, Day), i64>>,
+    by_invoice: Vec<HashMap<(Day, Day), i64>>,
+}
+
+impl Builder {
+    /// Adds an item.
+    pub fn add(&mut self, item: &History) -> Result<(), OutOfRange> {
+        let at = self.names.at(&item.place)?;
+        let kind = usize::from(at.kind);
+        if self.by_age.len() <= kind {
+            self.by_age.resize_with(kind + 1, HashMap::new);
+            self.by_invoice.resize_with(kind + 1, HashMap::new);
+        }
+        let mut before = 0;
+        let levels = item_levels(item)?;
+        for (on, level) in &levels {
+            *self.by_age[kind].entry((at.age, *on)).or_default() += level - before;
+            *self.by_invoice[kind].entry((at.invoiced, *on)).or_default() += level - before;
+            before = *level;
+        }
+        self.history.extend(spans(&levels, at));
+        Ok(())
+    }
+
+    /// The state below `horizon`: `tail` is what the same snapshot saw of later transactions, taken out again.
+    pub fn finish(
+        mut self,
+        since: Day,
+        horizon: i64,
+        tail: &[Change],
+        disputed: &[Disputed],
+        unsettled: HashSet<Uuid>,
+    ) -> Result<State, OutOfRange> {
+        self.history.sort_unstable_by_key(|span| Reverse(span.to));
+        self.history.shrink_to_fit();
+        let cube = |sums: HashMap<(Day, Day), i64>| {
+            Cube::of(
+                sums.into_iter()
+                    .map(|((age, on), sum)| (age, on, sum))
+                    .collect(),
+            )
+        };
+        let cubes = self
+            .by_age
+            .into_iter()
+            .zip(self.by_invoice)
+            .map(|(by_age, by_invoice)| Cubes {
+                by_age: cube(by_age),
+                by_invoice: cube(by_invoice),
+            })
+            .collect();
+        let mut state = State {
+            since,
+            names: self.names,
+            history: self.history,
+            cubes,
+            ..State::default()
+        };
+        let taken_out: Vec<Change> = tail
+            .iter()
+            .map(|change| Change {
+                delta: -change.delta,
+                ..change.clone()
+            })
+            .collect();
+        state.fold(horizon, &taken_out, disputed, unsettled)?;
+        Ok(state)
+    }
+}

@@ -1,0 +1,247 @@
+//! What the balances in memory are made of: histories of items, disputes, and the tail behind a transaction.
+
+use chrono::NaiveDate;
+use diesel::pg::{PgConnection, PgRowByRowLoadingMode};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::list::{Bind, Sql, Steady};
+use crate::domain::ids::CompanyId;
+
+/// What of an item never changes and places it in a balance.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Place {
+    #[diesel(sql_type = SqlUuid)]
+    pub client_id: Uuid,
+    #[diesel(sql_type = Text)]
+    pub currency: String,
+    #[diesel(sql_type = Text)]
+    pub family: String,
+    #[diesel(sql_type = Bool)]
+    pub is_debit: bool,
+    #[diesel(sql_type = Nullable<Date>)]
+    pub due_on: Option<NaiveDate>,
+    #[diesel(sql_type = Date)]
+    pub posted_on: NaiveDate,
+    #[diesel(sql_type = Date)]
+    pub invoiced_on: NaiveDate,
+}
+
+/// An item and the changes of what is open of it: on which day, by how much (debits up, credits down).
+#[derive(Clone, Debug, QueryableByName)]
+pub struct History {
+    #[diesel(embed)]
+    pub place: Place,
+    #[diesel(sql_type = Array<Date>)]
+    pub days: Vec<NaiveDate>,
+    #[diesel(sql_type = Array<BigInt>)]
+    pub deltas: Vec<i64>,
+}
+
+const PLACE: &str = "i.client_id, i.currency::text AS currency, i.family::text AS family, i.is_debit, i.due_on, i.posted_on, i.invoiced_on";
+
+/// Calls `each` with every item that counts on some day from `since` on; all of them without a day. Items that
+/// were settled on the day they were posted never count. Memory stays flat.
+pub fn each_history(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    since: Option<NaiveDate>,
+    mut each: impl FnMut(History),
+) -> QueryResult<()> {
+    let mut sql = Sql::default();
+    match since {
+        // Few items: their ledger rows are probed.
+        Some(since) => sql.push(
+            &format!(
+                "SELECT {PLACE}, s.days, s.deltas FROM items i CROSS JOIN LATERAL (SELECT array_agg(l.effective_on) AS days, array_agg(l.delta) AS deltas \
+                   FROM receivable_ledger l WHERE l.company_id = ? AND l.item_id = i.id) s \
+                 WHERE i.company_id = ? AND (i.settled_on IS NULL OR i.settled_on > ?) AND i.settled_on IS DISTINCT FROM i.posted_on AND s.days IS NOT NULL"
+            ),
+            [Bind::Id(company.0), Bind::Id(company.0), Bind::Day(since)],
+        ),
+        // All of them: both sides are read once, in the order of their ids.
+        None => sql.push(
+            &format!(
+                "SELECT {PLACE}, s.days, s.deltas FROM items i JOIN (SELECT l.item_id, array_agg(l.effective_on) AS days, array_agg(l.delta) AS deltas \
+                   FROM receivable_ledger l WHERE l.company_id = ? GROUP BY l.item_id) s ON s.item_id = i.id \
+                 WHERE i.company_id = ? AND i.settled_on IS DISTINCT FROM i.posted_on"
+            ),
+            [Bind::Id(company.0), Bind::Id(company.0)],
+        ),
+    };
+    let rows = RunQueryDsl::<PgConnection>::load_iter::<History, PgRowByRowLoadingMode>(
+        sql.query(),
+        conn,
+    )?;
+    for row in rows {
+        each(row?);
+    }
+    Ok(())
+}
+
+/// An item under dispute, now or once: its history, and how much each dispute covers from when to when.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Disputed {
+    #[diesel(sql_type = SqlUuid)]
+    pub item_id: Uuid,
+    #[diesel(embed)]
+    pub history: History,
+    #[diesel(sql_type = Array<Date>)]
+    pub opened: Vec<NaiveDate>,
+    #[diesel(sql_type = Array<Nullable<Date>>)]
+    pub closed: Vec<Option<NaiveDate>>,
+    #[diesel(sql_type = Array<BigInt>)]
+    pub amounts: Vec<i64>,
+}
+
+/// The items under dispute: these, or all of the company.
+pub fn disputed(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    items: Option<&[Uuid]>,
+) -> QueryResult<Vec<Disputed>> {
+    let id = || Bind::Id(company.0);
+    let mut sql = Sql::default();
+    sql.push(
+        &format!(
+            "SELECT i.id AS item_id, {PLACE}, s.days, s.deltas, x.opened, x.closed, x.amounts \
+             FROM (SELECT di.item_id, array_agg(d.opened_on) AS opened, array_agg(d.closed_on) AS closed, array_agg(di.amount) AS amounts \
+                   FROM dispute_items di JOIN disputes d ON d.company_id = di.company_id AND d.id = di.dispute_id \
+                   WHERE di.company_id = ? AND d.company_id = ?"
+        ),
+        [id(), id()],
+    );
+    if let Some(items) = items {
+        sql.and("di.item_id = ANY(?)", [Bind::Ids(items.to_vec())]);
+    }
+    sql.push(
+        " GROUP BY di.item_id) x JOIN items i ON i.company_id = ? AND i.id = x.item_id \
+          CROSS JOIN LATERAL (SELECT array_agg(l.effective_on) AS days, array_agg(l.delta) AS deltas \
+            FROM receivable_ledger l WHERE l.company_id = ? AND l.item_id = i.id) s WHERE s.days IS NOT NULL",
+        [id(), id()],
+    );
+    sql.query().load(conn)
+}
+
+/// A ledger row of the tail, with the item it changes.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The transaction that wrote it.
+    pub xid: i64,
+    pub item_id: Uuid,
+    pub place: Place,
+    pub effective_on: NaiveDate,
+    pub delta: i64,
+}
+
+/// Everything of a company that transactions from `since` on wrote, as this snapshot sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Tail {
+    /// The oldest transaction that this snapshot may not see: all below are in it whole.
+    pub horizon: i64,
+    pub changes: Vec<Change>,
+    /// Items whose disputes were opened or changed, and by which transaction.
+    pub disputed: Vec<(i64, Uuid)>,
+    /// There was more than the limit: the rest was not read.
+    pub is_cut: bool,
+}
+
+#[derive(QueryableByName)]
+struct TailRow {
+    #[diesel(sql_type = BigInt)]
+    xid: i64,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    item_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    client_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<Text>)]
+    currency: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    family: Option<String>,
+    #[diesel(sql_type = Nullable<Bool>)]
+    is_debit: Option<bool>,
+    #[diesel(sql_type = Nullable<Date>)]
+    due_on: Option<NaiveDate>,
+    #[diesel(sql_type = Nullable<Date>)]
+    posted_on: Option<NaiveDate>,
+    #[diesel(sql_type = Nullable<Date>)]
+    invoiced_on: Option<NaiveDate>,
+    #[diesel(sql_type = Nullable<Date>)]
+    effective_on: Option<NaiveDate>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    delta: Option<i64>,
+}
+
+impl TailRow {
+    fn change(self) -> Option<Change> {
+        Some(Change {
+            xid: self.xid,
+            item_id: self.item_id?,
+            effective_on: self.effective_on?,
+            delta: self.delta?,
+            place: Place {
+                client_id: self.client_id?,
+                currency: self.currency?,
+                family: self.family?,
+                is_debit: self.is_debit?,
+                due_on: self.due_on,
+                posted_on: self.posted_on?,
+                invoiced_on: self.invoiced_on?,
+            },
+        })
+    }
+}
+
+/// One statement: the snapshot's horizon, then the ledger rows and the disputes of the tail.
+const TAIL: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xid, NULL::uuid AS item_id, NULL::uuid AS client_id, NULL::text AS currency, NULL::text AS family, \
+   NULL::boolean AS is_debit, NULL::date AS due_on, NULL::date AS posted_on, NULL::date AS invoiced_on, NULL::date AS effective_on, NULL::bigint AS delta \
+ UNION ALL (SELECT l.xid::text::bigint, l.item_id, i.client_id, i.currency::text, i.family::text, i.is_debit, i.due_on, i.posted_on, i.invoiced_on, l.effective_on, l.delta \
+   FROM receivable_ledger l JOIN items i ON i.company_id = l.company_id AND i.id = l.item_id WHERE l.company_id = ? AND l.xid >= ?::text::xid8 LIMIT ?) \
+ UNION ALL (SELECT t.xid::text::bigint, di.item_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL \
+   FROM changes t JOIN dispute_items di ON di.company_id = t.company_id AND di.dispute_id = t.subject_id \
+   WHERE t.company_id = ? AND t.xid >= ?::text::xid8 AND t.topic = 'DISPUTES' LIMIT ?)";
+
+/// Reads the tail, at most `limit` rows of each kind.
+pub fn tail(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    since: i64,
+    limit: usize,
+) -> QueryResult<Tail> {
+    let most = Bind::Number(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
+    let binds = [
+        Bind::Id(company.0),
+        Bind::Text(since.to_string()),
+        most.clone(),
+        Bind::Id(company.0),
+        Bind::Text(since.to_string()),
+        most,
+    ];
+    let rows: Vec<TailRow> = Steady::new(TAIL, binds).load(conn)?;
+    let mut tail = Tail::default();
+    for row in rows {
+        match (row.item_id, row.delta) {
+            (None, _) => tail.horizon = row.xid,
+            (Some(item), None) => tail.disputed.push((row.xid, item)),
+            (Some(_), Some(_)) => tail.changes.extend(row.change()),
+        }
+    }
+    tail.is_cut = tail.changes.len() > limit || tail.disputed.len() > limit;
+    Ok(tail)
+}
+
+/// Entries posted so far: a cheap measure of how much a company holds.
+pub fn entries(conn: &mut PgConnection, company: CompanyId) -> QueryResult<i64> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = BigInt)]
+        entries: i64,
+    }
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT coalesce(sum(last_number), 0)::bigint AS entries FROM counters WHERE company_id = ? AND series = 'ENTRY'",
+        [Bind::Id(company.0)],
+    );
+    Ok(sql.query().get_result::<Found>(conn)?.entries)
+}
