@@ -27,6 +27,7 @@ use encours::mailer::Mailer;
 use encours::objects::{BucketSettings, Objects};
 use encours::service::balances::Balances;
 use encours::service::live::Feed;
+use encours::service::provision::memory::Provisions;
 use encours::service::webhook::Policy;
 use encours::service::{jobs, rounds, webhook};
 use encours::store::{self, Conn, Db};
@@ -317,7 +318,16 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     };
     let balances = balances(&database.settings, args.balances_megabytes);
     balances.warm();
-    let schema = graphql::serving(Feed::new(db.clone()), webhooks, balances);
+    let provisions = match args.balances_megabytes {
+        0 => Provisions::default(),
+        _ => Provisions::remembering(),
+    };
+    let schema = graphql::serving(
+        Feed::new(db.clone()),
+        webhooks,
+        balances.clone(),
+        provisions,
+    );
     let endpoint = web::Data::new(GraphqlEndpoint {
         shape: Shape::of(&schema.sdl()),
         schema,
@@ -325,6 +335,7 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         timeout: REQUEST_TIMEOUT,
         store: db.clone(),
         objects: objects.clone(),
+        balances,
         authenticator,
         metrics: Metrics::default(),
         limiter: Limiter::new(Rates {

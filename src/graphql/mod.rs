@@ -46,6 +46,7 @@ use crate::error::{Error, Result};
 use crate::objects::Objects;
 use crate::service::balances::Balances;
 use crate::service::live::Feed;
+use crate::service::provision::memory::Provisions;
 use crate::service::webhook::Policy;
 use crate::store::{Db, Session};
 
@@ -134,8 +135,13 @@ pub fn schema() -> Schema {
 }
 
 /// The schema to serve: with what all requests of this process share.
-pub fn serving(feed: Feed, webhooks: Policy, balances: Balances) -> Schema {
-    builder().data(feed).data(webhooks).data(balances).finish()
+pub fn serving(feed: Feed, webhooks: Policy, balances: Balances, provisions: Provisions) -> Schema {
+    builder()
+        .data(feed)
+        .data(webhooks)
+        .data(balances)
+        .data(provisions)
+        .finish()
 }
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
@@ -171,6 +177,11 @@ fn session<'a>(ctx: &Context<'a>) -> Result<&'a Session> {
 /// The balances in memory; without any, the database answers.
 fn balances(ctx: &Context<'_>) -> Balances {
     ctx.data_opt::<Balances>().cloned().unwrap_or_default()
+}
+
+/// The provisions remembered; without any, each is computed anew.
+fn provisions(ctx: &Context<'_>) -> Provisions {
+    ctx.data_opt::<Provisions>().cloned().unwrap_or_default()
 }
 
 /// The store of files.

@@ -11,7 +11,7 @@ use super::error::UserError;
 use super::mutation::{How, mutate};
 use super::page::{Asked, Connection, Window, counted};
 use super::scalars::{ClientRef, Date, Decimal, InvoiceRef, JsonObject, day, money, rate, show};
-use super::{Permitted, session};
+use super::{Permitted, provisions, session};
 use crate::domain::provision::{Framework, Method};
 use crate::error::Result;
 use crate::service::provision::{
@@ -352,9 +352,9 @@ impl DoubtfulDebtProvision {
     }
     /// Totals per currency; always one for the company's own.
     async fn totals(&self, ctx: &Context<'_>) -> Result<Vec<ProvisionTotals>> {
-        let run = self.0.clone();
+        let (run, provisions) = (self.0.clone(), provisions(ctx));
         let totals = session(ctx)?
-            .read(move |conn, caller| run.totals(conn, caller))
+            .read(move |conn, caller| provisions.totals(conn, caller, &run))
             .await?;
         Ok(totals
             .into_iter()
@@ -387,10 +387,11 @@ impl DoubtfulDebtProvision {
             &format!("{:?}", self.0),
         )?;
         let (run, keyset) = (self.0.clone(), asked.keyset.clone());
-        let session = session(ctx)?.clone();
+        let (session, provisions) = (session(ctx)?.clone(), provisions(ctx));
+        let asking = provisions.clone();
         let (mut results, more) = session
             .read(move |conn, caller| {
-                let (ids, more) = run.client_ids(conn, caller, &keyset)?;
+                let (ids, more) = asking.client_ids(conn, caller, &run, &keyset)?;
                 let clients = store::client::by_ids(conn, caller.company, &ids)?;
                 Ok((run.clients(conn, caller, &clients)?, more))
             })
@@ -410,9 +411,10 @@ impl DoubtfulDebtProvision {
             ends: asked.ends(more),
             count: counted(move || {
                 let (session, run) = (session.clone(), run.clone());
+                let provisions = provisions.clone();
                 async move {
                     session
-                        .read(move |conn, caller| run.client_count(conn, caller))
+                        .read(move |conn, caller| provisions.client_count(conn, caller, &run))
                         .await
                 }
             }),

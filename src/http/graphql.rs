@@ -46,6 +46,8 @@ pub struct GraphqlEndpoint {
     pub store: crate::store::Db,
     /// The files attached to records.
     pub objects: crate::objects::Objects,
+    /// The aged balances in memory.
+    pub balances: crate::service::balances::Balances,
     /// What is counted for the operator.
     pub metrics: Metrics,
     /// How much one caller may ask for.

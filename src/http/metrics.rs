@@ -44,6 +44,7 @@ pub struct Metrics {
     seconds: Family<Kind, Histogram>,
     statements: Counter,
     connections: Family<Name, Gauge>,
+    balances: Family<Name, Gauge>,
     business: Family<Name, Gauge>,
 }
 
@@ -74,6 +75,12 @@ impl Default for Metrics {
             "Database connections of requests: in use, and at most",
             connections.clone(),
         );
+        let balances = Family::<Name, Gauge>::default();
+        registry.register(
+            "aged_balances",
+            "Aged balances in memory: companies and bytes held, answers from memory and from the database since the start",
+            balances.clone(),
+        );
         let business = Family::<Name, Gauge>::default();
         registry.register(
             "work",
@@ -86,6 +93,7 @@ impl Default for Metrics {
             seconds,
             statements,
             connections,
+            balances,
             business,
         }
     }
@@ -119,6 +127,14 @@ pub async fn metrics(endpoint: web::Data<GraphqlEndpoint>) -> HttpResponse {
     let (in_use, most) = endpoint.store.connections();
     gauge(&metrics.connections, "in_use", i64::from(in_use));
     gauge(&metrics.connections, "most", i64::from(most));
+    let usage = endpoint.balances.usage();
+    let held = [usage.companies, usage.bytes].map(|held| i64::try_from(held).unwrap_or(i64::MAX));
+    let answers = [usage.from_memory, usage.from_database]
+        .map(|answers| i64::try_from(answers).unwrap_or(i64::MAX));
+    gauge(&metrics.balances, "companies", held[0]);
+    gauge(&metrics.balances, "bytes", held[1]);
+    gauge(&metrics.balances, "answers_from_memory", answers[0]);
+    gauge(&metrics.balances, "answers_from_database", answers[1]);
     match endpoint.store.anonymous(service::operations::gauges).await {
         Ok(found) => {
             for (name, value) in found {

@@ -13,8 +13,6 @@ mod answer;
 mod cube;
 mod span;
 mod state;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -48,6 +46,8 @@ const FOLD_AT_MOST: usize = 200_000;
 const RECENT: u64 = 62;
 /// Entries of a company that is loaded when the server starts.
 const LARGE: i64 = 20_000;
+/// Entries of a company that is loaded at once, by its first question: that takes no longer than the question.
+const SMALL: i64 = 2_000;
 
 /// The balances held in memory, shared by all requests. Cheap to clone.
 #[derive(Clone, Default)]
@@ -60,6 +60,17 @@ struct Inner {
     budget: usize,
     companies: Mutex<HashMap<CompanyId, Arc<Held>>>,
     clock: AtomicU64,
+    from_memory: AtomicU64,
+    from_database: AtomicU64,
+}
+
+/// What is held, and what it was good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    pub companies: usize,
+    pub bytes: usize,
+    pub from_memory: u64,
+    pub from_database: u64,
 }
 
 /// What is held of a company.
@@ -105,7 +116,27 @@ impl Balances {
             budget,
             companies: Mutex::default(),
             clock: AtomicU64::default(),
+            from_memory: AtomicU64::default(),
+            from_database: AtomicU64::default(),
         })))
+    }
+
+    /// For the operator.
+    pub fn usage(&self) -> Usage {
+        let Some(inner) = &self.0 else {
+            return Usage::default();
+        };
+        let held: Vec<Arc<Held>> = inner.companies().values().cloned().collect();
+        let sizes: Vec<usize> = held
+            .iter()
+            .filter_map(|held| held.read().as_ref().map(State::bytes))
+            .collect();
+        Usage {
+            companies: sizes.len(),
+            bytes: sizes.iter().sum(),
+            from_memory: inner.from_memory.load(Ordering::Relaxed),
+            from_database: inner.from_database.load(Ordering::Relaxed),
+        }
     }
 
     /// Loads the large companies, in the background.
@@ -207,6 +238,24 @@ impl Balances {
         let Some(inner) = &self.0 else {
             return Ok(None);
         };
+        let found = inner.answer(conn, caller, population, ask)?;
+        let count = match found {
+            Some(_) => &inner.from_memory,
+            None => &inner.from_database,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(found)
+    }
+}
+
+impl Inner {
+    fn answer<T>(
+        self: &Arc<Self>,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        population: &Population,
+        ask: impl Fn(&View<'_>, &Question<'_>) -> Option<T>,
+    ) -> Result<Option<T>> {
         let is_whole = population.known_at.is_none()
             && population.client_ids.is_empty()
             && population.clients == client::Filter::default()
@@ -219,12 +268,12 @@ impl Balances {
             families: &population.families,
             currency: population.currency.as_deref(),
         };
-        let held = inner.held(population.company);
+        let held = self.held(population.company);
         if held.unfit.load(Ordering::Acquire) {
             return Ok(None);
         }
         // A fold between the probe and the answer begins it anew; another time the database answers.
-        for _ in 0..2 {
+        for _ in 0..3 {
             let (edition, horizon, unsettled) = {
                 let state = held.read();
                 match state.as_ref().filter(|state| state.since <= on) {
@@ -235,14 +284,17 @@ impl Balances {
                     ),
                     None => {
                         drop(state);
-                        inner.load_later(population.company, &held);
-                        return Ok(None);
+                        if !self.load_now(conn, population.company, &held)? {
+                            self.load_later(population.company, &held);
+                            return Ok(None);
+                        }
+                        continue;
                     }
                 }
             };
             let tail = balances::tail(conn, population.company, horizon, TAIL)?;
             if tail.is_cut || settled(&tail) >= FOLD {
-                inner.fold_later(population.company, &held);
+                self.fold_later(population.company, &held);
             }
             // A snapshot older than the state cannot do without what the state has of later.
             if tail.is_cut || tail.horizon < horizon {
@@ -344,6 +396,24 @@ impl Inner {
         (!was).then(|| Busy(Arc::clone(held)))
     }
 
+    /// Loads a small company in the snapshot of its first question; false for a large one.
+    fn load_now(
+        &self,
+        conn: &mut PgConnection,
+        company: CompanyId,
+        held: &Arc<Held>,
+    ) -> Result<bool> {
+        if balances::entries(conn, company)? > SMALL {
+            return Ok(false);
+        }
+        let Some(_busy) = self.busy(held) else {
+            return Ok(false);
+        };
+        let state = read(conn, company, None)?;
+        self.keep(company, held, state);
+        Ok(!held.unfit.load(Ordering::Acquire))
+    }
+
     fn load_later(self: &Arc<Self>, company: CompanyId, held: &Arc<Held>) {
         if let Some(busy) = self.busy(held) {
             let (this, held) = (Arc::clone(self), Arc::clone(held));
@@ -389,30 +459,9 @@ impl Inner {
     fn built(&self, company: CompanyId, since: Option<NaiveDate>) -> Result<State> {
         let began = std::time::Instant::now();
         let caller = worker(company);
-        let first: Day = since.and_then(day).unwrap_or_default();
-        let state = self.db.read_now_at_length(&caller, |conn, _| {
-            // The same snapshot sees the tail and the rest: what it saw too early is taken out again.
-            let horizon = balances::tail(conn, company, i64::MAX, 0)?.horizon;
-            let tail = balances::tail(conn, company, horizon, FOLD_AT_MOST)?;
-            if tail.is_cut {
-                return Err(Error::Unavailable("too many changes at once".into()));
-            }
-            let mut builder = Builder::default();
-            let mut fault = None;
-            balances::each_history(conn, company, since, |item| {
-                if let Err(error) = builder.add(&item) {
-                    fault = Some(error);
-                }
-            })?;
-            if let Some(fault) = fault {
-                return Err(out_of_range(fault));
-            }
-            let disputed = balances::disputed(conn, company, None)?;
-            let unsettled = unsettled(&disputed, &tail, horizon);
-            builder
-                .finish(first, horizon, &tail.changes, &disputed, unsettled)
-                .map_err(out_of_range)
-        })?;
+        let state = self
+            .db
+            .read_now_at_length(&caller, |conn, _| read(conn, company, since))?;
         tracing::info!(
             company = company.show(),
             spans = state.history.len(),
@@ -493,6 +542,32 @@ impl Inner {
         held.edition.fetch_add(1, Ordering::AcqRel);
         Ok(!is_worn)
     }
+}
+
+/// Reads the state from one snapshot.
+fn read(conn: &mut PgConnection, company: CompanyId, since: Option<NaiveDate>) -> Result<State> {
+    let first: Day = since.and_then(day).unwrap_or_default();
+    // The same snapshot sees the tail and the rest: what it saw too early is taken out again.
+    let horizon = balances::tail(conn, company, i64::MAX, 0)?.horizon;
+    let tail = balances::tail(conn, company, horizon, FOLD_AT_MOST)?;
+    if tail.is_cut {
+        return Err(Error::Unavailable("too many changes at once".into()));
+    }
+    let mut builder = Builder::default();
+    let mut fault = None;
+    balances::each_history(conn, company, since, |item| {
+        if let Err(error) = builder.add(&item) {
+            fault = Some(error);
+        }
+    })?;
+    if let Some(fault) = fault {
+        return Err(out_of_range(fault));
+    }
+    let disputed = balances::disputed(conn, company, None)?;
+    let unsettled = unsettled(&disputed, &tail, horizon);
+    builder
+        .finish(first, horizon, &tail.changes, &disputed, unsettled)
+        .map_err(out_of_range)
 }
 
 /// The items under dispute that transactions from the horizon on changed: what was read of them may be ahead.

@@ -1,6 +1,8 @@
 //! The doubtful-debt provision on demand (section 5): claims from the open items, rules from the
 //! policy, nothing posted.
 
+pub mod memory;
+
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -95,6 +97,8 @@ pub struct ClientResult {
     pub currency: String,
     pub provision: ClientProvision<ItemId>,
     pub claims: Vec<ClaimResult>,
+    /// Whether anything is open, be it a credit.
+    pub is_open: bool,
 }
 
 /// Sums over all clients in one currency. Charges and releases are never netted (R5.10).
@@ -253,6 +257,7 @@ impl Run {
         items: Vec<Open>,
         context: &Context,
     ) -> Result<ClientResult> {
+        let is_open = !items.is_empty();
         let credits: Minor = items
             .iter()
             .filter(|item| !item.is_debit)
@@ -309,6 +314,7 @@ impl Run {
             currency: currency.to_owned(),
             provision,
             claims,
+            is_open,
         })
     }
 
@@ -346,6 +352,16 @@ impl Run {
         clients: &[Client],
     ) -> Result<Vec<ClientResult>> {
         let context = self.context(conn, caller)?;
+        self.clients_with(conn, caller, clients, &context)
+    }
+
+    fn clients_with(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        clients: &[Client],
+        context: &Context,
+    ) -> Result<Vec<ClientResult>> {
         let population = Population {
             client_ids: clients.iter().map(|client| client.id).collect(),
             ..self.population(caller)
@@ -365,15 +381,17 @@ impl Run {
                     .push(open)
             })?;
         }
-        for client in clients {
-            for (id, currency) in context.previous.keys().filter(|(id, _)| *id == client.id.0) {
+        let by_id: HashMap<Uuid, &Client> =
+            clients.iter().map(|client| (client.id.0, client)).collect();
+        for (id, currency) in context.previous.keys() {
+            if by_id.contains_key(id) {
                 items.entry((*id, currency.clone())).or_default();
             }
         }
-        let mut results = Vec::new();
-        for client in clients {
-            for ((_, currency), open) in items.iter().filter(|((id, _), _)| *id == client.id.0) {
-                results.push(self.client(client, currency, open.clone(), &context)?);
+        let mut results = Vec::with_capacity(items.len());
+        for ((id, currency), open) in items {
+            if let Some(client) = by_id.get(&id) {
+                results.push(self.client(client, &currency, open, context)?);
             }
         }
         Ok(results)
@@ -391,7 +409,7 @@ impl Run {
             BTreeMap::from([(context.currency.clone(), Totals::default())]);
         for chunk in ids.chunks(1000) {
             let clients = store::client::by_ids(conn, caller.company, chunk)?;
-            for result in self.clients(conn, caller, &clients)? {
+            for result in self.clients_with(conn, caller, &clients, &context)? {
                 let sum = totals.entry(result.currency).or_default();
                 sum.base += result
                     .provision

@@ -245,3 +245,54 @@ pub fn entries(conn: &mut PgConnection, company: CompanyId) -> QueryResult<i64> 
     );
     Ok(sql.query().get_result::<Found>(conn)?.entries)
 }
+
+/// The clients whose claims, disputes or own data transactions from `since` on changed.
+#[derive(Clone, Debug, Default)]
+pub struct Touched {
+    /// The oldest transaction that this snapshot may not see.
+    pub horizon: i64,
+    /// By which transaction, and who.
+    pub clients: Vec<(i64, Uuid)>,
+    /// There was more than the limit.
+    pub is_cut: bool,
+}
+
+const TOUCHED: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xid, NULL::uuid AS client_id \
+ UNION ALL (SELECT l.xid::text::bigint, l.client_id FROM receivable_ledger l WHERE l.company_id = ? AND l.xid >= ?::text::xid8 LIMIT ?) \
+ UNION ALL (SELECT t.xid::text::bigint, t.client_id FROM changes t \
+   WHERE t.company_id = ? AND t.xid >= ?::text::xid8 AND t.topic IN ('DISPUTES', 'CLIENTS') AND t.client_id IS NOT NULL LIMIT ?)";
+
+/// Reads who was touched, at most `limit` rows of each kind.
+pub fn touched(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    since: i64,
+    limit: usize,
+) -> QueryResult<Touched> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        xid: i64,
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        client_id: Option<Uuid>,
+    }
+    let most = Bind::Number(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
+    let binds = [
+        Bind::Id(company.0),
+        Bind::Text(since.to_string()),
+        most.clone(),
+        Bind::Id(company.0),
+        Bind::Text(since.to_string()),
+        most,
+    ];
+    let rows: Vec<Row> = Steady::new(TOUCHED, binds).load(conn)?;
+    let mut touched = Touched::default();
+    for row in rows {
+        match row.client_id {
+            Some(client) => touched.clients.push((row.xid, client)),
+            None => touched.horizon = row.xid,
+        }
+    }
+    touched.is_cut = touched.clients.len() > limit;
+    Ok(touched)
+}

@@ -330,11 +330,11 @@ impl Session {
         F: FnOnce(&mut PgConnection, &Caller) -> Result<T> + Send + 'static,
     {
         let mut slot = self.0.slot.lock().await;
-        let conn = self.connection(&mut slot).await?;
+        let fetch = self.connection(&mut slot).await?;
         let (caller, reading) = (self.0.caller.clone(), slot.reading);
         // While the task runs the slot is empty: a request that is given up closes its connection.
         let (conn, result) = blocking(move || {
-            let mut conn = conn;
+            let mut conn = fetch()?;
             if !reading {
                 begin_read(&mut conn, &caller)?;
             }
@@ -366,11 +366,11 @@ impl Session {
         F: FnMut(&mut PgConnection, &Caller) -> Result<T> + Send + 'static,
     {
         let mut slot = self.0.slot.lock().await;
-        let conn = self.connection(&mut slot).await?;
+        let fetch = self.connection(&mut slot).await?;
         let (caller, reading) = (self.0.caller.clone(), slot.reading);
         slot.reading = false;
         let (conn, result) = blocking(move || {
-            let mut conn = conn;
+            let mut conn = fetch()?;
             if reading {
                 AnsiTransactionManager::rollback_transaction(&mut *conn)?;
             }
@@ -382,34 +382,46 @@ impl Session {
         result
     }
 
-    /// Ends the request: the snapshot is left and the connection goes back.
+    /// Ends the request: the snapshot is left and the connection goes back. Nobody waits for that.
     pub async fn finish(&self) {
-        let mut slot = self.0.slot.lock().await;
-        if let (Some(conn), true) = (slot.conn.take(), slot.reading) {
-            rolled_back(conn).await;
+        let slot = std::mem::take(&mut *self.0.slot.lock().await);
+        if let (Some(mut conn), true) = (slot.conn, slot.reading) {
+            let permit = slot.permit;
+            tokio::task::spawn_blocking(move || {
+                // One that cannot leave its snapshot is not taken back by the pool.
+                let left = AnsiTransactionManager::rollback_transaction(&mut *conn);
+                drop(conn);
+                drop(permit);
+                left
+            });
         }
-        *slot = Slot::default();
     }
 
-    async fn connection(&self, slot: &mut Slot) -> Result<Connection> {
+    /// What gives the request's connection, on a thread that may wait; the place in the pool is taken here.
+    async fn connection(
+        &self,
+        slot: &mut Slot,
+    ) -> Result<impl FnOnce() -> Result<Connection> + Send + use<>> {
         if slot.permit.is_none() {
             slot.permit = Some(self.0.db.permit().await?);
         }
-        if let Some(conn) = slot.conn.take() {
-            return Ok(conn);
+        let held = slot.conn.take();
+        if held.is_none() {
+            slot.reading = false;
         }
-        slot.reading = false;
         let (pool, counter) = (self.0.db.pool.clone(), Arc::clone(&self.0.statements));
-        blocking(move || {
-            let mut conn = checkout(&pool)?;
-            conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
-                if let InstrumentationEvent::StartQuery { .. } = event {
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-            Ok(conn)
+        Ok(move || match held {
+            Some(conn) => Ok(conn),
+            None => {
+                let mut conn = checkout(&pool)?;
+                conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+                    if let InstrumentationEvent::StartQuery { .. } = event {
+                        counter.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+                Ok(conn)
+            }
         })
-        .await
     }
 }
 

@@ -203,3 +203,57 @@ pub fn clients(
     );
     client::page_by_number(conn, sql, page)
 }
+
+/// The clients that account 491 names until a day: they are listed even when nothing is open.
+pub fn named(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    as_of: NaiveDate,
+) -> QueryResult<Vec<Uuid>> {
+    #[derive(QueryableByName)]
+    struct Named {
+        #[diesel(sql_type = SqlUuid)]
+        client_id: Uuid,
+    }
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT DISTINCT client_id FROM journal_lines WHERE company_id = ? AND account >= '491' AND account < '492' \
+           AND NOT carried AND posted_on <= ? AND client_id IS NOT NULL",
+        [Bind::Id(company.0), Bind::Day(as_of)],
+    );
+    let named: Vec<Named> = sql.query().load(conn)?;
+    Ok(named.into_iter().map(|row| row.client_id).collect())
+}
+
+/// Clients in the order of their numbers, from behind one on.
+pub fn client_numbers(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    page: &Keyset,
+) -> QueryResult<Vec<(Uuid, String)>> {
+    #[derive(QueryableByName)]
+    struct Numbered {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = Text)]
+        number: String,
+    }
+    let reading = page.reading(super::list::Direction::Ascending);
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT c.id, c.number FROM clients c WHERE c.company_id = ?",
+        [Bind::Id(company.0)],
+    );
+    if let Some((number, _)) = &page.from {
+        sql.and(
+            &format!("c.number {} ?", reading.beyond()),
+            [Bind::Text(number.clone())],
+        );
+    }
+    sql.push(
+        &format!(" ORDER BY c.number {} LIMIT ?", reading.order()),
+        [Bind::Number(page.size)],
+    );
+    let rows: Vec<Numbered> = sql.query().load(conn)?;
+    Ok(rows.into_iter().map(|row| (row.id, row.number)).collect())
+}
