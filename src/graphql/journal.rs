@@ -230,8 +230,13 @@ impl JournalQuery {
     /// 10,000 entries of each year; `encours check` proves all of them.
     #[graphql(guard = "Permitted(\"Query.integrityCheck\")")]
     async fn integrity_check(&self, ctx: &Context<'_>) -> Result<IntegrityCheck> {
+        let balances = super::balances(ctx);
         let results = session(ctx)?
-            .read(|conn, caller| integrity::check(conn, caller.company, Seals::Latest))
+            .read(move |conn, caller| {
+                let mut results = integrity::check(conn, caller.company, Seals::Latest)?;
+                results.push(balances.check(conn, caller)?);
+                Ok(results)
+            })
             .await?;
         let checks: Vec<IntegrityResult> = results
             .into_iter()

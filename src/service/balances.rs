@@ -209,22 +209,39 @@ impl Balances {
         }
     }
 
-    /// The clients with anything open; none when memory cannot tell.
-    pub fn clients(
+    /// The check that memory tells what the database tells, today and a year ago: code, description, and what is
+    /// otherwise, if anything.
+    pub fn check(
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
-        population: &Population,
-    ) -> Result<Option<HashSet<Uuid>>> {
+    ) -> Result<(&'static str, &'static str, Option<String>)> {
         let layout = Layout {
             by_due_date: true,
-            lower_bounds: Vec::new(),
+            lower_bounds: vec![1, 31, 61, 91],
             credits_by_own_date: false,
             exclude_disputed: false,
         };
-        self.answer(conn, caller, population, |view, question| {
-            Some(view.clients(question, &layout))
-        })
+        let mut broken = None;
+        for days in [0, 365] {
+            let Some(on) = caller.today.checked_sub_days(Days::new(days)) else {
+                continue;
+            };
+            let population = Population::of(caller.company, on);
+            let held = self.answer(conn, caller, &population, |view, question| {
+                Some(view.totals(question, &layout))
+            })?;
+            let Some(held) = held else { continue };
+            let facts = aging::totals(conn, &population, &layout)?;
+            if format!("{held:?}") != format!("{facts:?}") {
+                broken.get_or_insert_with(|| format!("on {on}: {held:?} instead of {facts:?}"));
+            }
+        }
+        Ok((
+            "BALANCES_IN_MEMORY",
+            "Aged balances from memory are those of the ledger, today and a year ago",
+            broken,
+        ))
     }
 
     /// Runs `ask` on what the caller's snapshot sees; none when memory cannot answer.

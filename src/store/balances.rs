@@ -296,3 +296,15 @@ pub fn touched(
     touched.is_cut = touched.clients.len() > limit;
     Ok(touched)
 }
+
+/// Makes the tail of a ledger short again that a dump brought from another server. Whether it was one: for the
+/// owner's connection only.
+pub fn rebase(conn: &mut PgConnection) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Bool)]
+        found: bool,
+    }
+    let found: Found = diesel::sql_query("SELECT rebase_ledger() AS found").get_result(conn)?;
+    Ok(found.found)
+}

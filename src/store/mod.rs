@@ -508,6 +508,7 @@ pub fn migrate(url: &str) -> Result<Vec<String>> {
     if change::rebase(&mut conn)? {
         tracing::warn!("the change feed came from another server: its cursors are void");
     }
+    balances::rebase(&mut conn)?;
     Ok(versions)
 }
 

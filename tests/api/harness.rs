@@ -108,6 +108,22 @@ impl Second {
         sent(&self.url, path, headers, Some(body))
     }
 
+    /// A figure of its metrics.
+    pub fn metric(&self, name: &str) -> i64 {
+        let text = sent(&self.url, "/metrics", &[], None).text;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+
+    /// What the caller's document answers there, with variables.
+    pub fn run(&self, token: &str, document: &str, variables: &Value) -> Value {
+        let headers = [("authorization", format!("Bearer {token}"))];
+        let body = json!({ "query": document, "variables": variables });
+        sent(&self.url, "/graphql", &headers, Some(&body)).json()
+    }
+
     /// What the caller's document answers there.
     pub fn ask(&self, token: &str, document: &str) -> Value {
         let headers = [("authorization", format!("Bearer {token}"))];

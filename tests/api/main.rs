@@ -2,6 +2,7 @@
 
 mod access;
 mod accounting;
+mod balances;
 mod bank;
 mod collection;
 mod contract;

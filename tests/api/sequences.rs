@@ -12,15 +12,15 @@ use crate::harness::{Api, Company, day};
 const CLIENTS: [&str; 2] = ["C001", "C002"];
 
 /// A book under random calls: what was made so far, by number or id.
-struct Books {
-    api: Api,
+pub struct Books {
+    pub api: Api,
     invoices: Vec<String>,
     receipts: Vec<String>,
     made: BTreeMap<&'static str, u32>,
 }
 
 impl Books {
-    fn new() -> Books {
+    pub fn new() -> Books {
         let api = Company::new().admin();
         for client in CLIENTS {
             api.client(client);
@@ -67,7 +67,7 @@ impl Books {
     }
 
     /// One call: what it is comes from `step`, on whom and how much from `pick` and `cents`.
-    fn step(&mut self, step: u8, pick: usize, cents: u32, on: &str) {
+    pub fn step(&mut self, step: u8, pick: usize, cents: u32, on: &str) {
         let amount = format!("{}.{:02}", cents / 100, cents % 100);
         let client = json!({ "number": CLIENTS[pick % CLIENTS.len()] });
         match step % 18 {

@@ -299,17 +299,6 @@ impl<'a> View<'a> {
             .filter(|standing| standing.is_there())
             .count()
     }
-
-    /// The clients with anything open.
-    pub fn clients(&self, question: &Question<'_>, layout: &Layout) -> HashSet<Uuid> {
-        let width = self.currencies().0.len();
-        self.standings(question, layout, RowSort::Total)
-            .iter()
-            .enumerate()
-            .filter(|(_, standing)| standing.is_there())
-            .map(|(place, _)| self.names.clients[place / width])
-            .collect()
-    }
 }
 
 /// A client's standing in one currency.

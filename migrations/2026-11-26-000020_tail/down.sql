@@ -1,0 +1,1 @@
+DROP FUNCTION rebase_ledger();

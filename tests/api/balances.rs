@@ -1,0 +1,214 @@
+//! Balances and provisions from memory are those of the database: for every day, layout and order, while
+//! others write, and on a server that did not write itself.
+//!
+//! A report with a `knownAt` is always computed by the database. With one far ahead it is the same report, so
+//! one document that asks for both compares them in one snapshot.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+use crate::harness::{Api, Company, Second, day, today, year};
+use crate::sequences::Books;
+
+const FAR: &str = "2200-01-01T00:00:00Z";
+
+/// A report from memory (`m`) and from the database (`d`).
+const BOTH: &str = "query($on: Date, $far: DateTime!, $basis: AgingBasis, $bounds: [Int!], $credits: UnallocatedCredits, $exclude: Boolean!, $filter: AgedBalanceFilter) {
+  m: agedBalance(asOf: $on, basis: $basis, bounds: $bounds, unallocatedCredits: $credits, excludeDisputed: $exclude, filter: $filter) { ...R }
+  d: agedBalance(asOf: $on, knownAt: $far, basis: $basis, bounds: $bounds, unallocatedCredits: $credits, excludeDisputed: $exclude, filter: $filter) { ...R }
+}
+fragment R on AgedBalance {
+  totals { currency buckets unallocated bills total overdue disputed }
+  excludedDisputes { documents amount currency }
+  overdue: rows(first: 10) { totalCount nodes { ...N } pageInfo { hasNextPage hasPreviousPage } }
+  low: rows(last: 1, orderBy: { field: TOTAL, direction: ASC }) { nodes { ...N } pageInfo { hasNextPage hasPreviousPage } }
+  disputed: rows(first: 1, orderBy: { field: DISPUTED, direction: DESC }) { nodes { ...N } pageInfo { hasNextPage } }
+  named: rows(first: 5, orderBy: { field: NAME, direction: ASC }) { nodes { ...N } }
+}
+fragment N on AgedBalanceRow { client { number } currency buckets unallocated bills total overdue disputed }";
+
+const PROVISIONS: &str = "query($on: Date, $far: DateTime!) {
+  m: doubtfulDebtProvision(asOf: $on) { ...P }
+  d: doubtfulDebtProvision(asOf: $on, knownAt: $far) { ...P }
+}
+fragment P on DoubtfulDebtProvision {
+  totals { currency base required previous charge release }
+  clients(first: 1) { totalCount nodes { client { number } required charge } pageInfo { hasNextPage } }
+  last: clients(last: 1) { nodes { client { number } required } }
+}";
+
+/// Ways to lay a report out.
+fn layouts() -> [Value; 4] {
+    [
+        json!({ "exclude": false }),
+        json!({ "exclude": true, "bounds": [10, 45], "filter": { "includeBills": true } }),
+        json!({ "exclude": false, "basis": "INVOICE_DATE", "credits": "BY_OWN_DATE" }),
+        json!({ "exclude": true, "credits": "BY_OWN_DATE", "filter": { "currency": "EUR" } }),
+    ]
+}
+
+/// Asks a server for both and compares; answers what both said.
+#[track_caller]
+fn same(server: &Second, token: &str, document: &str, on: &str, layout: &Value) -> Value {
+    let mut variables = layout.clone();
+    variables["on"] = json!(on);
+    variables["far"] = json!(FAR);
+    let answer = server.run(token, document, &variables);
+    assert!(answer["errors"].is_null(), "{answer}");
+    let (memory, database) = (&answer["data"]["m"], &answer["data"]["d"]);
+    assert_eq!(memory, database, "on {on} with {layout}");
+    memory.clone()
+}
+
+fn everything_is_the_same(server: &Second, token: &str) {
+    for on in ["02-10", "03-20", "05-25"].map(day) {
+        for layout in layouts() {
+            same(server, token, BOTH, &on, &layout);
+        }
+        same(server, token, PROVISIONS, &on, &json!({}));
+    }
+    let later = format!("{}-12-31", year() + 1);
+    same(server, token, BOTH, &later, &json!({ "exclude": false }));
+}
+
+const MEMORY: &str = "encours_aged_balances{name=\"answers_from_memory\"}";
+
+#[test]
+fn memory_tells_what_the_database_tells_r4() {
+    let server = Second::start(&[]);
+    let steps = proptest::collection::vec((any::<u8>(), 0_usize..40, 1_u32..60_000, 2_u32..6), 60);
+    let mut runner = TestRunner::new(Config {
+        cases: 2,
+        max_shrink_iters: 0,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let result = runner.run(&steps, |steps| {
+        let mut books = Books::new();
+        let token = books.api.token().to_owned();
+        for (at, (step, pick, cents, month)) in steps.iter().enumerate() {
+            let step = if at < 8 { [0, 3][at % 2] } else { *step };
+            books.step(step, *pick, *cents, &day(&format!("0{month}-20")));
+            if at % 10 == 9 {
+                everything_is_the_same(&server, &token);
+            }
+        }
+        Ok(())
+    });
+    if let Err(why) = result {
+        panic!("{why}");
+    }
+    // Each document asks memory for three reports of rows, counts and totals at least.
+    assert!(server.metric(MEMORY) > 300, "{}", server.metric(MEMORY));
+}
+
+#[test]
+fn what_memory_cannot_tell_the_database_tells() {
+    let company = Company::new();
+    let api = company.admin();
+    api.client("C001");
+    api.invoice(
+        "C001",
+        "FA-1",
+        &day("01-10"),
+        &day("02-09"),
+        ("100.00", "20"),
+    );
+    let server = Second::start(&[]);
+    let off = Second::start(&[("ENCOURS_BALANCES_MEGABYTES", "0")]);
+    let whole = "{ agedBalance { totals { total } } }";
+    let of_client =
+        "{ agedBalance(filter: { client: { number: \"C001\" } }) { totals { total } } }";
+    let before = server.metric(MEMORY);
+    for document in [whole, of_client] {
+        for server in [&server, &off] {
+            let answer = server.ask(api.token(), document);
+            assert_eq!(
+                answer["data"]["agedBalance"]["totals"],
+                json!([{ "total": "120.00" }])
+            );
+        }
+    }
+    // A sales person without clients sees none, whatever memory holds (R12.3).
+    let sales = company.as_role("SALES");
+    let answer = server.ask(sales.token(), whole);
+    assert_eq!(answer["data"]["agedBalance"]["totals"], json!([]));
+    assert_eq!(server.metric(MEMORY), before + 1);
+    assert_eq!(off.metric(MEMORY), 0);
+}
+
+/// One writer's turn: an invoice, a receipt on it, and sometimes a dispute, or the matching taken back.
+fn write(api: &Api, client: &str, turn: usize) {
+    let input = json!({ "client": { "number": client }, "issuedOn": day("01-15"), "dueOn": day("02-14"),
+        "lines": [{ "description": "Prestation", "quantity": "1", "unitPrice": format!("{}.00", 10 + turn), "vatRate": "20" }] });
+    let made = "mutation($input: IssueInvoiceInput!) { issueInvoice(input: $input) { invoice { id number } userErrors { code message } } }";
+    let invoice = api.done(made, json!({ "input": input }))["invoice"].clone();
+    let number = json!({ "number": invoice["number"] });
+    if turn.is_multiple_of(3) {
+        let input = json!({ "invoice": number, "reason": "BLIV", "amount": "5.00", "openedOn": day("03-01") });
+        let open = "mutation($input: OpenDisputeInput!) { openDispute(input: $input) { dispute { id } userErrors { code message } } }";
+        api.done(open, json!({ "input": input }));
+    }
+    let input = json!({ "client": { "number": client }, "receivedOn": day("04-02"), "method": "TRANSFER", "amount": "9.00",
+        "allocations": [{ "debit": number }] });
+    let paid = "mutation($input: RecordPaymentInput!) { recordPayment(input: $input) { allocations { id } userErrors { code message } } }";
+    let payment = api.done(paid, json!({ "input": input }));
+    if turn.is_multiple_of(2) {
+        let input = json!({ "allocation": payment["allocations"][0]["id"] });
+        let undo = "mutation($input: UnallocateInput!) { unallocate(input: $input) { userErrors { code message } } }";
+        api.done(undo, json!({ "input": input }));
+    }
+}
+
+#[test]
+fn memory_is_exact_while_others_write() {
+    let company = Company::new();
+    let api = company.admin();
+    let clients = ["C001", "C002", "C003", "C004"];
+    for client in clients {
+        api.client(client);
+    }
+    let server = Second::start(&[]);
+    let writing = AtomicBool::new(true);
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|reader| {
+                let (server, token, writing) = (&server, api.token(), &writing);
+                scope.spawn(move || {
+                    let (mut rounds, mut last) = (0, json!(null));
+                    while writing.load(Ordering::Relaxed) || rounds < 10 {
+                        let on =
+                            [day("04-20"), today().to_string(), day("03-10")][rounds % 3].clone();
+                        let layout = &layouts()[(rounds + reader) % 4];
+                        last = same(server, token, BOTH, &on, layout);
+                        same(server, token, PROVISIONS, &on, &json!({}));
+                        rounds += 1;
+                    }
+                    (rounds, last)
+                })
+            })
+            .collect();
+        let writers: Vec<_> = clients
+            .map(|client| {
+                let api = &api;
+                scope.spawn(move || (0..12).for_each(|turn| write(api, client, turn)))
+            })
+            .into_iter()
+            .collect();
+        for writer in writers {
+            writer.join().expect("a writer");
+        }
+        writing.store(false, Ordering::Relaxed);
+        for reader in readers {
+            let (rounds, last) = reader.join().expect("a reader");
+            assert!(rounds >= 10);
+            assert_ne!(last["overdue"]["totalCount"], json!(0), "{last}");
+        }
+    });
+    assert!(server.metric(MEMORY) > 60, "{}", server.metric(MEMORY));
+    api.sound();
+}
