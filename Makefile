@@ -2,7 +2,7 @@ LISTEN ?= 127.0.0.1:8080
 # The data directory; empty for the default one.
 DATA ?=
 
-.PHONY: run test setup fmt check schema drill
+.PHONY: run test setup fmt check schema drill bench
 
 # Serves the demo company on a private database, and prints tokens to try it with.
 run: setup
@@ -39,3 +39,8 @@ schema:
 drill: setup
 	cargo build --release --locked
 	ENCOURS=target/release/encours sh scripts/drill.sh
+
+# Measures the questions beside raw SQL on companies of 10 thousand and 200 thousand invoices; SIZE=l has 2 million.
+SIZE ?= s m
+bench: setup
+	sh scripts/bench.sh $(SIZE)
