@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod accrual;
+pub mod approval;
 pub mod bank;
 pub mod books;
 pub mod chart;

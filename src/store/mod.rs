@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod aging;
+pub mod approval;
 pub mod bank;
 pub mod change;
 pub mod chart;

@@ -2,6 +2,7 @@
 
 mod access;
 mod accounting;
+mod approval;
 mod bank;
 mod collection;
 mod contract;
