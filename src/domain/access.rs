@@ -5,6 +5,7 @@
 
 use chrono::NaiveDate;
 
+use super::approval::Granted;
 use super::ids::{CompanyId, UserId};
 
 macro_rules! codes {
@@ -116,6 +117,22 @@ codes! {
         ValidateDunning = "VALIDATE_DUNNING",
         /// Approve formal notices above the threshold of their level.
         ApproveFormalNotice = "APPROVE_FORMAL_NOTICE",
+        /// Approve or reject what waits for a second person, as far as the rights below go.
+        Approve = "APPROVE",
+        /// Take one's own requests for approval back.
+        WithdrawRequests = "WITHDRAW_REQUESTS",
+        /// Approve credit notes, up to the director's threshold.
+        ApproveCreditNotes = "APPROVE_CREDIT_NOTES",
+        /// Approve credit notes above the director's threshold.
+        ApproveLargeCreditNotes = "APPROVE_LARGE_CREDIT_NOTES",
+        /// Approve credit limits above their threshold.
+        ApproveCreditLimits = "APPROVE_CREDIT_LIMITS",
+        /// Approve the accounts that clients pay from, as the second person.
+        ApproveBankDetails = "APPROVE_BANK_DETAILS",
+        /// Approve matchings as of a day long past.
+        ApproveMatching = "APPROVE_MATCHING",
+        /// Approve penalties given up above their threshold.
+        ApproveWaivers = "APPROVE_WAIVERS",
         /// Attach files to clients, documents and disputes.
         AttachFiles = "ATTACH_FILES",
         /// Write calls, visits and notes about clients.
@@ -163,7 +180,17 @@ impl Role {
             Action::Dun => &[Admin, CreditManager, ArAccountant],
             Action::DunFirmly | Action::WriteDunning | Action::Litigate => &[Admin, CreditManager],
             Action::ValidateDunning => &[Admin, Director, CreditManager],
-            Action::ApproveFormalNotice => &[Admin, Director],
+            Action::ApproveFormalNotice
+            | Action::ApproveLargeCreditNotes
+            | Action::ApproveCreditLimits
+            | Action::ApproveWaivers => &[Admin, Director],
+            Action::ApproveCreditNotes | Action::ApproveMatching => {
+                &[Admin, Director, CreditManager]
+            }
+            // Accounting writes them and a second accountant may approve: management sees them masked.
+            Action::ApproveBankDetails => &[Admin, ArAccountant],
+            Action::Approve => &[Admin, Director, CreditManager, ArAccountant],
+            Action::WithdrawRequests => &[Admin, CreditManager, ArAccountant],
             Action::AttachFiles | Action::WriteNotes => {
                 &[Admin, CreditManager, ArAccountant, Sales]
             }
@@ -249,6 +276,14 @@ impl Action {
             | Action::WriteDunning
             | Action::ValidateDunning
             | Action::ApproveFormalNotice
+            | Action::Approve
+            | Action::WithdrawRequests
+            | Action::ApproveCreditNotes
+            | Action::ApproveLargeCreditNotes
+            | Action::ApproveCreditLimits
+            | Action::ApproveBankDetails
+            | Action::ApproveMatching
+            | Action::ApproveWaivers
             | Action::Litigate
             | Action::ManageIntegrations
             | Action::ClosePeriods
@@ -334,6 +369,9 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Query.provisionRun", Action::ReadJournal),
     ("Query.provisionRuns", Action::ReadJournal),
     ("Query.provisionMovements", Action::ReadJournal),
+    ("Query.approval", Action::ReadJournal),
+    ("Query.approvals", Action::ReadJournal),
+    ("Query.approvalRules", Action::ReadJournal),
     ("Invoice.entries", Action::ReadJournal),
     ("CreditNote.entries", Action::ReadJournal),
     ("Payment.entries", Action::ReadJournal),
@@ -424,6 +462,9 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Mutation.postProvisionRun", Action::ProposeProvision),
     ("Mutation.decideProvisionRun", Action::DecideProvision),
     ("Mutation.cancelProvisionRun", Action::DecideProvision),
+    ("Mutation.approveRequest", Action::Approve),
+    ("Mutation.rejectRequest", Action::Approve),
+    ("Mutation.withdrawRequest", Action::WithdrawRequests),
     ("Mutation.saveAccount", Action::ManageCompany),
     ("Mutation.saveJournal", Action::ManageCompany),
     ("Mutation.closeYear", Action::ClosePeriods),
@@ -453,6 +494,9 @@ pub fn action_of(field: &str) -> Option<Action> {
         .map(|(_, action)| *action)
 }
 
+/// The author of a token without a person.
+pub const SCRIPT: &str = "script";
+
 /// Who asks, for which company, as what, on which day.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Caller {
@@ -468,6 +512,8 @@ pub struct Caller {
     pub scopes: Option<Vec<Action>>,
     /// Today in the company's time zone (R0.4).
     pub today: NaiveDate,
+    /// What a second person approved, while it is being done; none for every request that comes in.
+    pub approval: Option<Granted>,
 }
 
 impl Caller {
@@ -486,6 +532,11 @@ impl Caller {
             .copied()
             .filter(|action| self.may(*action))
             .collect()
+    }
+
+    /// Whether it is a person: neither a service account nor a token made for a script (R12.5).
+    pub fn is_person(&self) -> bool {
+        !self.is_service() && self.author != SCRIPT
     }
 
     /// Whether a service account asks (R12.5).
@@ -548,6 +599,7 @@ mod tests {
             role: Role::Admin,
             scopes: Some(vec![Action::RecordPayments]),
             today: NaiveDate::default(),
+            approval: None,
         };
         assert!(caller.is_service() && caller.may(Action::RecordPayments));
         assert!(!caller.may(Action::ReadCompany));
@@ -556,6 +608,8 @@ mod tests {
         assert!(caller.may(Action::ReadCompany));
         for (name, action) in FIELDS {
             let approves = [
+                "approve",
+                "withdraw",
                 "decide",
                 "cancel",
                 "close",

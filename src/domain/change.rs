@@ -3,8 +3,8 @@
 use super::access::{Action, codes};
 use super::hex::hex;
 use super::ids::{
-    AllocationId, CaseId, ClientId, DeductionId, DisputeId, DocumentId, DunningActionId,
-    DunningRunId, Id, MailId, NoteId, PaymentId, PlanId, PromiseId, TaskId,
+    AllocationId, ApprovalId, CaseId, ClientId, DeductionId, DisputeId, DocumentId,
+    DunningActionId, DunningRunId, Id, MailId, NoteId, PaymentId, PlanId, PromiseId, TaskId,
 };
 use uuid::Uuid;
 
@@ -98,6 +98,7 @@ const SUBJECTS: &[(&str, &str)] = &[
     ("COLLECTION_NOTE_", NoteId::PREFIX),
     ("TASK_", TaskId::PREFIX),
     ("CLIENT_", ClientId::PREFIX),
+    ("APPROVAL_", ApprovalId::PREFIX),
 ];
 
 /// The id of a changed record as the API shows it.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::access::codes;
+use super::approval::Rules;
 
 codes! {
     /// When the VAT of a sale falls due (exigibilité, R2.4).
@@ -46,6 +47,8 @@ pub struct Settings {
     pub dunning_any_day: bool,
     /// Days ahead that a promise to pay may be for.
     pub promise_days: u16,
+    /// What needs a second person while duties are segregated (section 12).
+    pub approvals: Rules,
     /// What letters say of the company beside its name, address and SIREN.
     pub letterhead: Letterhead,
     /// The accounts that events are posted to.
@@ -70,6 +73,7 @@ impl Default for Settings {
             automatic_dunning: false,
             dunning_any_day: false,
             promise_days: 90,
+            approvals: Rules::default(),
             letterhead: Letterhead::default(),
             accounts: Accounts::default(),
             series: Series::default(),

@@ -135,6 +135,8 @@ ids! {
     ServiceAccountId = "svc",
     /// An invitation to become a member.
     InvitationId = "inv",
+    /// A request for approval.
+    ApprovalId = "apr",
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod aging;
+pub mod approval;
 pub mod bank;
 pub mod bill;
 pub mod calendar;

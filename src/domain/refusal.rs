@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::access::codes;
+use super::approval::Need;
 
 codes! {
     /// Why a mutation was refused. A code has one meaning, for ever.
@@ -41,7 +42,7 @@ codes! {
         SecondPersonRequired = "SECOND_PERSON_REQUIRED",
         /// A document that proves it is missing (R5.3).
         EvidenceRequired = "EVIDENCE_REQUIRED",
-        /// Above the caller's threshold: a person with the right to approve it has to (section 12).
+        /// A second person has to approve it (section 12): `details` names the request that waits for it.
         ApprovalRequired = "APPROVAL_REQUIRED",
         /// No reminder is due to this client (R7.2).
         NotChaseable = "NOT_CHASEABLE",
@@ -67,6 +68,8 @@ pub struct Refusal {
     pub message: String,
     /// Facts that correct it, such as the amount still open.
     pub details: Map<String, Value>,
+    /// What a second person has to approve, when that is the reason.
+    pub need: Option<Box<Need>>,
 }
 
 impl Refusal {
@@ -82,6 +85,7 @@ impl Refusal {
             field,
             message: message.into(),
             details: Map::new(),
+            need: None,
         }
     }
 

@@ -9,7 +9,7 @@ use super::client::{Client, code_enum};
 use super::document::{maybe, one};
 use super::error::UserError;
 use super::loaders::{MatchesOf, PayerAccountsOf};
-use super::mutation::{Done, mutate};
+use super::mutation::{Done, How, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Window, listed};
 use super::payment::Payment;
@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::service::bank as desk;
 use crate::service::bank::reconcile;
 use crate::store::list::{Direction, Sort};
-use crate::store::{self};
+use crate::store::{self, Conn};
 
 code_enum! {
     /// Where a movement on a bank account stands.
@@ -749,11 +749,13 @@ struct UndoBankMatchInput {
 
 /// An account that pays for a client.
 #[derive(InputObject, Clone, Debug)]
-struct PayerAccountInput {
+pub struct PayerAccountInput {
     /// The client.
     client: ClientRef,
     /// IBAN, or the bank's own number.
     iban: String,
+    /// Why, for whoever approves it when a second person is needed.
+    reason: Option<String>,
 }
 
 /// What happened to a bank account.
@@ -812,6 +814,15 @@ async fn linked(ctx: &Context<'_>, done: Done<ClientId>) -> Result<PayerAccountP
         client,
         user_errors: done.user_errors,
     })
+}
+
+/// Remembers a payer's account as the input says.
+pub fn link_payer_account(
+    conn: &mut Conn,
+    caller: &Caller,
+    input: PayerAccountInput,
+) -> Result<ClientId> {
+    desk::link(conn, caller, &input.iban, &input.client.into())
 }
 
 /// The bank.
@@ -963,15 +974,20 @@ impl BankMutation {
         moved(ctx, done).await
     }
 
-    /// Remembers that an account pays for a client; it may pay for several (R13.4).
+    /// Remembers that an account pays for a client; it may pay for several (R13.4). With segregation of duties a
+    /// second person approves it (R12.1).
     #[graphql(guard = "Permitted(\"Mutation.linkPayerAccount\")")]
     async fn link_payer_account(
         &self,
         ctx: &Context<'_>,
         input: PayerAccountInput,
     ) -> Result<PayerAccountPayload> {
-        let done = mutate(ctx, how(&None, false), move |conn, caller| {
-            desk::link(conn, caller, &input.iban, &input.client.clone().into())
+        let how = How {
+            reason: input.reason.clone(),
+            ..How::default()
+        };
+        let done = mutate(ctx, how, move |conn, caller| {
+            link_payer_account(conn, caller, input.clone())
         })
         .await?;
         linked(ctx, done).await

@@ -18,6 +18,7 @@ use super::page::{self, Asked, Connection, Listed, Window};
 use super::payment::Payment;
 use super::scalars::{ClientRef, Date, Decimal, day, money, rate, read, show};
 use super::{Permitted, session};
+use crate::domain::access::Caller;
 use crate::domain::ids::{
     ClientId, ContactId, DeductionId, DisputeId, DocumentId, ItemId, PaymentId, UserId,
 };
@@ -28,7 +29,7 @@ use crate::service::reference;
 use crate::store::aging::{OpenItems, Population};
 use crate::store::list::{Direction, Sort};
 use crate::store::nested::Nested;
-use crate::store::{self};
+use crate::store::{self, Conn};
 
 macro_rules! code_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal),+ $(,)? }) => {
@@ -1003,7 +1004,7 @@ code_enum! {
 
 /// What to change of a client's credit; what is absent stays.
 #[derive(InputObject, Clone, Debug)]
-struct SetCreditTermsInput {
+pub struct SetCreditTermsInput {
     /// The client.
     client: ClientRef,
     /// The version that was read.
@@ -1027,6 +1028,8 @@ struct SetCreditTermsInput {
     /// What to take away.
     #[graphql(default)]
     clear: Vec<CreditTermsField>,
+    /// Why, for whoever approves it when a second person is needed.
+    reason: Option<String>,
 }
 
 /// A contact to add.
@@ -1081,6 +1084,7 @@ async fn create_one_client(
     let how = How {
         idempotency_key: input.idempotency_key.clone(),
         validate_only: input.validate_only,
+        reason: None,
         row,
     };
     let done = mutate(ctx, how, move |conn, caller| {
@@ -1114,6 +1118,31 @@ async fn create_one_client(
     })
     .await?;
     payload(ctx, done).await
+}
+
+/// Sets credit terms as the input says.
+pub fn set_credit_terms(
+    conn: &mut Conn,
+    caller: &Caller,
+    input: SetCreditTermsInput,
+) -> Result<ClientId> {
+    let credit = CreditTerms {
+        terms: input.payment_terms.map(|terms| terms.read()).transpose()?,
+        credit_limit: input.credit_limit.map(|limit| limit.0),
+        insured_percent: input.insured_percent.map(|percent| percent.0),
+        insured_limit: input.insured_limit.map(|limit| limit.0),
+        insolvency: input
+            .insolvency
+            .map(|state| (state.code(), super::scalars::on(input.insolvency_on))),
+        insolvency_published_on: super::scalars::on(input.insolvency_published_on),
+        penalty_rate: match input.penalty_rate {
+            Some(rate) => Some(Some(rate.0)),
+            None if input.clear.contains(&CreditTermsField::PenaltyRate) => Some(None),
+            None => None,
+        },
+        no_limit: input.clear.contains(&CreditTermsField::CreditLimit),
+    };
+    client::set_credit_terms(conn, caller, &input.client.into(), input.version, &credit)
 }
 
 /// Clients.
@@ -1195,25 +1224,12 @@ impl ClientMutation {
         ctx: &Context<'_>,
         input: SetCreditTermsInput,
     ) -> Result<ClientPayload> {
-        let done = mutate(ctx, How::default(), move |conn, caller| {
-            let input = input.clone();
-            let credit = CreditTerms {
-                terms: input.payment_terms.map(|terms| terms.read()).transpose()?,
-                credit_limit: input.credit_limit.map(|limit| limit.0),
-                insured_percent: input.insured_percent.map(|percent| percent.0),
-                insured_limit: input.insured_limit.map(|limit| limit.0),
-                insolvency: input
-                    .insolvency
-                    .map(|state| (state.code(), super::scalars::on(input.insolvency_on))),
-                insolvency_published_on: super::scalars::on(input.insolvency_published_on),
-                penalty_rate: match input.penalty_rate {
-                    Some(rate) => Some(Some(rate.0)),
-                    None if input.clear.contains(&CreditTermsField::PenaltyRate) => Some(None),
-                    None => None,
-                },
-                no_limit: input.clear.contains(&CreditTermsField::CreditLimit),
-            };
-            client::set_credit_terms(conn, caller, &input.client.into(), input.version, &credit)
+        let how = How {
+            reason: input.reason.clone(),
+            ..How::default()
+        };
+        let done = mutate(ctx, how, move |conn, caller| {
+            set_credit_terms(conn, caller, input.clone())
         })
         .await?;
         payload(ctx, done).await

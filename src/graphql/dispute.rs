@@ -16,12 +16,13 @@ use super::scalars::{
     ClientRef, CreditNoteRef, Date, Decimal, InvoiceRef, money, read, show, two_ways,
 };
 use super::{Permitted, session};
+use crate::domain::access::Caller;
 use crate::domain::ids::{DeductionId, DisputeId, DocumentId};
 use crate::error::Result;
 use crate::service::dispute::{self, DeductionInput, DisputeInput, Resolution};
 use crate::service::reference;
 use crate::store::list::{Direction, Sort};
-use crate::store::{self};
+use crate::store::{self, Conn};
 
 code_enum! {
     /// What a dispute is about.
@@ -630,7 +631,7 @@ struct DisputePayload {
 
 /// The decision on a dispute.
 #[derive(InputObject, Clone, Debug)]
-struct ResolveDisputeInput {
+pub struct ResolveDisputeInput {
     /// The dispute.
     dispute: DisputeRef,
     /// The decision.
@@ -697,7 +698,7 @@ struct RecordDeductionPayload {
 
 /// The decision on a deduction.
 #[derive(InputObject, Clone, Debug)]
-struct ResolveDeductionInput {
+pub struct ResolveDeductionInput {
     /// The deduction.
     deduction: DeductionRef,
     /// ACCEPTED, PARTLY_ACCEPTED or REJECTED.
@@ -749,6 +750,41 @@ async fn payload(
         dispute,
         user_errors: done.user_errors,
     })
+}
+
+/// Resolves a dispute as the input says.
+pub fn resolve_dispute(
+    conn: &mut Conn,
+    caller: &Caller,
+    input: ResolveDisputeInput,
+) -> Result<(DisputeId, Option<DocumentId>)> {
+    let resolution = Resolution {
+        outcome: input.outcome.code(),
+        accepted_amount: input.accepted_amount.map(|amount| amount.0),
+        credit_note: input.credit_note.map(Into::into),
+        credit_note_number: input.credit_note_number,
+        closed_on: super::scalars::on(input.closed_on),
+        note: input.note,
+    };
+    let resolved = dispute::resolve(conn, caller, &input.dispute.into(), &resolution)?;
+    Ok((resolved.dispute, resolved.credit_note))
+}
+
+/// Resolves a deduction as the input says.
+pub fn resolve_deduction(
+    conn: &mut Conn,
+    caller: &Caller,
+    input: ResolveDeductionInput,
+) -> Result<(DeductionId, Option<DocumentId>)> {
+    let resolution = Resolution {
+        outcome: input.outcome.code(),
+        accepted_amount: input.accepted_amount.map(|amount| amount.0),
+        credit_note: input.credit_note.map(Into::into),
+        credit_note_number: input.credit_note_number,
+        closed_on: super::scalars::on(input.closed_on),
+        note: input.note,
+    };
+    dispute::resolve_deduction(conn, caller, &input.deduction.into(), &resolution)
 }
 
 /// Disputes and deductions.
@@ -860,20 +896,11 @@ impl DisputeMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: input.validate_only,
+            reason: input.note.clone(),
             ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
-            let input = input.clone();
-            let resolution = Resolution {
-                outcome: input.outcome.code(),
-                accepted_amount: input.accepted_amount.map(|amount| amount.0),
-                credit_note: input.credit_note.map(Into::into),
-                credit_note_number: input.credit_note_number,
-                closed_on: super::scalars::on(input.closed_on),
-                note: input.note,
-            };
-            let resolved = dispute::resolve(conn, caller, &input.dispute.into(), &resolution)?;
-            Ok((resolved.dispute, resolved.credit_note))
+            resolve_dispute(conn, caller, input.clone())
         })
         .await?;
         let Some((id, note)) = done.made else {
@@ -939,19 +966,11 @@ impl DisputeMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: input.validate_only,
+            reason: input.note.clone(),
             ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
-            let input = input.clone();
-            let resolution = Resolution {
-                outcome: input.outcome.code(),
-                accepted_amount: input.accepted_amount.map(|amount| amount.0),
-                credit_note: input.credit_note.map(Into::into),
-                credit_note_number: input.credit_note_number,
-                closed_on: super::scalars::on(input.closed_on),
-                note: input.note,
-            };
-            dispute::resolve_deduction(conn, caller, &input.deduction.into(), &resolution)
+            resolve_deduction(conn, caller, input.clone())
         })
         .await?;
         let Some((id, note)) = done.made else {

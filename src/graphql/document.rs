@@ -21,6 +21,7 @@ use super::scalars::{
     ClientRef, CreditNoteRef, Date, Decimal, InvoiceRef, JsonObject, money, rate, read, show,
 };
 use super::{Permitted, loader, session};
+use crate::domain::access::Caller;
 use crate::domain::ids::{
     AllocationId, ClientId, DeductionId, DisputeId, DocumentId, DraftId, Id, PaymentId,
 };
@@ -30,7 +31,7 @@ use crate::service::invoice::{self, InstallmentInput, InvoiceInput, LineInput};
 use crate::service::{self, reference};
 use crate::store::list::{Direction, Sort};
 use crate::store::nested::{Child, Nested};
-use crate::store::{self, Session, document};
+use crate::store::{self, Conn, Session, document};
 
 /// An error that several fields share, as one of them shows it.
 pub fn shared(error: Arc<Error>) -> Error {
@@ -1257,7 +1258,7 @@ struct InvoiceDraftPayload {
 
 /// A credit note to issue.
 #[derive(InputObject, Clone, Debug)]
-struct IssueCreditNoteInput {
+pub struct IssueCreditNoteInput {
     /// Whom it is for; the invoice's client when absent.
     client: Option<ClientRef>,
     /// The invoice it corrects; absent for a free-standing one.
@@ -1289,6 +1290,8 @@ struct IssueCreditNoteInput {
     /// company's own series keep their days in order (R9.2).
     #[graphql(default)]
     late_entry: bool,
+    /// Why, for whoever approves it when a second person is needed.
+    reason: Option<String>,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
     /// Check everything, write nothing.
@@ -1313,6 +1316,7 @@ async fn issue_one_invoice(
     let how = How {
         idempotency_key: input.idempotency_key.clone(),
         validate_only: input.validate_only,
+        reason: None,
         row,
     };
     let done = mutate(ctx, how, move |conn, caller| {
@@ -1340,6 +1344,40 @@ async fn issue_one_invoice(
     })
 }
 
+/// Issues a credit note as the input says.
+pub fn issue_credit_note(
+    conn: &mut Conn,
+    caller: &Caller,
+    input: IssueCreditNoteInput,
+) -> Result<DocumentId> {
+    use crate::domain::refusal::Refusal;
+    let period = match (input.period_from, input.period_to) {
+        (Some(from), Some(to)) => Some((from.0, to.0)),
+        (None, None) => None,
+        _ => {
+            return Err(Refusal::invalid("periodTo", "a period has a first and a last day").into());
+        }
+    };
+    service::credit_note::issue(
+        conn,
+        caller,
+        &CreditNoteInput {
+            number: input.number,
+            external_ref: input.external_ref,
+            client: input.client.map(Into::into),
+            invoice: input.invoice.map(Into::into),
+            issued_on: super::scalars::on(input.issued_on),
+            period,
+            currency: input.currency,
+            exchange_rate: input.exchange_rate.map(|rate| rate.0),
+            lines: input.lines.into_iter().map(LineInput::from).collect(),
+            amount: input.amount.map(|amount| amount.0),
+            allocate: input.allocate,
+            late_entry: input.late_entry,
+        },
+    )
+}
+
 async fn issue_one_credit_note(
     ctx: &Context<'_>,
     input: IssueCreditNoteInput,
@@ -1348,38 +1386,11 @@ async fn issue_one_credit_note(
     let how = How {
         idempotency_key: input.idempotency_key.clone(),
         validate_only: input.validate_only,
+        reason: input.reason.clone(),
         row,
     };
     let done = mutate(ctx, how, move |conn, caller| {
-        use crate::domain::refusal::Refusal;
-        let input = input.clone();
-        let period = match (input.period_from, input.period_to) {
-            (Some(from), Some(to)) => Some((from.0, to.0)),
-            (None, None) => None,
-            _ => {
-                return Err(
-                    Refusal::invalid("periodTo", "a period has a first and a last day").into(),
-                );
-            }
-        };
-        service::credit_note::issue(
-            conn,
-            caller,
-            &CreditNoteInput {
-                number: input.number,
-                external_ref: input.external_ref,
-                client: input.client.map(Into::into),
-                invoice: input.invoice.map(Into::into),
-                issued_on: super::scalars::on(input.issued_on),
-                period,
-                currency: input.currency,
-                exchange_rate: input.exchange_rate.map(|rate| rate.0),
-                lines: input.lines.into_iter().map(LineInput::from).collect(),
-                amount: input.amount.map(|amount| amount.0),
-                allocate: input.allocate,
-                late_entry: input.late_entry,
-            },
-        )
+        issue_credit_note(conn, caller, input.clone())
     })
     .await?;
     let credit_note = match done.made {

@@ -90,7 +90,8 @@ pub enum UserErrorCode {
     SecondPersonRequired,
     /// A document that proves it is missing (R5.3).
     EvidenceRequired,
-    /// Above the threshold of its level: the director validates it (section 12).
+    /// A second person has to approve it (section 12). `details.approvalRequestId` names the request that waits for
+    /// it: nothing else was written. Without it nothing waits: the message says what to do.
     ApprovalRequired,
     /// No reminder is due to this client: `details.reason` says why (R7.2).
     NotChaseable,
@@ -104,7 +105,7 @@ pub enum UserErrorCode {
     Forbidden,
 }
 
-/// One reason why a mutation was refused. Nothing was written.
+/// One reason why a mutation was refused. Nothing was written, but for a request for approval that `details` name.
 #[derive(SimpleObject, Clone)]
 pub struct UserError {
     /// The stable code to act on.

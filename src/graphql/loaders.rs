@@ -10,9 +10,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
 use crate::domain::ids::{
-    AllocationId, BankAccountId, BankLineId, BankStatementId, ClientId, DeductionId, DisputeId,
-    DocumentId, DoubtfulFileId, DunningActionId, EntryId, ItemId, MatchingId, OperationId,
-    PaymentId, PlanId, PromiseId, ProvisionRunId, RemittanceId, TaskId, UserId,
+    AllocationId, ApprovalId, BankAccountId, BankLineId, BankStatementId, ClientId, CompanyId,
+    DeductionId, DisputeId, DocumentId, DoubtfulFileId, DunningActionId, EntryId, ItemId,
+    MatchingId, OperationId, PaymentId, PlanId, PromiseId, ProvisionRunId, RemittanceId, TaskId,
+    UserId,
 };
 use crate::domain::money::Currency;
 use crate::error::Error;
@@ -61,6 +62,7 @@ by_id! {
     BankStatementId => store::bank::Statement, store::bank::statements_by_ids;
     BankLineId => store::bank::Line, store::bank::lines_by_ids;
     TaskId => store::task::Task, store::task::by_ids;
+    ApprovalId => store::approval::Request, store::approval::by_ids;
 }
 
 /// Rows that hang below a key, in order; a key without rows has an empty list.
@@ -114,6 +116,8 @@ below! {
     LinesOfEntry(EntryId) => store::journal::Line, store::journal::lines, |row| row.entry_id;
     /// The decisions about a movement on a bank account.
     MatchesOf(BankLineId) => store::bank::Match, store::bank::matches_of, |row| row.line_id;
+    /// What happened to a request for approval.
+    EventsOfApproval(ApprovalId) => store::approval::Event, store::approval::events_of, |row| row.request_id;
     /// The files of a record.
     FilesOf(Uuid) => store::file::Kept, store::file::of_subjects, |row| row.subject_id;
     /// What became of a registered letter.
@@ -161,6 +165,26 @@ impl Loader<UserId> for Loads {
             .read(move |conn, _| Ok(store::member::by_ids(conn, &ids)?))
             .await?;
         Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    }
+}
+
+/// Whether duties are segregated in a company.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SegregationOf(pub CompanyId);
+
+impl Loader<SegregationOf> for Loads {
+    type Value = bool;
+    type Error = Arc<Error>;
+
+    async fn load(&self, _: &[SegregationOf]) -> Loaded<SegregationOf, bool> {
+        let company = self
+            .0
+            .read(|conn, caller| Ok(store::company::load(conn, caller.company)?))
+            .await?;
+        Ok(company
+            .into_iter()
+            .map(|company| (SegregationOf(company.company_id), company.segregation))
+            .collect())
     }
 }
 

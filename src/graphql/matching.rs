@@ -10,11 +10,12 @@ use super::mutation::{How, mutate};
 use super::page::Listed;
 use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, money, read, show};
 use super::{Permitted, session};
+use crate::domain::access::Caller;
 use crate::domain::ids::AllocationId;
 use crate::domain::lettering;
 use crate::error::Result;
 use crate::service::matching::{self, Line};
-use crate::store::{self};
+use crate::store::{self, Conn};
 
 /// An allocation of a credit item to a debit item (imputation). Ended ones stay, with their end.
 #[derive(Clone)]
@@ -178,11 +179,13 @@ struct AllocationInput {
 
 /// Allocations to make together: all or none.
 #[derive(InputObject, Clone, Debug)]
-struct AllocateInput {
+pub struct AllocateInput {
     /// The allocations, at most 100.
     lines: Vec<AllocationInput>,
-    /// The day of matching; today when absent. It takes effect no earlier than both documents.
+    /// The day of matching; today when absent. It takes effect no earlier than both documents. A day long past needs a second person.
     allocated_on: Option<Date>,
+    /// Why, for whoever approves it when a second person is needed.
+    reason: Option<String>,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
     /// Check everything, write nothing.
@@ -203,11 +206,13 @@ struct AllocatePayload {
 
 /// A matching to end.
 #[derive(InputObject, Clone, Debug)]
-struct UnallocateInput {
+pub struct UnallocateInput {
     /// The allocation.
     allocation: ID,
-    /// From which day; today when absent.
+    /// From which day; today when absent. A day long past needs a second person.
     unallocated_on: Option<Date>,
+    /// Why, for whoever approves it when a second person is needed.
+    reason: Option<String>,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
 }
@@ -223,7 +228,7 @@ struct UnallocatePayload {
 
 /// Everything that the rules propose for a client, to match at once.
 #[derive(InputObject, Clone, Debug)]
-struct AutoAllocateInput {
+pub struct AutoAllocateInput {
     /// The client.
     client: ClientRef,
     /// The day of matching; today when absent.
@@ -277,6 +282,50 @@ async fn payload(
     })
 }
 
+/// Matches as the input says.
+pub fn allocate(
+    conn: &mut Conn,
+    caller: &Caller,
+    input: AllocateInput,
+) -> Result<Vec<AllocationId>> {
+    let lines: Vec<Line> = input
+        .lines
+        .iter()
+        .cloned()
+        .map(|line| Line {
+            debit: line.debit.into(),
+            credit: line.credit.into(),
+            amount: line.amount.map(|amount| amount.0),
+        })
+        .collect();
+    matching::allocate(conn, caller, &lines, super::scalars::on(input.allocated_on))
+}
+
+/// Ends a matching as the input says.
+pub fn unallocate(
+    conn: &mut Conn,
+    caller: &Caller,
+    input: UnallocateInput,
+) -> Result<AllocationId> {
+    let id: AllocationId = read("allocation", "allocation", &input.allocation)?;
+    matching::unallocate(conn, caller, id, super::scalars::on(input.unallocated_on))?;
+    Ok(id)
+}
+
+/// Matches everything that is proposed for a client.
+pub fn auto_allocate(
+    conn: &mut Conn,
+    caller: &Caller,
+    input: AutoAllocateInput,
+) -> Result<Vec<AllocationId>> {
+    matching::auto_allocate(
+        conn,
+        caller,
+        &input.client.clone().into(),
+        super::scalars::on(input.allocated_on),
+    )
+}
+
 /// Matching.
 #[derive(Default)]
 pub struct MatchingMutation;
@@ -289,20 +338,11 @@ impl MatchingMutation {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
             validate_only: input.validate_only,
+            reason: input.reason.clone(),
             ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
-            let lines: Vec<Line> = input
-                .lines
-                .iter()
-                .cloned()
-                .map(|line| Line {
-                    debit: line.debit.into(),
-                    credit: line.credit.into(),
-                    amount: line.amount.map(|amount| amount.0),
-                })
-                .collect();
-            matching::allocate(conn, caller, &lines, super::scalars::on(input.allocated_on))
+            allocate(conn, caller, input.clone())
         })
         .await?;
         payload(ctx, done).await
@@ -317,13 +357,11 @@ impl MatchingMutation {
     ) -> Result<UnallocatePayload> {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
-            validate_only: false,
+            reason: input.reason.clone(),
             ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
-            let id: AllocationId = read("allocation", "allocation", &input.allocation)?;
-            matching::unallocate(conn, caller, id, super::scalars::on(input.unallocated_on))?;
-            Ok(id)
+            unallocate(conn, caller, input.clone())
         })
         .await?;
         let allocation = match done.made {
@@ -349,12 +387,7 @@ impl MatchingMutation {
             ..How::default()
         };
         let done = mutate(ctx, how, move |conn, caller| {
-            matching::auto_allocate(
-                conn,
-                caller,
-                &input.client.clone().into(),
-                super::scalars::on(input.allocated_on),
-            )
+            auto_allocate(conn, caller, input.clone())
         })
         .await?;
         payload(ctx, done).await

@@ -7,6 +7,7 @@
 
 mod access;
 mod aging;
+mod approval;
 mod bank;
 mod client;
 mod collection;
@@ -61,9 +62,14 @@ pub struct CollectingQuery(
     dispute_desk::DisputeDeskQuery,
 );
 
-/// Questions about who comes in, and who is told.
+/// Questions about who comes in, who is told, and what waits for a second person.
 #[derive(MergedObject, Default)]
-pub struct ConnectingQuery(live::LiveQuery, webhook::WebhookQuery, access::AccessQuery);
+pub struct ConnectingQuery(
+    live::LiveQuery,
+    webhook::WebhookQuery,
+    access::AccessQuery,
+    approval::ApprovalQuery,
+);
 
 /// Everything that can be asked.
 #[derive(MergedObject, Default)]
@@ -99,9 +105,13 @@ pub struct CollectingMutation(
     dispute_desk::DisputeDeskMutation,
 );
 
-/// Deeds about who comes in, and who is told.
+/// Deeds about who comes in, who is told, and what waits for a second person.
 #[derive(MergedObject, Default)]
-pub struct ConnectingMutation(webhook::WebhookMutation, access::AccessMutation);
+pub struct ConnectingMutation(
+    webhook::WebhookMutation,
+    access::AccessMutation,
+    approval::ApprovalMutation,
+);
 
 /// Everything that can be done.
 #[derive(MergedObject, Default)]

@@ -7,11 +7,12 @@ use sha2::{Digest, Sha256};
 
 use super::error::UserError;
 use super::replay::Asked;
-use super::session;
+use super::{approval, session};
 use crate::domain::access::Caller;
 use crate::domain::hex::hex;
 use crate::domain::refusal::Refusal;
 use crate::error::{Error, Result};
+use crate::service::approval::{self as approvals, Made};
 use crate::service::idempotency;
 use crate::store::Conn;
 
@@ -20,6 +21,8 @@ use crate::store::Conn;
 pub struct How {
     pub idempotency_key: Option<String>,
     pub validate_only: bool,
+    /// Why, for whoever approves it when a second person is needed.
+    pub reason: Option<String>,
     /// The row of a bulk form; none when the call is about one record.
     pub row: Option<Row>,
 }
@@ -29,6 +32,7 @@ pub struct How {
 pub struct Row {
     operation: &'static str,
     hash: String,
+    input: Value,
 }
 
 /// Runs the single form on each row, one transaction each: one row's refusal does not touch the others.
@@ -65,6 +69,7 @@ where
         let row = Row {
             operation,
             hash: hash_of([("input", sent)]),
+            input: sent.clone(),
         };
         payloads.push(one(input, row).await?);
     }
@@ -85,9 +90,9 @@ where
 {
     let response_name = ctx.field().alias().unwrap_or(ctx.field().name()).to_owned();
     let single = how.row.is_none();
-    let (operation, hash) = match how.row {
-        Some(row) => (row.operation.to_owned(), row.hash),
-        None => (ctx.field().name().to_owned(), request_hash(ctx)?),
+    let (operation, hash, input) = match how.row {
+        Some(row) => (row.operation.to_owned(), row.hash, Some(row.input)),
+        None => (ctx.field().name().to_owned(), request_hash(ctx)?, None),
     };
     let key = how.idempotency_key.clone();
     let is_service = session(ctx)?.caller().is_service();
@@ -100,21 +105,53 @@ where
             ))],
         });
     }
+    // What may have to wait for a second person; checked only, nothing waits.
+    let asked = if approval::may_wait(&operation) && !how.validate_only {
+        let input = match input {
+            Some(input) => Some(input),
+            None => arguments(ctx)?
+                .into_iter()
+                .find_map(|(name, value)| (name == "input").then_some(value)),
+        };
+        Some(approvals::Asked {
+            operation: operation.clone(),
+            input: input
+                .unwrap_or_default()
+                .into_json()
+                .map_err(|error| Error::Internal(error.to_string()))?,
+            hash: hash.clone(),
+            reason: how.reason.clone(),
+            keyed: key.is_some(),
+        })
+    } else {
+        None
+    };
     let result = session(ctx)?
         .write(move |conn, caller| {
-            let made = match &key {
-                Some(key) => idempotency::once(conn, caller, key, &operation, &hash, &mut work)?,
-                None => work(conn, caller)?,
+            let mut done = |conn: &mut Conn, caller: &Caller| match &asked {
+                Some(asked) => approvals::or_ask(conn, caller, asked, &mut work),
+                None => work(conn, caller).map(Made::Done),
             };
-            if how.validate_only {
-                Err(Error::Validated)
-            } else {
-                Ok(made)
+            let made = match &key {
+                Some(key) => idempotency::once(conn, caller, key, &operation, &hash, done)?,
+                None => done(conn, caller)?,
+            };
+            match made {
+                Made::Done(_) if how.validate_only => Err(Error::Validated),
+                Made::Done(made) => Ok(Ok(made)),
+                Made::Waiting { approval_request } => {
+                    approvals::answer(conn, caller, approval_request)
+                }
             }
         })
         .await;
     match result {
-        Ok(made) => {
+        // Something was written, the request that waits: no error, so that it stays.
+        Ok(Err(waits)) => Ok(Done {
+            made: None,
+            user_errors: vec![UserError::from(waits)],
+        }),
+        Ok(Ok(made)) => {
             // A bulk answer is made anew when it is repeated: its rows need not be the same ones.
             if let (Some(key), Some(asked), true) =
                 (&how.idempotency_key, ctx.data_opt::<Asked>(), single)

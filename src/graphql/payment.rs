@@ -459,6 +459,7 @@ async fn record_one_payment(
     let how = How {
         idempotency_key: input.idempotency_key.clone(),
         validate_only: input.validate_only,
+        reason: None,
         row,
     };
     let done = mutate(ctx, how, move |conn, caller| {

@@ -5,16 +5,17 @@ use async_graphql::{Context, InputObject, Object, SimpleObject};
 use super::client::{client_filter_id, code_enum};
 use super::document::Invoice;
 use super::error::UserError;
-use super::mutation::mutate;
+use super::mutation::{How, mutate};
 use super::operation::{Operation, OperationPayload, how, payload};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, InvoiceRef, money, on, rate};
 use super::{Permitted, session};
-use crate::domain::ids::DocumentId;
+use crate::domain::access::Caller;
+use crate::domain::ids::{DocumentId, OperationId};
 use crate::error::Result;
 use crate::service::penalty::{self, ClaimInput, LateInvoice};
 use crate::store::list::{Direction, Sort};
-use crate::store::{self};
+use crate::store::{self, Conn};
 
 code_enum! {
     /// What is given up.
@@ -182,7 +183,7 @@ struct ClaimPenaltiesInput {
 
 /// Penalties to give up.
 #[derive(InputObject, Clone, Debug)]
-struct WaivePenaltiesInput {
+pub struct WaivePenaltiesInput {
     /// The late invoice.
     invoice: InvoiceRef,
     /// What is given up.
@@ -202,6 +203,20 @@ struct WaivePenaltiesPayload {
     operation: Option<Operation>,
     /// Why it was refused; empty when it was done.
     user_errors: Vec<UserError>,
+}
+
+/// Gives penalties up as the input says.
+pub fn waive_penalties(
+    conn: &mut Conn,
+    caller: &Caller,
+    input: WaivePenaltiesInput,
+) -> Result<Option<OperationId>> {
+    let scope = match input.scope {
+        WaiverScope::Interest => penalty::WaiverScope::Interest,
+        WaiverScope::Indemnity => penalty::WaiverScope::Indemnity,
+        WaiverScope::Both => penalty::WaiverScope::Both,
+    };
+    penalty::waive(conn, caller, &input.invoice.into(), scope, &input.reason)
 }
 
 /// Penalties.
@@ -239,15 +254,13 @@ impl PenaltyMutation {
         ctx: &Context<'_>,
         input: WaivePenaltiesInput,
     ) -> Result<WaivePenaltiesPayload> {
-        let run = how(&input.idempotency_key, false);
+        let run = How {
+            idempotency_key: input.idempotency_key.clone(),
+            reason: Some(input.reason.clone()),
+            ..How::default()
+        };
         let done = mutate(ctx, run, move |conn, caller| {
-            let input = input.clone();
-            let scope = match input.scope {
-                WaiverScope::Interest => penalty::WaiverScope::Interest,
-                WaiverScope::Indemnity => penalty::WaiverScope::Indemnity,
-                WaiverScope::Both => penalty::WaiverScope::Both,
-            };
-            penalty::waive(conn, caller, &input.invoice.into(), scope, &input.reason)
+            waive_penalties(conn, caller, input.clone())
         })
         .await?;
         let operation = match done.made.flatten() {

@@ -21,14 +21,14 @@ use std::time::Duration;
 use actix_web::web;
 use chrono::{DateTime, Utc};
 
-use crate::domain::access::{Caller, Role};
+use crate::domain::access::{Caller, Role, SCRIPT};
 use crate::domain::ids::{CompanyId, SessionId};
 use crate::error::{Error, Result};
 pub use crate::service::jobs::today;
 use crate::service::session::Terms;
 use crate::store::Db;
 use jwks::Provider;
-use token::{Head, Own, SCRIPT};
+use token::{Head, Own};
 pub use token::{SECRET_BYTES, Token, secret};
 
 /// Longest header that is looked at: tokens of identity providers carry groups.
@@ -227,6 +227,7 @@ pub fn script(company: CompanyId, role: Role) -> Caller {
         role,
         scopes: None,
         today: today(),
+        approval: None,
     }
 }
 

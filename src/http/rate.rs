@@ -136,6 +136,7 @@ mod tests {
             role: Role::Admin,
             scopes: None,
             today: chrono::NaiveDate::MIN,
+            approval: None,
         }
     }
 

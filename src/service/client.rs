@@ -3,11 +3,13 @@
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
+use serde_json::json;
 
 use super::books::{self, Draw};
-use super::law;
 use super::reference::{self, Ref};
+use super::{approval, law};
 use crate::domain::access::{Action, Caller, codes};
+use crate::domain::approval::{ApprovalKind, Matter};
 use crate::domain::identity;
 use crate::domain::ids::{ClientId, ContactId, Id, UserId};
 use crate::domain::refusal::{Refusal, RefusalCode};
@@ -123,6 +125,15 @@ pub fn create(
             "a client with this number or reference exists already",
         )
     })?;
+    raise_limit(conn, caller, &client, None).map_err(|error| match error {
+        Error::Refused(_) => Refusal::new(
+            RefusalCode::ApprovalRequired,
+            "creditLimit",
+            "a limit above the threshold needs a second person: open the client without it, then propose it with setCreditTerms",
+        )
+        .into(),
+        other => other,
+    })?;
     Ok(client.id)
 }
 
@@ -155,6 +166,7 @@ pub fn set_credit_terms(
     credit: &CreditTerms,
 ) -> Result<ClientId> {
     let mut client = locked(conn, caller, target, version)?;
+    let before = client.credit_limit;
     apply_credit(conn, caller, &mut client, credit)?;
     if credit.no_limit {
         client.credit_limit = None;
@@ -162,7 +174,38 @@ pub fn set_credit_terms(
     if let Some(rate) = credit.penalty_rate {
         client.penalty_rate = checked_penalty_rate(conn, rate, caller.today)?;
     }
-    save(conn, client)
+    let id = save(conn, client.clone())?;
+    raise_limit(conn, caller, &client, before)?;
+    Ok(id)
+}
+
+/// A limit that is raised, or taken away, may need a second person (R12.1). `before` is none when there was none.
+fn raise_limit(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    client: &Client,
+    before: Option<i64>,
+) -> Result<()> {
+    let after = client.credit_limit;
+    let lowered = matches!((before, after), (Some(before), Some(after)) if after <= before);
+    if caller.approval.is_none() && (lowered || before == after) {
+        return Ok(());
+    }
+    let books = books::open(conn, caller)?;
+    let currency = books::currency(&client.currency)?;
+    let shown = |limit: Option<i64>| {
+        let limit = limit.map(|limit| currency.decimal(limit).to_string());
+        json!({ "creditLimit": limit })
+    };
+    let matter = Matter {
+        client: Some(client.id),
+        amount: after.map(|limit| (limit, currency)),
+        unbounded: after.is_none(),
+        before: shown(before),
+        after: shown(after),
+        ..Matter::of(ApprovalKind::CreditLimit, client.id.show())
+    };
+    approval::gate(conn, caller, &books, matter)
 }
 
 /// A contractual rate below three times the legal rate is refused when it is agreed (R6.7).

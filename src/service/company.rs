@@ -3,6 +3,7 @@
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
+use super::approval;
 use super::books;
 use super::provision::{DEFAULT_POLICY, PolicyContent};
 use crate::domain::access::Caller;
@@ -45,6 +46,8 @@ pub fn create(
         settings: json(&Settings::default())?,
     };
     store::company::insert(conn, &company)?;
+    let rules = approval::recorded(&Settings::default().approvals)?;
+    store::approval::insert_rules(conn, id, segregation, &rules, AUTHOR)?;
     store::company::insert_journals(conn, id, JOURNALS)?;
     store::company::save_reasons(conn, &standard_reasons(id))?;
     let policy = Policy {
@@ -97,7 +100,8 @@ pub struct Change {
 
 /// Changes the company's identity and house rules.
 pub fn update(conn: &mut PgConnection, caller: &Caller, change: Change) -> Result<()> {
-    let mut company = books::open(conn, caller)?.company;
+    let books = books::open(conn, caller)?;
+    let mut company = books.company;
     if let Some(name) = &change.name {
         company.name = books::text("name", name, 200)?;
     }
@@ -111,7 +115,9 @@ pub fn update(conn: &mut PgConnection, caller: &Caller, change: Change) -> Resul
     if let Some(address) = &change.address {
         company.address = books::optional_text("address", Some(address), 500)?;
     }
+    let (before, rules_before) = (company.segregation, books.settings.approvals);
     company.segregation = change.segregation.unwrap_or(company.segregation);
+    let mut rules = rules_before.clone();
     if let Some(part) = change.settings {
         if !part.is_object() {
             return Err(Refusal::invalid("settings", "an object of settings is needed").into());
@@ -120,10 +126,17 @@ pub fn update(conn: &mut PgConnection, caller: &Caller, change: Change) -> Resul
         let settings: Settings = serde_json::from_value(company.settings.clone())
             .map_err(|error| not_a_setting(&error))?;
         check_settings(&settings)?;
+        rules.clone_from(&settings.approvals);
         company.settings =
             serde_json::to_value(settings).map_err(|error| Error::Internal(error.to_string()))?;
     }
-    Ok(store::company::update(conn, &company)?)
+    store::company::update(conn, &company)?;
+    if (company.segregation, &rules) != (before, &rules_before) {
+        let recorded = approval::recorded(&rules)?;
+        let (id, on) = (caller.company, company.segregation);
+        store::approval::insert_rules(conn, id, on, &recorded, &caller.author)?;
+    }
+    Ok(())
 }
 
 /// What serde says of a wrong setting, without the names of our types.
@@ -217,6 +230,9 @@ fn check_settings(settings: &Settings) -> Result<()> {
         return refuse("an account has 3 to 11 digits and begins with 1 to 8");
     }
     check_account_map(&accounts)?;
+    if let Some(fault) = settings.approvals.fault() {
+        return refuse(&fault);
+    }
     if settings.bank_fee_vat_rate < Decimal::ZERO
         || settings.bank_fee_vat_rate > Decimal::ONE_HUNDRED
     {

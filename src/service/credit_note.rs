@@ -9,8 +9,9 @@ use super::books::{self, Books, Draw, NewItem, NewLine, Posting};
 use super::invoice::{self, LineInput, Worked};
 use super::matching::{self, Pair};
 use super::reference::{self, Ref};
-use super::vat_receipts;
+use super::{approval, vat_receipts};
 use crate::domain::access::Caller;
+use crate::domain::approval::{ApprovalKind, Matter};
 use crate::domain::company::VatDue;
 use crate::domain::ids::{DocumentId, Id, ItemId};
 use crate::domain::money::{Currency, Minor};
@@ -319,6 +320,7 @@ fn issue_worked(
             "a credit note with this number or reference exists already",
         )
     })?;
+    let total = worked.total();
     let vat = vat_receipts::take_off(
         conn, caller, books, invoice, "CREDIT", worked.vat, issued_on,
     )?;
@@ -338,7 +340,53 @@ fn issue_worked(
             issued_on,
         )?;
     }
+    let matter = matter(conn, caller, invoice, client, id, currency, total)?;
+    approval::gate(conn, caller, books, matter)?;
     Ok(id)
+}
+
+/// What a second person has to know of a credit note, when one is needed (R12.1, R12.2).
+fn matter(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    invoice: Option<&Document>,
+    client: &Client,
+    id: DocumentId,
+    currency: Currency,
+    total: Minor,
+) -> Result<Matter> {
+    let matter = Matter {
+        client: Some(client.id),
+        amount: Some((total, currency)),
+        ..Matter::of(ApprovalKind::CreditNote, id.show())
+    };
+    let Some(invoice) = invoice else {
+        return Ok(matter);
+    };
+    let credited: Minor = document::credited(conn, caller.company, invoice.id)?
+        .iter()
+        .map(|tax| tax.net + tax.vat)
+        .sum();
+    let shown = |credited: Minor| {
+        json!({
+            "invoice": invoice.number,
+            "total": currency.decimal(invoice.total).to_string(),
+            "credited": currency.decimal(credited).to_string(),
+        })
+    };
+    let author = &caller.author;
+    Ok(Matter {
+        document: Some(invoice.id),
+        before: shown(credited - total),
+        after: shown(credited),
+        same_person: store::approval::recorded_receipts(
+            conn,
+            caller.company,
+            &[invoice.id],
+            author,
+        )?,
+        ..matter
+    })
 }
 
 /// R2.5: the invoice less what was credited already, in total and per VAT rate.

@@ -6,12 +6,14 @@ use rust_decimal::Decimal;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::approval::{self, Asked};
 use super::books::{self, Books, NewItem, NewLine};
 use super::discount::rate_of;
 use super::operation::{self, New, OperationKind};
 use super::reference::{self, Ref};
 use super::vat_receipts;
 use crate::domain::access::{Caller, codes};
+use crate::domain::approval::{ApprovalKind, ApprovalStatus, Matter};
 use crate::domain::ids::{DoubtfulFileId, Id, OperationId, RectifiedInvoiceId};
 use crate::domain::money::Minor;
 use crate::domain::refusal::{Refusal, RefusalCode};
@@ -144,6 +146,39 @@ pub fn propose(
         .into());
     }
     store::doubtful::insert(conn, &file)?;
+    let shown =
+        |account: &str| json!({ "account": account, "open": currency.decimal(open).to_string() });
+    let matter = Matter {
+        client: Some(file.client_id),
+        document: file.invoice_id,
+        amount: Some((file.amount.unwrap_or(open), currency)),
+        before: shown(if file.kind == "TRANSFER" {
+            "411"
+        } else {
+            "411, 416"
+        }),
+        after: shown(if file.kind == "TRANSFER" {
+            "416"
+        } else {
+            "654"
+        }),
+        ..Matter::of(
+            if input.is_loss {
+                ApprovalKind::WriteOff
+            } else {
+                ApprovalKind::Doubtful
+            },
+            file.id.show(),
+        )
+    };
+    let asked = Asked {
+        operation: "decideDoubtfulFile".into(),
+        input: json!({ "file": { "number": file.number } }),
+        hash: String::new(),
+        reason: Some(file.reason.clone()),
+        keyed: true,
+    };
+    approval::file(conn, caller, &books, matter, file.id.0, asked)?;
     Ok(file.id)
 }
 
@@ -193,6 +228,11 @@ pub fn decide(
         )
         .into());
     }
+    if books.company.segregation && approve && file.kind == "WRITE_OFF" {
+        let items = concerned(conn, caller, &file)?;
+        let invoices: Vec<_> = items.iter().filter_map(|item| item.invoice_id).collect();
+        approval::independent(conn, caller, &invoices, "file")?;
+    }
     file.decision = books::optional_text("reason", decision, 500)?;
     file.decided_by = Some(caller.author.clone());
     if !approve && file.decision.is_none() {
@@ -203,7 +243,30 @@ pub fn decide(
     if approve {
         post(conn, caller, &books, &file)?;
     }
+    let (status, result) = if approve {
+        (ApprovalStatus::Approved, Some(file.id.show()))
+    } else {
+        (ApprovalStatus::Rejected, None)
+    };
+    let why = file.decision.as_deref();
+    approval::filed(conn, caller, &books, file.id.0, status, why, result)?;
     Ok(file.id)
+}
+
+/// Its author takes a file back that waits: it ends as a rejected one.
+pub fn withdraw(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    id: DoubtfulFileId,
+    why: &str,
+) -> Result<()> {
+    let mut file = store::doubtful::for_update(conn, caller.company, id)?
+        .filter(|file| file.status == "PROPOSED")
+        .ok_or_else(|| Refusal::not_found("request", "doubtful file that waits"))?;
+    file.status = "REJECTED".into();
+    file.decided_by = Some(caller.author.clone());
+    file.decision = Some(why.to_owned());
+    Ok(store::doubtful::decide(conn, &file)?)
 }
 
 fn post(conn: &mut PgConnection, caller: &Caller, books: &Books, file: &File) -> Result<()> {

@@ -98,6 +98,7 @@ pub fn worker(company: CompanyId) -> Caller {
         role: Role::Admin,
         scopes: None,
         today: today(),
+        approval: None,
     }
 }
 

@@ -232,6 +232,7 @@ fn reader(company: CompanyId) -> Caller {
         role: Role::Director,
         scopes: None,
         today: super::jobs::today(),
+        approval: None,
     }
 }
 

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
+use serde_json::json;
 
 use super::books::{self, Books};
 use super::reference::{self, ItemRef, Ref};
-use super::{exchange, vat_receipts};
+use super::{approval, exchange, vat_receipts};
 use crate::domain::access::Caller;
+use crate::domain::approval::{ApprovalKind, Matter};
 use crate::domain::ids::{AllocationId, ClientId, DocumentId, Id, ItemId, MatchingId};
 use crate::domain::lettering;
 use crate::domain::money::Minor;
@@ -92,7 +94,46 @@ pub fn allocate(
         }
         pairs.extend(spread(wanted, &debits, &credits, &mut open, position));
     }
-    match_pairs(conn, caller, &books, &pairs, on, "MANUAL")
+    let made = match_pairs(conn, caller, &books, &pairs, on, "MANUAL")?;
+    second_person(conn, caller, &books, &made)?;
+    Ok(made)
+}
+
+/// Matchings made by hand may need a second person: as of a day long past, or of one's own receipt with what one
+/// credited alone (R12.1, R12.2).
+fn second_person(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    made: &[AllocationId],
+) -> Result<()> {
+    let company = caller.company;
+    let rows = store::matching::by_ids(conn, company, made)?;
+    let (Some(first), Some(on)) = (made.first(), rows.iter().map(|row| row.effective_on).min())
+    else {
+        return Ok(());
+    };
+    let debits: Vec<ItemId> = rows.iter().map(|row| row.debit_item_id).collect();
+    let credits: Vec<ItemId> = rows.iter().map(|row| row.credit_item_id).collect();
+    let author = &caller.author;
+    let same_person = store::approval::own_receipts(conn, company, &credits, author)?
+        && store::approval::credited_alone(conn, company, &debits, author)?;
+    let one = |same: bool| same.then(|| &rows[0]);
+    let of_one_client = one(rows.iter().all(|row| row.client_id == rows[0].client_id));
+    let amount = one(rows.iter().all(|row| row.currency == rows[0].currency))
+        .map(|row| books::currency(&row.currency))
+        .transpose()?
+        .map(|currency| (rows.iter().map(|row| row.amount).sum(), currency));
+    let matter = Matter {
+        client: of_one_client.map(|row| row.client_id),
+        amount,
+        back_dated: books.settings.approvals.is_back_dated(on, caller.today),
+        same_person,
+        before: json!({ "allocations": 0 }),
+        after: json!({ "allocations": rows.len(), "effectiveOn": on }),
+        ..Matter::of(ApprovalKind::Matching, first.show())
+    };
+    approval::gate(conn, caller, books, matter)
 }
 
 fn over_allocation(field: &str, side: &str, shown: String, open: String) -> Refusal {
@@ -306,7 +347,16 @@ pub fn unallocate(
         .detail("earliest", allocation.effective_on.to_string())
         .into());
     }
-    end_allocations(conn, caller, &books, &[allocation], on)
+    let matter = Matter {
+        client: Some(allocation.client_id),
+        amount: Some((allocation.amount, books::currency(&allocation.currency)?)),
+        back_dated: books.settings.approvals.is_back_dated(on, caller.today),
+        before: json!({ "effectiveOn": allocation.effective_on, "endsOn": null }),
+        after: json!({ "effectiveOn": allocation.effective_on, "endsOn": on }),
+        ..Matter::of(ApprovalKind::Matching, id.show())
+    };
+    end_allocations(conn, caller, &books, &[allocation], on)?;
+    approval::gate(conn, caller, &books, matter)
 }
 
 /// Ends allocations that still run, and letters what remains.
@@ -572,5 +622,6 @@ pub fn auto_allocate(
             found.rule.code(),
         )?);
     }
+    second_person(conn, caller, &books, &made)?;
     Ok(made)
 }

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod accrual;
 pub mod balances;
+pub mod approval;
 pub mod bank;
 pub mod books;
 pub mod chart;

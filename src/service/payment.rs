@@ -11,7 +11,7 @@ use super::reference::{self, ItemRef, Ref};
 use super::remittance;
 use crate::domain::access::Caller;
 use crate::domain::chart;
-use crate::domain::ids::{AllocationId, ClientId, Id, PaymentId};
+use crate::domain::ids::{AllocationId, ClientId, Id, ItemId, PaymentId};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat;
@@ -20,6 +20,9 @@ use crate::store::item::Item;
 use crate::store::payment::{DEPOSIT, Event, IDENTIFIED, Payment, RECEIVABLE, RETURNED, REVERSED};
 use crate::store::remittance::Remittance;
 use crate::store::{self};
+
+/// The rule of matchings that a receipt recorded by a person says it pays.
+const BY_HAND: &str = "DEBTOR_INDICATION";
 
 /// A receipt as entered.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +57,7 @@ pub struct Recorded {
 
 /// Records a receipt (section 2.4) and matches it where told; the rest stays on account.
 pub fn record(conn: &mut PgConnection, caller: &Caller, input: &PaymentInput) -> Result<Recorded> {
-    record_by(conn, caller, input, "DEBTOR_INDICATION")
+    record_by(conn, caller, input, BY_HAND)
 }
 
 /// Records a receipt whose matchings follow a rule of ours.
@@ -297,6 +300,18 @@ fn allocate(
     let Some(on) = on else {
         return Ok(Vec::new());
     };
+    let debits: Vec<ItemId> = pairs.iter().map(|pair| pair.debit).collect();
+    if books.company.segregation
+        && rule == BY_HAND
+        && store::approval::credited_alone(conn, caller.company, &debits, &caller.author)?
+    {
+        return Err(Refusal::new(
+            RefusalCode::SecondPersonRequired,
+            "allocations",
+            "you credited one of these items alone (R12.2): record the receipt on account, then propose the matching with allocate",
+        )
+        .into());
+    }
     matching::match_pairs(conn, caller, books, &pairs, on, rule).map_err(|error| {
         match error {
             // The lines of a matching are the allocations of this input.

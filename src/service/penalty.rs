@@ -9,13 +9,15 @@ use rust_decimal::Decimal;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::approval;
 use super::books::{self, Books, NewItem, NewLine};
 use super::invoice::is_professional;
 use super::law;
 use super::operation::{self, New, OperationKind};
 use super::reference::{self, Ref};
 use crate::domain::access::{Caller, codes};
-use crate::domain::ids::{ClientId, DocumentId, OperationId};
+use crate::domain::approval::{ApprovalKind, Matter};
+use crate::domain::ids::{ClientId, DocumentId, Id, OperationId};
 use crate::domain::money::{Minor, round_half_up};
 use crate::domain::penalty::{
     self, Dated, LateClaim, NotCovered, PenaltyRates, Rate, Reduction, Segment, value_on,
@@ -424,6 +426,7 @@ pub fn waive(
     store::document::for_update(conn, caller.company, invoice.id)?;
     let reason = books::text("reason", reason, 500)?;
     let on = caller.today;
+    let matter = waived(conn, caller, &books, &invoice, scope)?;
     store::operation::insert_waiver(
         conn,
         &PenaltyWaiver {
@@ -450,6 +453,7 @@ pub fn waive(
         })
         .collect();
     if concerned.is_empty() {
+        approval::gate(conn, caller, &books, matter)?;
         return Ok(None);
     }
     books.check_day("invoice", on)?;
@@ -502,7 +506,57 @@ pub fn waive(
             on,
         )?;
     }
+    let result = operation.id.show();
+    approval::gate(conn, caller, &books, Matter { result, ..matter })?;
     Ok(Some(operation.id))
+}
+
+/// What a waiver gives up: what may be claimed still, and what was claimed and is open. Asked before it is recorded.
+fn waived(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    invoice: &Document,
+    scope: WaiverScope,
+) -> Result<Matter> {
+    let matter = Matter {
+        client: Some(invoice.client_id),
+        document: Some(invoice.id),
+        ..Matter::of(ApprovalKind::PenaltyWaiver, invoice.id.show())
+    };
+    if caller.approval.is_none() && books.settings.approvals.penalty_waiver.is_empty() {
+        // Nobody asks how much it is: rates that are not known yet do not matter.
+        return Ok(matter);
+    }
+    let found = late(conn, caller, std::slice::from_ref(invoice), caller.today)?;
+    let claimed = claimed_items(conn, caller, invoice.id)?;
+    let open = |kind: &str| -> Minor {
+        let items = claimed.iter().filter(|item| item.kind == kind);
+        items.map(|item| item.open_amount).sum()
+    };
+    let sum = |part: fn(&LateInvoice) -> Minor| -> Minor { found.iter().map(part).sum() };
+    let interest = sum(LateInvoice::claimable_interest) + open("PENALTY");
+    let indemnity = sum(LateInvoice::claimable_indemnity) + open("INDEMNITY");
+    let (left_interest, left_indemnity) = match scope {
+        WaiverScope::Interest => (0, indemnity),
+        WaiverScope::Indemnity => (interest, 0),
+        WaiverScope::Both => (0, 0),
+    };
+    let currency = books::currency(&invoice.currency)?;
+    let shown = |interest: Minor, indemnity: Minor| {
+        json!({
+            "invoice": invoice.number,
+            "interest": currency.decimal(interest).to_string(),
+            "indemnity": currency.decimal(indemnity).to_string(),
+        })
+    };
+    let given_up = interest + indemnity - left_interest - left_indemnity;
+    Ok(Matter {
+        amount: Some((given_up, currency)),
+        before: shown(interest, indemnity),
+        after: shown(left_interest, left_indemnity),
+        ..matter
+    })
 }
 
 /// The items that claims on an invoice made, found by their place: interest, then indemnity, claim by claim.

@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
+use serde_json::json;
 use uuid::Uuid;
 
+use super::approval::{self, Asked};
 use super::books::{self, Books, NewLine, Posting};
 use super::provision::{self, ClientResult, PolicyInput};
 use super::reference::Ref;
 use crate::domain::access::Caller;
+use crate::domain::approval::{ApprovalKind, ApprovalStatus, Matter};
 use crate::domain::ids::{ClientId, EntryId, Id, ItemId, ProvisionRunId};
 use crate::domain::money::Minor;
 use crate::domain::provision::{Framework, Method};
@@ -87,7 +90,50 @@ pub fn propose(
         let (clients, lines) = parts(conn, caller, &books, id, &results, &deductible)?;
         store::provision_run::insert_parts(conn, &clients, &lines)?;
     }
+    ask(conn, caller, &books, id)?;
     Ok(id)
+}
+
+/// Puts a new run into the queue of those who approve runs.
+fn ask(conn: &mut PgConnection, caller: &Caller, books: &Books, id: ProvisionRunId) -> Result<()> {
+    let Some(run) = store::provision_run::by_ids(conn, caller.company, &[id])?.pop() else {
+        return Err(Error::Internal(
+            "a run that was just written is missing".into(),
+        ));
+    };
+    let totals = store::provision_run::totals(conn, caller.company, id)?;
+    let shown = |amount: Minor| json!({ "asOf": run.as_of, "provision": books.currency.decimal(amount).to_string() });
+    let matter = Matter {
+        amount: Some((totals.required, books.currency)),
+        before: shown(totals.previous),
+        after: shown(totals.required),
+        ..Matter::of(ApprovalKind::Provision, id.show())
+    };
+    let asked = Asked {
+        operation: "decideProvisionRun".into(),
+        input: json!({ "run": { "number": run.number } }),
+        hash: String::new(),
+        reason: None,
+        keyed: true,
+    };
+    approval::file(conn, caller, books, matter, id.0, asked)
+}
+
+/// Its author takes a run back that waits.
+pub fn withdraw(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    id: ProvisionRunId,
+    why: &str,
+) -> Result<()> {
+    let mut run = store::provision_run::for_update(conn, caller.company, id)?
+        .filter(|run| run.status == "PROPOSED")
+        .ok_or_else(|| Refusal::not_found("request", "provision run that waits"))?;
+    run.status = "CANCELLED".into();
+    run.decision = Some(why.to_owned());
+    run.cancelled_by = Some(caller.author.clone());
+    run.cancelled_at = Some(Utc::now());
+    Ok(store::provision_run::update(conn, &run)?)
 }
 
 /// Clients and claims of a batch; claims in a foreign currency count at the rate they were booked at.
@@ -197,6 +243,13 @@ pub fn decide(
     run.approved_by = Some(caller.author.clone());
     run.approved_at = Some(Utc::now());
     store::provision_run::update(conn, &run)?;
+    let (status, result) = if approve {
+        (ApprovalStatus::Approved, Some(run.id.show()))
+    } else {
+        (ApprovalStatus::Rejected, None)
+    };
+    let why = run.decision.as_deref();
+    approval::filed(conn, caller, &books, run.id.0, status, why, result)?;
     Ok(run.id)
 }
 
@@ -369,6 +422,13 @@ pub fn cancel(
     run.cancelled_by = Some(caller.author.clone());
     run.cancelled_at = Some(Utc::now());
     store::provision_run::update(conn, &run)?;
+    let status = if run.recorded_by == caller.author {
+        ApprovalStatus::Withdrawn
+    } else {
+        ApprovalStatus::Rejected
+    };
+    let why = run.decision.as_deref();
+    approval::filed(conn, caller, &books, run.id.0, status, why, None)?;
     Ok(run.id)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{Days, NaiveDate};
 use diesel::pg::PgConnection;
 
+use super::approval;
 use super::books;
 use super::dunning_run::{self, Scope};
 use super::file::{self, FileKind, Subject};
@@ -54,6 +55,7 @@ pub fn clerk(company: CompanyId, today: NaiveDate) -> Caller {
         role: Role::CreditManager,
         scopes: None,
         today,
+        approval: None,
     }
 }
 
@@ -84,6 +86,10 @@ pub fn visit(desk: &Desk, company: CompanyId, today: NaiveDate) {
         }
     };
     told("the day's tasks", desk.db.write_now(&caller, tasks));
+    told(
+        "the end of requests for approval",
+        desk.db.write_now(&caller, approval::expire),
+    );
     told("notices of disputes", notices(desk, &caller));
     told("automatic dunning", automatic(desk, &caller));
     told("sending runs", runs(desk, &caller));

@@ -171,6 +171,35 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
          WHERE l.company_id = $1 AND l.status = 'RECONCILED' AND (j.line IS NULL OR j.account NOT LIKE '512%' OR j.debit - j.credit <> l.amount OR j.currency <> l.currency)) x",
     ),
     (
+        "APPROVALS",
+        "what was approved has its result and its history, and no author decided alone while duties were segregated (R12.1, R12.6)",
+        "SELECT min('request ' || r.id) AS broken FROM approval_requests r \
+         WHERE r.company_id = $1 AND ((r.status = 'APPROVED' AND r.result_id IS NULL) \
+           OR (r.status IN ('APPROVED', 'REJECTED') AND r.segregated AND r.decided_by = r.proposed_by) \
+           OR (r.status = 'REJECTED' AND coalesce(r.decision, '') = '') \
+           OR NOT EXISTS (SELECT 1 FROM approval_events e WHERE e.company_id = r.company_id AND e.request_id = r.id AND e.kind = r.status) \
+           OR (r.status = 'APPROVED' AND r.kind = 'CREDIT_NOTE' AND NOT EXISTS (SELECT 1 FROM documents d WHERE d.company_id = r.company_id \
+             AND d.kind = 'CREDIT_NOTE' AND r.result_id = 'doc_' || replace(d.id::text, '-', '') AND d.total = r.amount AND d.currency = r.currency)))",
+    ),
+    (
+        "UNAPPROVED",
+        "while duties were segregated, no credit note above the threshold and no loss was posted without a second person (R12.1)",
+        // The rules may change while a document is written: those in force at both ends of it have to ask.
+        "SELECT min(broken) AS broken FROM (SELECT 'credit note ' || d.number AS broken FROM documents d \
+           CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE x.segregation AND d.total > coalesce((x.thresholds->'CREDIT_NOTE'->>d.currency::text)::bigint, 0) \
+               AND x.thresholds ? 'CREDIT_NOTE') AS n FROM ( \
+             (SELECT q.* FROM approval_rules q WHERE q.company_id = d.company_id AND q.recorded_at <= d.recorded_at ORDER BY q.recorded_at DESC, q.id DESC LIMIT 1) \
+             UNION ALL (SELECT q.* FROM approval_rules q WHERE q.company_id = d.company_id AND q.recorded_at <= d.recorded_at + interval '15 seconds' \
+               ORDER BY q.recorded_at DESC, q.id DESC LIMIT 1)) x) asked \
+           WHERE d.company_id = $1 AND d.kind = 'CREDIT_NOTE' AND asked.n = 2 \
+             AND NOT EXISTS (SELECT 1 FROM approval_requests r WHERE r.company_id = d.company_id AND r.status = 'APPROVED' \
+               AND r.result_id = 'doc_' || replace(d.id::text, '-', '')) \
+         UNION ALL SELECT 'file ' || f.number FROM doubtful_files f WHERE f.company_id = $1 AND f.status = 'POSTED' \
+           AND (SELECT q.segregation FROM approval_rules q WHERE q.company_id = f.company_id AND q.recorded_at <= f.decided_at \
+             ORDER BY q.recorded_at DESC, q.id DESC LIMIT 1) \
+           AND NOT EXISTS (SELECT 1 FROM approval_requests r WHERE r.company_id = f.company_id AND r.id = f.id AND r.status = 'APPROVED')) b",
+    ),
+    (
         "DISPUTES",
         "a dispute's parts add up to its amount",
         "SELECT min('dispute ' || d.number) AS broken FROM disputes d \

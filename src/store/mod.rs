@@ -7,6 +7,7 @@
 pub mod account;
 pub mod aging;
 pub mod balances;
+pub mod approval;
 pub mod bank;
 pub mod change;
 pub mod chart;

@@ -32,6 +32,62 @@ diesel::table! {
 }
 
 diesel::table! {
+    approval_events (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        request_id -> Uuid,
+        kind -> Text,
+        reason -> Nullable<Text>,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
+    approval_requests (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        kind -> Text,
+        ground -> Text,
+        approver -> Text,
+        client_id -> Nullable<Uuid>,
+        document_id -> Nullable<Uuid>,
+        amount -> Nullable<BigInt>,
+        currency -> Nullable<Bpchar>,
+        operation -> Nullable<Text>,
+        input -> Nullable<Jsonb>,
+        input_hash -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        before -> Jsonb,
+        after -> Jsonb,
+        proposed_at -> Timestamptz,
+        proposed_by -> Text,
+        proposed_user -> Nullable<Uuid>,
+        role -> Text,
+        scopes -> Nullable<Array<Text>>,
+        expires_at -> Nullable<Timestamptz>,
+        status -> Text,
+        decided_at -> Nullable<Timestamptz>,
+        decided_by -> Nullable<Text>,
+        decision -> Nullable<Text>,
+        segregated -> Nullable<Bool>,
+        result_id -> Nullable<Text>,
+        outcome -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    approval_rules (company_id, id) {
+        company_id -> Uuid,
+        id -> Uuid,
+        segregation -> Bool,
+        thresholds -> Jsonb,
+        recorded_at -> Timestamptz,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
     bank_accounts (company_id, id) {
         company_id -> Uuid,
         id -> Uuid,
@@ -1250,6 +1306,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     promise_items,
     promises,
     allocations,
+    approval_events,
+    approval_requests,
+    approval_rules,
     bank_accounts,
     bank_lines,
     bank_matches,

@@ -3,6 +3,7 @@
 mod access;
 mod accounting;
 mod balances;
+mod approval;
 mod bank;
 mod collection;
 mod contract;

@@ -425,6 +425,7 @@ fn person(company: CompanyId, role: Role, user: Option<UserId>, author: String) 
         user,
         author,
         today: today(),
+        approval: None,
         ..script(company, role)
     }
 }

@@ -214,6 +214,7 @@ pub async fn granted(
         role,
         scopes: None,
         today: today(),
+        approval: None,
         ..nobody(opened.company)
     };
     let name = company_name(endpoint, &caller).await?;

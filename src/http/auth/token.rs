@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Identity, today};
-use crate::domain::access::{Caller, Role};
+use crate::domain::access::{Caller, Role, SCRIPT};
 use crate::domain::ids::{CompanyId, Id, SessionId, UserId};
 use crate::error::{Error, Result};
 
@@ -28,8 +28,6 @@ const TOKEN_BYTES: usize = 4096;
 const SELF: &str = "encours";
 /// `typ` of our tokens.
 const TYPE: &str = "JWT";
-/// `sub` of a token that belongs to no person.
-pub const SCRIPT: &str = "script";
 /// Clock difference that is forgiven, in seconds.
 pub const LEEWAY: u64 = 30;
 
@@ -176,6 +174,7 @@ fn identity(claims: Claims) -> Option<Identity> {
         role: Role::read(&claims.role)?,
         scopes: None,
         today: today(),
+        approval: None,
     };
     Some(Identity {
         caller,
@@ -241,6 +240,7 @@ pub mod tests {
             role: Role::Sales,
             scopes: None,
             today: today(),
+            approval: None,
         }
     }
 

@@ -6,16 +6,19 @@ use std::collections::HashSet;
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
+use serde_json::json;
 
 use super::apply;
 use super::reconcile;
-use super::{Laid, RULE, Record, alternatives, learn, number, who_paid, wrong_state};
+use super::{Laid, RULE, Record, alternatives, learn_from_person, number, who_paid, wrong_state};
 use crate::domain::access::Caller;
+use crate::domain::approval::{ApprovalKind, Matter};
 use crate::domain::bank::{Difference, LineStatus, Rule, Share};
 use crate::domain::ids::{BankLineId, ClientId, Id, ItemId, OperationId, PaymentId, TaskId};
 use crate::domain::money::Minor;
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
+use crate::service::approval;
 use crate::service::books::{self, Books};
 use crate::service::payment::{self, PaymentInput};
 use crate::service::reference::{self, ItemRef, Ref};
@@ -130,7 +133,7 @@ fn put(
             .map(|share| share.client)
             .chain([client])
             .collect();
-        learn(conn, caller, line, &Vec::from_iter(clients))?;
+        learn_from_person(conn, caller, line, &Vec::from_iter(clients))?;
     }
     Record {
         client: Some(owner),
@@ -496,21 +499,24 @@ pub fn complete(conn: &mut PgConnection, caller: &Caller, id: &str) -> Result<Ta
     Ok(id)
 }
 
-/// Remembers that an account pays for a client.
+/// Remembers that an account pays for a client: with a second person, since money follows it (R12.1).
 pub fn link(
     conn: &mut PgConnection,
     caller: &Caller,
     iban: &str,
     client: &Ref,
 ) -> Result<ClientId> {
+    let books = books::open(conn, caller)?;
     let client = reference::client(conn, caller, "client", client)?;
-    store::bank::link(
-        conn,
-        caller.company,
-        &number(iban)?,
-        client.id,
-        &caller.author,
-    )?;
+    let iban = number(iban)?;
+    store::bank::link(conn, caller.company, &iban, client.id, &caller.author)?;
+    let matter = Matter {
+        client: Some(client.id),
+        before: json!({ "iban": null }),
+        after: json!({ "iban": iban }),
+        ..Matter::of(ApprovalKind::BankDetails, client.id.show())
+    };
+    approval::gate(conn, caller, &books, matter)?;
     Ok(client.id)
 }
 

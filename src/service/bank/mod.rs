@@ -10,7 +10,7 @@ use diesel::pg::PgConnection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{books, task};
+use super::{approval, books, task};
 use crate::domain::access::Caller;
 use crate::domain::bank::{Alternative, Difference, LineStatus, Rule, Share};
 use crate::domain::ids::{BankAccountId, BankMatchId, ClientId, Id, OperationId, PaymentId};
@@ -242,7 +242,29 @@ pub fn identified(
         }
         .keep(conn, caller, &line)?;
     }
-    learn(conn, caller, &line, &[client])
+    learn_from_person(conn, caller, &line, &[client])
+}
+
+/// What a person decided is remembered as an account of the payer, with a second person while duties are segregated:
+/// else naming a payer once would be a way to change whose money it is for good (R12.1).
+fn learn_from_person(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    line: &Line,
+    clients: &[ClientId],
+) -> Result<()> {
+    let iban = line.counterparty_iban.as_deref();
+    let Some(iban) = iban.filter(|iban| is_number(iban)) else {
+        return Ok(());
+    };
+    if !books::open(conn, caller)?.company.segregation {
+        return learn(conn, caller, line, clients);
+    }
+    let known = store::bank::clients_of_iban(conn, caller.company, iban)?;
+    for client in clients.iter().filter(|client| !known.contains(client)) {
+        approval::ask_for_payer(conn, caller, iban, *client)?;
+    }
+    Ok(())
 }
 
 /// Remembers whose account a payer's is.

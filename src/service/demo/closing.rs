@@ -32,12 +32,13 @@ type Chapter = fn(&mut PgConnection, &Caller) -> Result<()>;
 /// Writes the chapters, each in a transaction of the member whose work it is. What the rules refuse on this
 /// very day (nothing to hand in, a month without provisions) is left out of the story.
 pub fn write(db: &Db, callers: &[Caller]) -> Result<()> {
-    let chapters: [(usize, Chapter); 8] = [
+    let chapters: [(usize, Chapter); 9] = [
         (names::ADMIN, introduce),
         (names::ADMIN, open_account),
         (names::ACCOUNTANT, hand_in_cheques),
         (names::CREDIT, propose_doubtful),
         (names::ADMIN, decide_doubtful),
+        (names::CREDIT, propose_loss),
         (names::ADMIN, provide),
         (names::CREDIT, remind),
         (names::ACCOUNTANT, import_statement),
@@ -118,6 +119,21 @@ fn decide_doubtful(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
         doubtful::decide(conn, caller, &Ref::Id(file.show()), true, Some("Accord"))?;
     }
     Ok(())
+}
+
+/// The loss that follows is proposed as well, and waits for the director: something stands in the queue of approvals.
+fn propose_loss(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
+    let input = FileInput {
+        is_loss: true,
+        client: Some(named(names::LIQUIDATED)),
+        invoice: None,
+        amount: None,
+        vat_recovery: VatRecovery::LiquidationJudgment,
+        reason: "Certificat d'irrécouvrabilité du liquidateur".into(),
+        evidence: vec!["Certificat d'irrécouvrabilité".into()],
+        on: Some(caller.today),
+    };
+    doubtful::propose(conn, caller, &input).map(drop)
 }
 
 /// The provision at the end of last month, proposed, approved and posted.

@@ -60,6 +60,7 @@ pub fn load(owner_url: &str, db: &store::Db, today: NaiveDate) -> Result<Option<
             role: *role,
             scopes: None,
             today,
+            approval: None,
         })
         .collect();
     let mut writer = Writer {
