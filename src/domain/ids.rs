@@ -135,6 +135,8 @@ ids! {
     ServiceAccountId = "svc",
     /// An invitation to become a member.
     InvitationId = "inv",
+    /// An erasure of personal data.
+    ErasureId = "era",
 }
 
 #[cfg(test)]

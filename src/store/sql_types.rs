@@ -94,4 +94,5 @@ uuid_columns!(
     SessionId,
     ServiceAccountId,
     InvitationId,
+    ErasureId,
 );
