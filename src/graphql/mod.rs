@@ -7,6 +7,7 @@
 
 mod access;
 mod aging;
+mod audit;
 mod bank;
 mod client;
 mod collection;
@@ -31,6 +32,7 @@ mod operation;
 mod page;
 mod payment;
 mod penalty;
+mod personal;
 mod provision;
 mod provision_run;
 mod remittance;
@@ -42,6 +44,7 @@ use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Guard, MergedObject, Request, SchemaBuilder};
 
 use crate::domain::access::{Caller, action_of};
+use crate::domain::audit::Origin;
 use crate::error::{Error, Result};
 use crate::objects::Objects;
 use crate::service::live::Feed;
@@ -61,7 +64,13 @@ pub struct CollectingQuery(
 
 /// Questions about who comes in, and who is told.
 #[derive(MergedObject, Default)]
-pub struct ConnectingQuery(live::LiveQuery, webhook::WebhookQuery, access::AccessQuery);
+pub struct ConnectingQuery(
+    live::LiveQuery,
+    webhook::WebhookQuery,
+    access::AccessQuery,
+    audit::AuditQuery,
+    personal::PersonalQuery,
+);
 
 /// Everything that can be asked.
 #[derive(MergedObject, Default)]
@@ -99,7 +108,11 @@ pub struct CollectingMutation(
 
 /// Deeds about who comes in, and who is told.
 #[derive(MergedObject, Default)]
-pub struct ConnectingMutation(webhook::WebhookMutation, access::AccessMutation);
+pub struct ConnectingMutation(
+    webhook::WebhookMutation,
+    access::AccessMutation,
+    personal::PersonalMutation,
+);
 
 /// Everything that can be done.
 #[derive(MergedObject, Default)]
@@ -146,8 +159,14 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
 }
 
 /// Gives a request its caller's session and loaders; they live as long as the request.
-pub fn bind(request: Request, caller: Caller, db: &Db, objects: &Objects) -> (Request, Session) {
-    let session = db.session(caller);
+pub fn bind(
+    request: Request,
+    caller: Caller,
+    origin: Origin,
+    db: &Db,
+    objects: &Objects,
+) -> (Request, Session) {
+    let session = db.session_from(caller, origin);
     let loader = DataLoader::new(loaders::Loads(session.clone()), tokio::spawn)
         .delay(std::time::Duration::ZERO)
         .max_batch_size(1000);

@@ -101,6 +101,7 @@ where
         });
     }
     let result = session(ctx)?
+        .doing(ctx.field().name())
         .write(move |conn, caller| {
             let made = match &key {
                 Some(key) => idempotency::once(conn, caller, key, &operation, &hash, &mut work)?,

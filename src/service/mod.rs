@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod accrual;
+pub mod audit;
 pub mod bank;
 pub mod books;
 pub mod chart;
@@ -39,6 +40,7 @@ pub mod operation;
 pub mod operations;
 pub mod payment;
 pub mod penalty;
+pub mod personal;
 pub mod provision;
 pub mod provision_run;
 pub mod reference;

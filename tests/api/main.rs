@@ -2,6 +2,7 @@
 
 mod access;
 mod accounting;
+mod audit;
 mod bank;
 mod collection;
 mod contract;
@@ -21,6 +22,7 @@ mod live;
 mod mail;
 mod operations;
 mod paging;
+mod personal;
 mod quarter;
 mod reconciliation;
 mod refusals;
