@@ -29,7 +29,7 @@ use encours::service::balances::Balances;
 use encours::service::live::Feed;
 use encours::service::provision::memory::Provisions;
 use encours::service::webhook::Policy;
-use encours::service::{jobs, rounds, webhook};
+use encours::service::{audit, jobs, rounds, webhook};
 use encours::store::{self, Conn, Db};
 use encours::{graphql, http, service};
 
@@ -355,7 +355,14 @@ fn serve(args: Serve) -> anyhow::Result<()> {
             mailer,
         };
         let period = Duration::from_secs(args.job_seconds);
-        jobs::start(&db, vec![webhook::job(webhooks), rounds::job(desk, period)])
+        jobs::start(
+            &db,
+            vec![
+                webhook::job(webhooks),
+                rounds::job(desk, period),
+                audit::job(),
+            ],
+        )
     });
     say(&format!("listening on http://{address}"))?;
     if args.print_tokens && tokens.is_empty() {

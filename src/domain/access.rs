@@ -153,6 +153,10 @@ codes! {
         ManageMembers = "MANAGE_MEMBERS",
         /// Set up webhooks, and see what became of their messages.
         ManageIntegrations = "MANAGE_INTEGRATIONS",
+        /// Read the audit trail and prove its chain.
+        ReadAudit = "READ_AUDIT",
+        /// Answer people about their personal data: the report of what is held, and erasing it.
+        AnswerDataSubjects = "ANSWER_DATA_SUBJECTS",
     }
 }
 
@@ -195,6 +199,8 @@ impl Role {
                 &[Admin, CreditManager, ArAccountant, Sales]
             }
             Action::ReadEvidence => &[Admin, Director, CreditManager, ArAccountant, Auditor],
+            Action::ReadAudit => &[Admin, Director, CreditManager, Auditor],
+            Action::AnswerDataSubjects => &[Admin],
             Action::WriteCreditTerms => &[Admin, CreditManager],
             Action::IssueInvoices
             | Action::IssueCreditNotes
@@ -286,6 +292,8 @@ impl Action {
             | Action::ApproveWaivers
             | Action::Litigate
             | Action::ManageIntegrations
+            | Action::ReadAudit
+            | Action::AnswerDataSubjects
             | Action::ClosePeriods
             | Action::ManageCompany
             | Action::ManageMembers => false,
@@ -376,11 +384,19 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("CreditNote.entries", Action::ReadJournal),
     ("Payment.entries", Action::ReadJournal),
     ("Deduction.entries", Action::ReadJournal),
+    ("Query.auditTrail", Action::ReadAudit),
+    ("Query.verifyAuditTrail", Action::ReadAudit),
+    ("Query.retentionRules", Action::ReadCompany),
+    ("Query.personalData", Action::AnswerDataSubjects),
+    ("Query.erasures", Action::ReadAudit),
     ("Mutation.createClient", Action::WriteClients),
     ("Mutation.createClients", Action::WriteClients),
     ("Mutation.updateClient", Action::WriteClients),
     ("Mutation.setCreditTerms", Action::WriteCreditTerms),
     ("Mutation.closeClient", Action::WriteClients),
+    ("Mutation.eraseContact", Action::AnswerDataSubjects),
+    ("Mutation.eraseClient", Action::AnswerDataSubjects),
+    ("Mutation.eraseMember", Action::AnswerDataSubjects),
     ("Mutation.addContact", Action::WriteClients),
     ("Mutation.removeContact", Action::WriteClients),
     ("Mutation.saveInvoiceDraft", Action::IssueInvoices),

@@ -45,6 +45,8 @@ pub struct Settings {
     pub automatic_dunning: bool,
     /// Whether runs are sent on days without work too (R7.5).
     pub dunning_any_day: bool,
+    /// Whether the server erases personal data that has outlived its retention (`retentionRules`).
+    pub retention_purge: bool,
     /// Days ahead that a promise to pay may be for.
     pub promise_days: u16,
     /// What needs a second person while duties are segregated (section 12).
@@ -72,6 +74,7 @@ impl Default for Settings {
             goods_carriage: false,
             automatic_dunning: false,
             dunning_any_day: false,
+            retention_purge: false,
             promise_days: 90,
             approvals: Rules::default(),
             letterhead: Letterhead::default(),

@@ -137,6 +137,8 @@ ids! {
     InvitationId = "inv",
     /// A request for approval.
     ApprovalId = "apr",
+    /// An erasure of personal data.
+    ErasureId = "era",
 }
 
 #[cfg(test)]

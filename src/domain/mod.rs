@@ -3,6 +3,7 @@
 pub mod access;
 pub mod aging;
 pub mod approval;
+pub mod audit;
 pub mod bank;
 pub mod bill;
 pub mod calendar;
@@ -27,6 +28,7 @@ pub mod print;
 pub mod proposal;
 pub mod provision;
 pub mod refusal;
+pub mod retention;
 pub mod task;
 pub mod terms;
 pub mod vat;

@@ -363,6 +363,7 @@ impl Client {
     /// Contacts; null when the role may not read personal data.
     #[graphql(guard = "Permitted(\"Client.contacts\")")]
     async fn contacts(&self, ctx: &Context<'_>) -> Result<Option<Vec<Contact>>> {
+        super::session(ctx)?.note_personal(1);
         let rows = maybe(ctx, ContactsOf(self.0.id)).await?.unwrap_or_default();
         let contacts = rows.into_iter().map(|row| {
             Ok(Contact {

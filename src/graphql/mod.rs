@@ -8,6 +8,7 @@
 mod access;
 mod aging;
 mod approval;
+mod audit;
 mod bank;
 mod client;
 mod collection;
@@ -32,6 +33,7 @@ mod operation;
 mod page;
 mod payment;
 mod penalty;
+mod personal;
 mod provision;
 mod provision_run;
 mod remittance;
@@ -43,6 +45,7 @@ use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Guard, MergedObject, Request, SchemaBuilder};
 
 use crate::domain::access::{Caller, action_of};
+use crate::domain::audit::Origin;
 use crate::error::{Error, Result};
 use crate::objects::Objects;
 use crate::service::balances::Balances;
@@ -69,6 +72,8 @@ pub struct ConnectingQuery(
     webhook::WebhookQuery,
     access::AccessQuery,
     approval::ApprovalQuery,
+    audit::AuditQuery,
+    personal::PersonalQuery,
 );
 
 /// Everything that can be asked.
@@ -111,6 +116,7 @@ pub struct ConnectingMutation(
     webhook::WebhookMutation,
     access::AccessMutation,
     approval::ApprovalMutation,
+    personal::PersonalMutation,
 );
 
 /// Everything that can be done.
@@ -163,8 +169,14 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
 }
 
 /// Gives a request its caller's session and loaders; they live as long as the request.
-pub fn bind(request: Request, caller: Caller, db: &Db, objects: &Objects) -> (Request, Session) {
-    let session = db.session(caller);
+pub fn bind(
+    request: Request,
+    caller: Caller,
+    origin: Origin,
+    db: &Db,
+    objects: &Objects,
+) -> (Request, Session) {
+    let session = db.session_from(caller, origin);
     let loader = DataLoader::new(loaders::Loads(session.clone()), tokio::spawn)
         .delay(std::time::Duration::ZERO)
         .max_batch_size(1000);

@@ -127,6 +127,7 @@ where
         None
     };
     let result = session(ctx)?
+        .doing(ctx.field().name())
         .write(move |conn, caller| {
             let mut done = |conn: &mut Conn, caller: &Caller| match &asked {
                 Some(asked) => approvals::or_ask(conn, caller, asked, &mut work),

@@ -7,6 +7,7 @@ use std::path::Path;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::fault;
 use super::files::{self, Spool};
@@ -14,9 +15,9 @@ use super::graphql::GraphqlEndpoint;
 use crate::domain::access::{Action, Caller};
 use crate::error::{Error, Result};
 use crate::formats::fec::{Encoding, Separator};
-use crate::service::bank;
 use crate::service::fec::{self, Options};
-use crate::store::Conn;
+use crate::service::{audit, bank};
+use crate::store::{Conn, Session};
 
 /// How the file is to be written.
 #[derive(Deserialize)]
@@ -76,7 +77,10 @@ pub async fn export(
     };
     match asked.part.as_deref() {
         None | Some("file") => {}
-        Some("description") => return describe(&endpoint, caller, *year, options).await,
+        Some("description") => {
+            let session = files::session(&request, &endpoint, caller);
+            return describe(session, *year, options).await;
+        }
         Some(other) => {
             let why = format!("`{other}` is no part: file or description");
             return HttpResponse::BadRequest().json(fault("BAD_USER_INPUT", &why));
@@ -84,14 +88,30 @@ pub async fn export(
     }
     let file = Spool::new("fec");
     let path = file.path().to_owned();
-    let session = endpoint.store.session(caller);
-    let written = session
+    let session = files::session(&request, &endpoint, caller);
+    let year = *year;
+    let mut written = session
         .read(move |conn, caller| {
             let out = File::create(&path)
                 .map_err(|error| Error::Internal(format!("no room for the file: {error}")))?;
-            fec::export(conn, caller, *year, options, BufWriter::new(out))
+            fec::export(conn, caller, year, options, BufWriter::new(out))
         })
         .await;
+    if let Ok(exported) = &written {
+        let bytes = std::fs::metadata(file.path())
+            .map(|data| data.len())
+            .unwrap_or_default();
+        let details = json!({ "year": year, "name": exported.name, "lines": exported.written.lines, "bytes": bytes });
+        let told = session
+            .write(move |conn, caller| {
+                audit::exported(conn, caller, "FEC", &year.to_string(), None, &details)
+            })
+            .await;
+        // What cannot be written down does not leave.
+        if let Err(error) = told {
+            written = Err(error);
+        }
+    }
     session.finish().await;
     match written {
         Ok(exported) => {
@@ -106,13 +126,7 @@ pub async fn export(
 }
 
 /// The text that accompanies a file: what it holds and how it is written.
-async fn describe(
-    endpoint: &GraphqlEndpoint,
-    caller: crate::domain::access::Caller,
-    year: i32,
-    options: Options,
-) -> HttpResponse {
-    let session = endpoint.store.session(caller);
+async fn describe(session: Session, year: i32, options: Options) -> HttpResponse {
     let text = session
         .read(move |conn, caller| {
             let exported = fec::export(conn, caller, year, options, std::io::sink())?;
@@ -136,7 +150,7 @@ pub async fn import(
     body: web::Payload,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
-    taken_in(&request, body, &endpoint, fec::import).await
+    taken_in(&request, body, &endpoint, "FEC", fec::import).await
 }
 
 /// Keeps the body as a file and does `work` with it in one transaction; its report is the answer.
@@ -144,6 +158,7 @@ async fn taken_in<T, F>(
     request: &HttpRequest,
     mut body: web::Payload,
     endpoint: &GraphqlEndpoint,
+    what: &'static str,
     mut work: F,
 ) -> HttpResponse
 where
@@ -158,10 +173,19 @@ where
     if let Err(refused) = files::spool(&mut body, &file).await {
         return *refused;
     }
-    let session = endpoint.store.session(caller);
+    let session = files::session(request, endpoint, caller);
     let path = file.path().to_owned();
+    let bytes = std::fs::metadata(&path)
+        .map(|data| data.len())
+        .unwrap_or_default();
     let done = session
-        .write(move |conn, caller| work(conn, caller, &path))
+        .write(move |conn, caller| {
+            let report = work(conn, caller, &path)?;
+            let report_told = serde_json::to_value(&report).unwrap_or_default();
+            let details = json!({ "bytes": bytes, "report": report_told });
+            audit::imported(conn, caller, what, &details)?;
+            Ok(report)
+        })
         .await;
     session.finish().await;
     match done {
@@ -196,8 +220,12 @@ pub async fn import_bank(
         exchange_rate: asked.exchange_rate,
         file_name: asked.file_name.unwrap_or_default(),
     };
-    taken_in(&request, body, &endpoint, move |conn, caller, path| {
-        bank::import(conn, caller, path, &options)
-    })
+    taken_in(
+        &request,
+        body,
+        &endpoint,
+        "BANK_STATEMENT",
+        move |conn, caller, path| bank::import(conn, caller, path, &options),
+    )
     .await
 }

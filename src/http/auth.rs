@@ -18,12 +18,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::web;
+use actix_web::http::header;
+use actix_web::{HttpRequest, web};
 use chrono::{DateTime, Utc};
 
 use crate::domain::access::{Caller, Role, SCRIPT};
+use crate::domain::audit::Origin;
 use crate::domain::ids::{CompanyId, SessionId};
 use crate::error::{Error, Result};
+use crate::http::graphql::answer::request_id;
 pub use crate::service::jobs::today;
 use crate::service::session::Terms;
 use crate::store::Db;
@@ -204,6 +207,31 @@ impl Authenticator {
     fn issue_in(&self, caller: &Caller, session: SessionId) -> Result<Token> {
         let ttl = self.0.policy.access_ttl;
         self.0.own.issue(caller, Some(session), ttl)
+    }
+
+    /// The network address of a client, as the proxies that are trusted say.
+    pub fn address(&self, request: &HttpRequest) -> String {
+        client::address(request, &self.0.policy.trusted_proxies)
+    }
+
+    /// Where a request comes from, for the audit trail.
+    pub fn origin(&self, request: &HttpRequest, operation: &str) -> Origin {
+        Origin {
+            request: Some(request_id(request)),
+            address: Some(self.address(request)),
+            operation: Some(operation.to_owned()),
+        }
+    }
+
+    /// Tells the company of a key that it opened nothing: beside the answer, which takes as long for every key.
+    pub fn note_refused_key(&self, request: &HttpRequest, db: &Db) {
+        let header = request.headers().get(header::AUTHORIZATION);
+        let header = header.and_then(|value| value.to_str().ok());
+        let text = header
+            .and_then(|header| key::basic(header).or_else(|| bearer(header).map(str::to_owned)));
+        if let Some(text) = text {
+            key::note_refused(&text, self.origin(request, request.path()), db);
+        }
     }
 
     fn policy(&self) -> &Policy {

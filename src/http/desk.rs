@@ -10,14 +10,15 @@ use super::fault;
 use super::files;
 use super::graphql::GraphqlEndpoint;
 use crate::domain::access::{Action, Caller};
-use crate::domain::ids::Id;
+use crate::domain::audit::key as audit_key;
+use crate::domain::ids::{ClientId, Id};
 use crate::domain::letter::{Kind, Language};
 use crate::domain::refusal::RefusalCode;
 use crate::error::{Error, Result};
 use crate::objects::Objects;
 use crate::service::file::{self, FileKind, Upload};
-use crate::service::{evidence, letter};
-use crate::store::Conn;
+use crate::service::{audit, evidence, letter};
+use crate::store::{Conn, Session};
 
 /// Largest archive that is verified.
 const ARCHIVE_BYTES: usize = 128 * 1024 * 1024;
@@ -63,7 +64,7 @@ pub async fn attach(
         name: asked.name,
         bytes,
     };
-    let session = endpoint.store.session(caller);
+    let session = files::session(&request, &endpoint, caller);
     let objects = endpoint.objects.clone();
     let kept = session
         .write(move |conn, caller| file::attach(conn, caller, &objects, &upload))
@@ -108,19 +109,41 @@ fn told(error: Error) -> HttpResponse {
     }
 }
 
-/// Runs `work` in the caller's snapshot, or in a transaction when it writes.
+/// Runs `work` in the caller's snapshot, then writes down what leaves: what cannot be written down does not leave.
 async fn read<T: Send + 'static>(
-    endpoint: &GraphqlEndpoint,
-    caller: Caller,
-    work: impl FnOnce(&mut Conn, &Caller, &Objects) -> Result<T> + Send + 'static,
+    session: Session,
+    objects: Objects,
+    work: impl FnOnce(&mut Conn, &Caller, &Objects) -> Result<(T, Option<Leaving>)> + Send + 'static,
 ) -> Result<T> {
-    let session = endpoint.store.session(caller);
-    let objects = endpoint.objects.clone();
     let found = session
         .read(move |conn, caller| work(conn, caller, &objects))
         .await;
+    let told = match found {
+        Ok((value, Some(leaving))) => session
+            .write(move |conn, caller| {
+                let Leaving {
+                    what,
+                    id,
+                    client,
+                    details,
+                } = &leaving;
+                audit::exported(conn, caller, what, id, *client, details)
+            })
+            .await
+            .map(|()| value),
+        Ok((value, None)) => Ok(value),
+        Err(error) => Err(error),
+    };
     session.finish().await;
-    found
+    told
+}
+
+/// What the audit trail tells of a file that leaves.
+struct Leaving {
+    what: &'static str,
+    id: String,
+    client: Option<ClientId>,
+    details: serde_json::Value,
 }
 
 fn download(name: &str, media: &str, bytes: Vec<u8>) -> HttpResponse {
@@ -154,9 +177,21 @@ pub async fn fetch(
         Err(refused) => return *refused,
     };
     let id = id.into_inner();
-    match read(&endpoint, caller, move |conn, caller, objects| {
-        file::read(conn, caller, objects, &id)
-    })
+    let session = files::session(&request, &endpoint, caller);
+    match read(
+        session,
+        endpoint.objects.clone(),
+        move |conn, caller, objects| {
+            let (kept, bytes) = file::read(conn, caller, objects, &id)?;
+            let leaving = Leaving {
+                what: "FILE",
+                id: kept.id.0.to_string(),
+                client: kept.client_id,
+                details: json!({ "kind": kept.kind, "bytes": bytes.len() }),
+            };
+            Ok(((kept, bytes), Some(leaving)))
+        },
+    )
     .await
     {
         Ok((kept, bytes)) => download(&kept.name, &kept.media_type, bytes),
@@ -198,19 +233,24 @@ pub async fn letter(
         None => None,
     };
     let name = format!("{}.pdf", kind.code().to_lowercase().replace('_', "-"));
-    let written = read(&endpoint, caller, move |conn, caller, objects| {
-        letter::of_subject(
-            conn,
-            caller,
-            objects,
-            kind,
-            &subject,
-            language,
-            None,
-            caller.today,
-        )?
-        .pdf()
-    })
+    let session = files::session(&request, &endpoint, caller);
+    let written = read(
+        session,
+        endpoint.objects.clone(),
+        move |conn, caller, objects| {
+            let on = caller.today;
+            let pdf =
+                letter::of_subject(conn, caller, objects, kind, &subject, language, None, on)?
+                    .pdf()?;
+            let leaving = Leaving {
+                what: "LETTER",
+                id: audit_key(&subject),
+                client: None,
+                details: json!({ "letter": kind.code(), "subject": subject, "bytes": pdf.len() }),
+            };
+            Ok((pdf, Some(leaving)))
+        },
+    )
     .await;
     match written {
         Ok(pdf) => download(&name, "application/pdf", pdf),
@@ -229,10 +269,17 @@ pub async fn evidence(
         Err(refused) => return *refused,
     };
     let subject = subject.into_inner();
-    let session = endpoint.store.session(caller);
+    let session = files::session(&request, &endpoint, caller);
     let objects = endpoint.objects.clone();
     let made = session
-        .write(move |conn, caller| evidence::archive(conn, caller, &objects, &subject))
+        .write(move |conn, caller| {
+            let archive = evidence::archive(conn, caller, &objects, &subject)?;
+            let details = json!({
+                "subject": subject, "bytes": archive.bytes.len(), "manifestSha256": archive.manifest_sha256,
+            });
+            audit::exported(conn, caller, "EVIDENCE_FILE", &archive.manifest_sha256, None, &details)?;
+            Ok(archive)
+        })
         .await;
     session.finish().await;
     match made {
@@ -262,8 +309,10 @@ pub async fn verify(
         Ok(bytes) => bytes,
         Err(refused) => return *refused,
     };
-    let found = read(&endpoint, caller, move |conn, caller, _| {
-        evidence::verify(conn, caller, &bytes)
+    let session = files::session(&request, &endpoint, caller);
+    let found = read(session, endpoint.objects.clone(), move |conn, caller, _| {
+        // Nothing leaves but whether it is as it was.
+        Ok((evidence::verify(conn, caller, &bytes)?, None))
     })
     .await;
     match found {

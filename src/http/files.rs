@@ -36,6 +36,7 @@ pub async fn permitted(
     let caller = match found.await {
         Ok(caller) => caller,
         Err(Error::Unauthenticated) => {
+            authenticator.note_refused_key(request, &endpoint.store);
             return Err(HttpResponse::Unauthorized()
                 .append_header((header::WWW_AUTHENTICATE, "Bearer"))
                 .append_header((
@@ -58,6 +59,19 @@ pub async fn permitted(
             .json(json!({ "errors": [error] }))
             .into())
     }
+}
+
+/// A session for a request outside GraphQL; the audit trail calls it by method and route.
+pub fn session(
+    request: &HttpRequest,
+    endpoint: &GraphqlEndpoint,
+    caller: Caller,
+) -> crate::store::Session {
+    let route = request.match_pattern();
+    let route = route.as_deref().unwrap_or(request.path());
+    let operation = format!("{} {route}", request.method());
+    let origin = endpoint.authenticator.origin(request, &operation);
+    endpoint.store.session_from(caller, origin)
 }
 
 /// A file that goes with its handle, however the request ends.

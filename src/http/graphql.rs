@@ -20,17 +20,21 @@ use async_graphql::{Request, Response};
 use futures_util::stream::LocalBoxStream;
 use futures_util::{FutureExt, StreamExt};
 
-use crate::domain::access::Caller;
+use crate::domain::access::{Caller, Role};
 use crate::error::Error;
 use crate::http::auth::{Admitted, Authenticator};
 use crate::http::guard::{Limits, Rejection, Walk, lexical_scan, walk};
 use crate::http::live::{self, Closing};
 use crate::http::metrics::Metrics;
 use crate::http::rate::Limiter;
+use crate::service::audit;
 use crate::store::Session;
 use answer::{Presented, Reply};
 use read::Asked;
 pub use shape::Shape;
+
+/// Clients whose contacts one request may read without being written down: a page of them.
+const BULK: u32 = 20;
 
 /// What the endpoint serves, and how much of it one request may have.
 pub struct GraphqlEndpoint {
@@ -67,9 +71,10 @@ pub async fn handle(
     if live::socket::is_wanted(&request) {
         return live::socket::open(&request, body, endpoint);
     }
-    let reply = Reply::to(&request);
+    let reply = Reply::to(&request, &endpoint.authenticator);
     let answered = if live::events::are_wanted(&request) {
-        live::events::answered(&request, body, endpoint.clone(), Reply::to(&request)).await
+        let reply = Reply::to(&request, &endpoint.authenticator);
+        live::events::answered(&request, body, endpoint.clone(), reply).await
     } else {
         answered(&request, body, &endpoint, &reply).await
     };
@@ -139,11 +144,16 @@ pub(in crate::http) async fn admitted(
         .admit(token(request), &endpoint.store)
         .await;
     found.map_err(|error| match error {
-        Error::Unauthenticated => Rejection::new(
-            "UNAUTHENTICATED",
-            401,
-            "a valid token is needed: Authorization: Bearer …",
-        ),
+        Error::Unauthenticated => {
+            endpoint
+                .authenticator
+                .note_refused_key(request, &endpoint.store);
+            Rejection::new(
+                "UNAUTHENTICATED",
+                401,
+                "a valid token is needed: Authorization: Bearer …",
+            )
+        }
         // The token may be good: whether it was revoked could not be found out.
         error => {
             tracing::warn!(%error, "a token was not looked at");
@@ -240,12 +250,14 @@ impl GraphqlEndpoint {
     ) -> Result<Done, Rejection> {
         let Checked { asked, doc, walk } = checked;
         let _place = self.limiter.admit(&caller, walk.cost).await?;
-        let (request, session) = self.bound(caller, asked, doc.clone(), &walk);
+        let told = read_by(&caller, &doc, &walk);
+        let (request, session) = self.bound(caller, asked, doc.clone(), &walk, reply);
         // A panic would take the worker thread with it, and every request on it.
         let run = AssertUnwindSafe(self.schema.execute(request)).catch_unwind();
         let outcome = tokio::time::timeout(self.timeout, run).await;
         let statements = session.statements();
         self.metrics.asked_database(statements);
+        let noted = note_read(&session, told).await;
         session.finish().await;
         let mut response = match outcome {
             Ok(Ok(response)) => response,
@@ -258,6 +270,11 @@ impl GraphqlEndpoint {
                 ));
             }
         };
+        if let Err(error) = noted {
+            tracing::error!(%error, "what was read was not written down");
+            let text = "the service is busy or starting: send the request again";
+            return Err(Rejection::new("UNAVAILABLE", 503, text));
+        }
         // A mutation of which one field succeeded must not look like one that may be sent again.
         let failed_before = answer::is_empty(&response.data);
         self.complete(&mut response, &doc, &walk);
@@ -277,11 +294,12 @@ impl GraphqlEndpoint {
         asked: Asked,
         doc: ExecutableDocument,
         walk: &Walk,
+        reply: &Reply,
     ) -> (Request, Session) {
         let mut request = Request::new(asked.document).variables(asked.variables);
         request.operation_name.clone_from(&walk.operation_name);
         request.set_parsed_query(doc);
-        crate::graphql::bind(request, caller, &self.store, &self.objects)
+        crate::graphql::bind(request, caller, reply.origin(), &self.store, &self.objects)
     }
 
     fn complete(&self, response: &mut Response, doc: &ExecutableDocument, walk: &Walk) {
@@ -291,9 +309,14 @@ impl GraphqlEndpoint {
     }
 
     /// Starts a subscription; each answer is made presentable with [`Running::presented`].
-    pub(in crate::http) fn started(&self, caller: Caller, checked: Checked) -> Running {
+    pub(in crate::http) fn started(
+        &self,
+        caller: Caller,
+        checked: Checked,
+        reply: &Reply,
+    ) -> Running {
         let Checked { asked, doc, walk } = checked;
-        let (request, session) = self.bound(caller, asked, doc.clone(), &walk);
+        let (request, session) = self.bound(caller, asked, doc.clone(), &walk, reply);
         Running {
             answers: AssertUnwindSafe(self.schema.execute_stream(request))
                 .catch_unwind()
@@ -303,6 +326,63 @@ impl GraphqlEndpoint {
             walk,
         }
     }
+}
+
+/// The fields that the trail is to tell of, whatever they answer: the questions of an auditor.
+struct Told {
+    fields: Vec<String>,
+    always: bool,
+}
+
+fn read_by(caller: &Caller, doc: &ExecutableDocument, walk: &Walk) -> Told {
+    let fields = root_fields(doc, walk.operation_name.as_deref());
+    let asks = fields
+        .iter()
+        .any(|name| !name.starts_with("__") && name != "viewer");
+    let is_auditor = !caller.is_service() && caller.role == Role::Auditor;
+    let always = asks && is_auditor && walk.operation_type == OperationType::Query;
+    Told { fields, always }
+}
+
+/// Writes down what was read. Whoever cannot be written down gets no answer.
+async fn note_read(session: &Session, told: Told) -> crate::error::Result<()> {
+    let personal = session.personal();
+    if !told.always && personal <= BULK {
+        return Ok(());
+    }
+    session
+        .write(move |conn, caller| audit::read(conn, caller, &told.fields, personal))
+        .await
+}
+
+/// The names of the fields that an operation asks for at its root, fragments included. The document was walked: it ends.
+fn root_fields(doc: &ExecutableDocument, operation: Option<&str>) -> Vec<String> {
+    let chosen = doc
+        .operations
+        .iter()
+        .find(|(name, _)| name.map(|name| name.as_str()) == operation);
+    let mut waiting: Vec<_> = chosen
+        .map(|(_, operation)| operation.node.selection_set.node.items.iter().collect())
+        .unwrap_or_default();
+    let mut names: Vec<String> = Vec::new();
+    while let Some(item) = waiting.pop() {
+        match &item.node {
+            Selection::Field(field) => names.push(field.node.name.node.to_string()),
+            Selection::InlineFragment(part) => {
+                waiting.extend(&part.node.selection_set.node.items);
+            }
+            Selection::FragmentSpread(spread) => {
+                let part = doc.fragments.get(&spread.node.fragment_name.node);
+                waiting.extend(
+                    part.iter()
+                        .flat_map(|part| &part.node.selection_set.node.items),
+                );
+            }
+        }
+    }
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn parsed(document: &str) -> Result<ExecutableDocument, Rejection> {

@@ -10,6 +10,7 @@ use super::files::{self, Spool};
 use super::graphql::GraphqlEndpoint;
 use crate::domain::access::Action;
 use crate::service::import::{self, Options};
+use crate::store::Db;
 
 /// Bad rows told in one answer.
 const TOLD_ROWS: usize = 1000;
@@ -48,18 +49,24 @@ pub async fn receivables(
     }
     let file = Spool::new("import");
     match files::spool(&mut body, &file).await {
-        Ok(()) => run(&endpoint, caller, file.path(), asked.into_inner()).await,
+        Ok(()) => {
+            let origin = endpoint
+                .authenticator
+                .origin(&request, "POST /import/receivables");
+            let db = endpoint.store.coming_from(origin);
+            run(db, caller, file.path(), asked.into_inner()).await
+        }
         Err(refused) => *refused,
     }
 }
 
 async fn run(
-    endpoint: &GraphqlEndpoint,
+    db: Db,
     caller: crate::domain::access::Caller,
     path: &std::path::Path,
     asked: Asked,
 ) -> HttpResponse {
-    let (db, path) = (endpoint.store.clone(), path.to_owned());
+    let path = path.to_owned();
     let permit = match db.reserve().await {
         Ok(permit) => permit,
         Err(_) => {

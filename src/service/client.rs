@@ -554,14 +554,14 @@ pub fn add_contact(
     Ok(client.id)
 }
 
-/// Removes a contact and erases its personal data.
+/// Removes a contact and erases its personal data, wherever they are no proof: an erasure that nobody had to ask for.
 pub fn remove_contact(
     conn: &mut PgConnection,
     caller: &Caller,
     contact: ContactId,
 ) -> Result<ClientId> {
-    Ok(
-        store::client::remove_contact(conn, caller.company, contact)?
-            .ok_or_else(|| Refusal::not_found("contact", "contact"))?,
-    )
+    let client = store::client::present_contact_of(conn, caller.company, contact)?
+        .ok_or_else(|| Refusal::not_found("contact", "contact"))?;
+    super::personal::erase_contact(conn, caller, contact, "contact retiré")?;
+    Ok(client)
 }

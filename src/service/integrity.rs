@@ -4,7 +4,7 @@ use diesel::pg::PgConnection;
 
 use crate::domain::ids::CompanyId;
 use crate::error::Result;
-use crate::store::integrity::{CHECKS, LATEST_SEALS, first_broken};
+use crate::store::integrity::{CHECKS, LATEST_AUDIT, LATEST_SEALS, first_broken};
 
 /// How far back the seals are proven.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,10 +24,10 @@ pub fn check(
     CHECKS
         .iter()
         .map(|&(code, description, statement)| {
-            let statement = if code == "SEALS" && seals == Seals::Latest {
-                LATEST_SEALS
-            } else {
-                statement
+            let statement = match (code, seals) {
+                ("SEALS", Seals::Latest) => LATEST_SEALS,
+                ("AUDIT_TRAIL", Seals::Latest) => LATEST_AUDIT,
+                _ => statement,
             };
             Ok((code, description, first_broken(conn, company, statement)?))
         })

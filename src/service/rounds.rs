@@ -13,7 +13,7 @@ use super::dunning_run::{self, Scope};
 use super::file::{self, FileKind, Subject};
 use super::jobs::{self, Job};
 use super::litigation::{self, Deadline};
-use super::{letter, mail, task};
+use super::{letter, mail, personal, task};
 use crate::domain::access::{Caller, Role};
 use crate::domain::calendar::is_working_day;
 use crate::domain::ids::{CompanyId, DisputeId, Id};
@@ -93,6 +93,14 @@ pub fn visit(desk: &Desk, company: CompanyId, today: NaiveDate) {
     told("notices of disputes", notices(desk, &caller));
     told("automatic dunning", automatic(desk, &caller));
     told("sending runs", runs(desk, &caller));
+    told(
+        "letting go of old personal data",
+        desk.db.write_now(&caller, personal::purge),
+    );
+    told(
+        "sealing the audit trail",
+        super::audit::seal(&desk.db, company),
+    );
     if let Some(mailer) = &desk.mailer {
         told("delivering mail", deliver(desk, &caller, mailer));
     }

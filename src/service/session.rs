@@ -158,11 +158,11 @@ pub fn log_out(conn: &mut PgConnection, id: SessionId) -> Result<()> {
     Ok(())
 }
 
-/// Ends the log-in that a refresh token belongs to, used or not.
-pub fn log_out_by_token(conn: &mut PgConnection, text: &str) -> Result<()> {
+/// The session that a refresh token belongs to, used or not.
+pub fn session_of(conn: &mut PgConnection, text: &str) -> Result<Option<SessionRow>> {
     match store::session::token(conn, &secret::digest(text))? {
-        Some(token) => log_out(conn, token.session_id),
-        None => Ok(()),
+        Some(token) => Ok(store::session::find(conn, token.session_id)?),
+        None => Ok(None),
     }
 }
 
@@ -246,6 +246,21 @@ fn claim_one(conn: &mut PgConnection, subject: &[u8], limit: u32) -> Result<Opti
         .map(|seconds| now + Duration::from_secs(seconds));
     store::session::save_attempts(conn, subject, attempts)?;
     Ok(None)
+}
+
+/// The seconds that further guesses at this e-mail address, or from this network address, have to wait now.
+pub fn waits(conn: &mut PgConnection, guess: &Guess) -> Result<Option<u64>> {
+    let now = Utc::now();
+    let mut longest = None;
+    for subject in [&guess.address, &guess.email] {
+        let until = store::session::attempts_for_update(conn, subject)?.blocked_until;
+        let left = until.map(|until| until.signed_duration_since(now).num_seconds() + 1);
+        let left = left
+            .and_then(|left| u64::try_from(left).ok())
+            .filter(|left| *left > 0);
+        longest = longest.max(left);
+    }
+    Ok(longest)
 }
 
 /// The guess was right: the e-mail address starts anew; the network address, which may guess at others,

@@ -287,22 +287,31 @@ pub fn insert_contact(conn: &mut PgConnection, contact: &Contact) -> QueryResult
         .map(drop)
 }
 
-/// Erases the personal data of a contact and hides it; answers its client.
-pub fn remove_contact(
+/// The client of a contact, removed or not.
+pub fn contact_of(
     conn: &mut PgConnection,
     company: CompanyId,
     id: ContactId,
 ) -> QueryResult<Option<ClientId>> {
-    diesel::update(client_contacts::table.find((company, id)))
+    client_contacts::table
+        .find((company, id))
+        .select(client_contacts::client_id)
+        .first(conn)
+        .optional()
+}
+
+/// The client of a contact that was not removed.
+pub fn present_contact_of(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: ContactId,
+) -> QueryResult<Option<ClientId>> {
+    client_contacts::table
+        .find((company, id))
         .filter(client_contacts::removed_at.is_null())
-        .set((
-            client_contacts::removed_at.eq(diesel::dsl::now),
-            client_contacts::name.eq(""),
-            client_contacts::email.eq(None::<String>),
-            client_contacts::phone.eq(None::<String>),
-        ))
-        .returning(client_contacts::client_id)
-        .get_result(conn)
+        .select(client_contacts::client_id)
+        .for_update()
+        .first(conn)
         .optional()
 }
 

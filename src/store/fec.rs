@@ -70,7 +70,7 @@ pub fn lines(
         "WITH page AS MATERIALIZED (SELECT * FROM journal_entries e WHERE e.company_id = ? AND e.fiscal_year = ? \
            AND (e.source_kind = 'CARRY_FORWARD') = ? AND e.number > ? ORDER BY e.number LIMIT ?) \
          SELECT e.number, e.journal, j.label AS journal_label, e.posted_on, e.occurred_on, e.reference, e.label, \
-           (e.recorded_at AT TIME ZONE 'Europe/Paris')::date AS validated_on, l.account, c.number AS client_number, c.name AS client_name, \
+           (e.recorded_at AT TIME ZONE 'Europe/Paris')::date AS validated_on, l.account, c.number AS client_number, coalesce(x.name, c.name) AS client_name, \
            l.base_debit, l.base_credit, l.debit, l.credit, l.currency::text AS currency, i.due_on, i.open_amount AS open, m.code AS letter, m.complete, \
            (SELECT max(a.effective_on) FROM items g JOIN allocations a ON a.company_id = g.company_id AND a.debit_item_id = g.id AND a.ended_on IS NULL \
               WHERE g.company_id = m.company_id AND g.matching_id = m.id) AS lettered_on \
@@ -78,6 +78,7 @@ pub fn lines(
          JOIN journals j ON j.company_id = e.company_id AND j.code = e.journal \
          CROSS JOIN LATERAL (SELECT * FROM journal_lines l WHERE l.company_id = e.company_id AND l.entry_id = e.id OFFSET 0) l \
          LEFT JOIN clients c ON c.company_id = l.company_id AND c.id = l.client_id \
+         LEFT JOIN legal_archive x ON x.company_id = l.company_id AND x.client_id = l.client_id \
          LEFT JOIN LATERAL (SELECT * FROM items i WHERE i.company_id = l.company_id AND i.entry_id = l.entry_id AND i.entry_line = l.line OFFSET 0) i ON true \
          LEFT JOIN LATERAL (SELECT * FROM matchings m WHERE m.company_id = i.company_id AND m.id = i.matching_id OFFSET 0) m ON true \
          ORDER BY e.number, l.line",

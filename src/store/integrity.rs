@@ -117,6 +117,11 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
            WHERE e.company_id = $1) x WHERE seal IS DISTINCT FROM expected",
     ),
     (
+        "AUDIT_TRAIL",
+        "the audit trail is as it was sealed: no entry was changed, removed or put between, and none lost its content without an erasure",
+        "SELECT 'entry ' || broken_at || ': ' || broken_why AS broken FROM verify_audit($1, 9223372036854775807)",
+    ),
+    (
         "PROVISIONS",
         "account 491 holds for each client the sum of its provisions, at every date (R5.10)",
         "SELECT min('client ' || coalesce(a.client_id, b.client_id) || ' on ' || coalesce(a.posted_on, b.posted_on)) AS broken FROM \
@@ -207,6 +212,10 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
          WHERE d.company_id = $1 AND d.amount IS DISTINCT FROM i.s",
     ),
 ];
+
+/// The end of the audit trail's chain, for an answer within seconds: the last 10,000 entries.
+pub const LATEST_AUDIT: &str =
+    "SELECT 'entry ' || broken_at || ': ' || broken_why AS broken FROM verify_audit($1, 10000)";
 
 /// The end of each year's chain, for an answer within seconds: the last 10,000 entries, from the seal before.
 pub const LATEST_SEALS: &str = "SELECT min('entry ' || fiscal_year || '-' || lpad(number::text, 6, '0')) AS broken FROM (SELECT e.fiscal_year, e.number, s.seal, \

@@ -6,8 +6,9 @@
 
 pub mod account;
 pub mod aging;
-pub mod balances;
 pub mod approval;
+pub mod audit;
+pub mod balances;
 pub mod bank;
 pub mod change;
 pub mod chart;
@@ -37,6 +38,7 @@ pub mod numbering;
 pub mod operation;
 pub mod payment;
 pub mod penalty;
+pub mod personal;
 pub mod provision;
 pub mod provision_run;
 pub mod remittance;
@@ -64,6 +66,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 pub use diesel::pg::PgConnection as Conn;
 
 use crate::domain::access::Caller;
+use crate::domain::audit::Origin;
 use crate::domain::ids::CompanyId;
 use crate::error::{Error, Result};
 
@@ -111,6 +114,8 @@ pub struct Db {
     permits: Arc<Semaphore>,
     wait: Duration,
     revoked: Arc<revocation::Revoked>,
+    // What the audit trail says of writes that no session makes.
+    origin: Arc<Origin>,
 }
 
 #[derive(Debug)]
@@ -157,17 +162,36 @@ impl Db {
             permits: Arc::new(Semaphore::new(settings.pool_size as usize)),
             wait: settings.wait,
             revoked: Arc::default(),
+            origin: Arc::default(),
         }
     }
 
-    /// A session for one request of one caller.
+    /// The same for work on behalf of a request: the audit trail says where that came from.
+    #[must_use]
+    pub fn coming_from(&self, origin: Origin) -> Db {
+        Db {
+            origin: Arc::new(origin),
+            ..self.clone()
+        }
+    }
+
+    /// A session for one request of one caller, which comes from nowhere in particular.
     pub fn session(&self, caller: Caller) -> Session {
-        Session(Arc::new(Inner {
-            db: self.clone(),
-            caller,
-            slot: Mutex::new(Slot::default()),
-            statements: Arc::default(),
-        }))
+        self.session_from(caller, Origin::default())
+    }
+
+    /// A session for one request of one caller; the audit trail says where it came from.
+    pub fn session_from(&self, caller: Caller, origin: Origin) -> Session {
+        Session {
+            inner: Arc::new(Inner {
+                db: self.clone(),
+                caller,
+                slot: Mutex::new(Slot::default()),
+                statements: Arc::default(),
+                personal: AtomicU32::default(),
+            }),
+            origin: Arc::new(origin),
+        }
     }
 
     /// Runs `work` without a caller, outside any company: log-in and health only.
@@ -252,7 +276,7 @@ impl Db {
         caller: &Caller,
         work: impl FnMut(&mut PgConnection, &Caller) -> Result<T>,
     ) -> Result<T> {
-        write_on(&mut *checkout(&self.pool)?, caller, work)
+        write_on(&mut *checkout(&self.pool)?, caller, &self.origin, work)
     }
 
     /// Runs `work` on one read-only snapshot of `caller`, on this thread: for the command line and background jobs.
@@ -296,13 +320,18 @@ async fn blocking<T: Send + 'static>(
 
 /// What one request may do with the database. Cheap to clone; all clones share one connection.
 #[derive(Clone)]
-pub struct Session(Arc<Inner>);
+pub struct Session {
+    inner: Arc<Inner>,
+    origin: Arc<Origin>,
+}
 
 struct Inner {
     db: Db,
     caller: Caller,
     slot: Mutex<Slot>,
     statements: Arc<AtomicU32>,
+    /// Clients whose contacts were read.
+    personal: AtomicU32,
 }
 
 /// The request's connection, from its first use to the end of the request.
@@ -316,12 +345,31 @@ struct Slot {
 impl Session {
     /// Who asks.
     pub fn caller(&self) -> &Caller {
-        &self.0.caller
+        &self.inner.caller
+    }
+
+    /// The same session, doing this: what the audit trail calls the operation.
+    #[must_use]
+    pub fn doing(&self, operation: &str) -> Session {
+        Session {
+            inner: Arc::clone(&self.inner),
+            origin: Arc::new(self.origin.doing(operation)),
+        }
+    }
+
+    /// Notes that the contacts of some clients are read, for the audit trail.
+    pub fn note_personal(&self, clients: u32) {
+        self.inner.personal.fetch_add(clients, Ordering::Relaxed);
+    }
+
+    /// Of how many clients the contacts were read so far.
+    pub fn personal(&self) -> u32 {
+        self.inner.personal.load(Ordering::Relaxed)
     }
 
     /// SQL statements run so far, transaction control included.
     pub fn statements(&self) -> u32 {
-        self.0.statements.load(Ordering::Relaxed)
+        self.inner.statements.load(Ordering::Relaxed)
     }
 
     /// Reads from the request's snapshot: the same state of the books for every field of the document.
@@ -330,9 +378,9 @@ impl Session {
         T: Send + 'static,
         F: FnOnce(&mut PgConnection, &Caller) -> Result<T> + Send + 'static,
     {
-        let mut slot = self.0.slot.lock().await;
+        let mut slot = self.inner.slot.lock().await;
         let fetch = self.connection(&mut slot).await?;
-        let (caller, reading) = (self.0.caller.clone(), slot.reading);
+        let (caller, reading) = (self.inner.caller.clone(), slot.reading);
         // While the task runs the slot is empty: a request that is given up closes its connection.
         let (conn, result) = blocking(move || {
             let mut conn = fetch()?;
@@ -366,16 +414,17 @@ impl Session {
         T: Send + 'static,
         F: FnMut(&mut PgConnection, &Caller) -> Result<T> + Send + 'static,
     {
-        let mut slot = self.0.slot.lock().await;
+        let mut slot = self.inner.slot.lock().await;
         let fetch = self.connection(&mut slot).await?;
-        let (caller, reading) = (self.0.caller.clone(), slot.reading);
+        let (caller, reading) = (self.inner.caller.clone(), slot.reading);
+        let origin = Arc::clone(&self.origin);
         slot.reading = false;
         let (conn, result) = blocking(move || {
             let mut conn = fetch()?;
             if reading {
                 AnsiTransactionManager::rollback_transaction(&mut *conn)?;
             }
-            let result = write_on(&mut conn, &caller, work);
+            let result = write_on(&mut conn, &caller, &origin, work);
             Ok((conn, result))
         })
         .await?;
@@ -385,7 +434,7 @@ impl Session {
 
     /// Ends the request: the snapshot is left and the connection goes back. Nobody waits for that.
     pub async fn finish(&self) {
-        let slot = std::mem::take(&mut *self.0.slot.lock().await);
+        let slot = std::mem::take(&mut *self.inner.slot.lock().await);
         if let (Some(mut conn), true) = (slot.conn, slot.reading) {
             let permit = slot.permit;
             tokio::task::spawn_blocking(move || {
@@ -404,13 +453,13 @@ impl Session {
         slot: &mut Slot,
     ) -> Result<impl FnOnce() -> Result<Connection> + Send + use<>> {
         if slot.permit.is_none() {
-            slot.permit = Some(self.0.db.permit().await?);
+            slot.permit = Some(self.inner.db.permit().await?);
         }
         let held = slot.conn.take();
         if held.is_none() {
             slot.reading = false;
         }
-        let (pool, counter) = (self.0.db.pool.clone(), Arc::clone(&self.0.statements));
+        let (pool, counter) = (self.inner.db.pool.clone(), Arc::clone(&self.inner.statements));
         Ok(move || match held {
             Some(conn) => Ok(conn),
             None => {
@@ -463,10 +512,12 @@ fn begin_read(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
 fn write_on<T>(
     conn: &mut PgConnection,
     caller: &Caller,
+    origin: &Origin,
     mut work: impl FnMut(&mut PgConnection, &Caller) -> Result<T>,
 ) -> Result<T> {
+    let walls = format!("{}; {}", wall(caller), audit::stamp(caller, origin));
     in_transaction(conn, |conn| {
-        conn.batch_execute(&wall(caller))?;
+        conn.batch_execute(&walls)?;
         work(conn, caller)
     })
 }
@@ -506,6 +557,11 @@ pub fn migrate(url: &str) -> Result<Vec<String>> {
         .run_pending_migrations(MIGRATIONS)
         .map(|versions| versions.iter().map(ToString::to_string).collect())
         .map_err(|error| Error::Internal(format!("migration failed: {error}")))?;
+    // Tables that a migration has added, whoever wrote it.
+    audit::include_all(&mut conn)?;
+    if audit::rebase(&mut conn)? {
+        tracing::warn!("the audit trail came from another server: it was sealed as it came");
+    }
     if change::rebase(&mut conn)? {
         tracing::warn!("the change feed came from another server: its cursors are void");
     }

@@ -95,4 +95,5 @@ uuid_columns!(
     ServiceAccountId,
     InvitationId,
     ApprovalId,
+    ErasureId,
 );

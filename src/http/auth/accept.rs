@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::login::{Failure, answer, known, opened};
 use super::{nobody, password};
+use crate::domain::access::Caller;
 use crate::domain::credential::{Credential, INVITATION};
 use crate::domain::ids::InvitationId;
 use crate::domain::refusal::Refusal;
@@ -60,14 +61,20 @@ async fn accepted(
             }
         }
     };
-    let session = endpoint.store.session(nobody(token.company));
+    // Nobody yet, but who it is says the invitation.
+    let newcomer = Caller {
+        author: invitation.email.clone(),
+        ..nobody(token.company)
+    };
+    let origin = endpoint.authenticator.origin(request, request.path());
+    let session = endpoint.store.session_from(newcomer, origin);
     let company = token.company;
     let user = session
         .write(move |conn, caller| access::accept(conn, caller, &token, &acceptance))
         .await;
     session.finish().await;
     let user = user?.ok_or(Failure::Wrong(VOID))?;
-    opened(endpoint, user, company).await
+    opened(request, endpoint, user, company).await
 }
 
 /// The invitation, and whether its person has a password already.

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::nobody;
 use crate::domain::access::Caller;
+use crate::domain::audit::Origin;
 use crate::domain::credential::{Credential, KEY};
 use crate::domain::ids::ServiceAccountId;
 use crate::error::{Error, Result};
@@ -46,6 +47,23 @@ pub async fn caller(text: &str, db: &Db) -> Result<Caller> {
         scopes: Some(scopes),
         ..caller
     })
+}
+
+/// Writes down that a key opened nothing, when it names an account; nobody waits for it.
+pub fn note_refused(text: &str, origin: Origin, db: &Db) {
+    let Some(key) = Credential::<ServiceAccountId>::read(KEY, text) else {
+        return;
+    };
+    let session = db.session_from(nobody(key.company), origin);
+    actix_web::rt::spawn(async move {
+        let told = session
+            .write(move |conn, caller| service::audit::key_refused(conn, caller, key.id))
+            .await;
+        session.finish().await;
+        if let Err(error) = told {
+            tracing::warn!(%error, "a refused key was not written down");
+        }
+    });
 }
 
 #[cfg(test)]

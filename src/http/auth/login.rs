@@ -10,11 +10,13 @@ use uuid::Uuid;
 
 use super::{client, nobody, password, today};
 use crate::domain::access::Caller;
+use crate::domain::audit::Event;
 use crate::domain::ids::{CompanyId, Id, UserId};
 use crate::error::{Error, Result};
 use crate::http::graphql::GraphqlEndpoint;
 use crate::http::{fault, files};
-use crate::service::session::{Guess, Opened, claim, forgive, open, role_of, take_back};
+use crate::service::audit::at_the_door;
+use crate::service::session::{Guess, Opened, claim, forgive, open, role_of, take_back, waits};
 use crate::store;
 use crate::store::member::{Member, User};
 
@@ -109,19 +111,29 @@ async fn logged_in(
         .into_iter()
         .find(|company| wanted.is_none_or(|wanted| wanted == Some(*company)))
         .ok_or(Failure::Wrong(WRONG))?;
-    opened(endpoint, user.id, company).await
+    opened(request, endpoint, user.id, company).await
 }
 
 /// Opens a company to a person who has proved to be one of its members, and answers the tokens.
 pub async fn opened(
+    request: &HttpRequest,
     endpoint: &GraphqlEndpoint,
     user: UserId,
     company: CompanyId,
 ) -> std::result::Result<HttpResponse, Failure> {
     let terms = endpoint.authenticator.policy().terms();
+    let origin = endpoint.authenticator.origin(request, request.path());
     let (opened, member) = endpoint
         .store
-        .anonymous_write(move |conn| open(conn, user, company, None, terms))
+        .anonymous_write(move |conn| {
+            let Some((opened, member)) = open(conn, user, company, None, terms)? else {
+                return Ok(None);
+            };
+            let person = (user, member.email.as_str());
+            let details = json!({ "session": opened.session.show(), "role": member.role });
+            at_the_door(conn, company, person, &origin, Event::LoggedIn, &details)?;
+            Ok(Some((opened, member)))
+        })
         .await?
         .ok_or(Failure::Wrong(WRONG))?;
     granted(endpoint, &opened, member).await
@@ -157,10 +169,57 @@ pub async fn known(
         return Err(Failure::Locked(seconds));
     }
     let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-    verified(endpoint, guess, password, hash).await?;
-    let user = user.ok_or(Failure::Wrong(WRONG))?;
-    let companies = memberships.into_iter().map(|(company, _)| company);
-    Ok((user, companies.collect()))
+    let companies: Vec<CompanyId> = memberships
+        .into_iter()
+        .map(|(company, _)| company)
+        .collect();
+    match (
+        verified(endpoint, guess.clone(), password, hash).await,
+        user,
+    ) {
+        (Ok(()), Some(user)) => Ok((user, companies)),
+        (Err(Failure::Wrong(text)), Some(user)) => {
+            note_refused(request, endpoint, guess, &user, companies);
+            Err(Failure::Wrong(text))
+        }
+        (Err(failure), _) => Err(failure),
+        (Ok(()), None) => Err(Failure::Wrong(WRONG)),
+    }
+}
+
+/// Tells the companies of a person that a password was wrong, and when further ones wait. Beside the answer: how long
+/// that takes must not say whether there is such a person.
+pub fn note_refused(
+    request: &HttpRequest,
+    endpoint: &GraphqlEndpoint,
+    guess: Guess,
+    user: &User,
+    companies: Vec<CompanyId>,
+) {
+    let origin = endpoint.authenticator.origin(request, request.path());
+    let (id, email) = (user.id, user.email.clone());
+    let store = endpoint.store.clone();
+    actix_web::rt::spawn(async move {
+        let told = store
+            .anonymous_write(move |conn| {
+                let waits = waits(conn, &guess)?;
+                for company in &companies {
+                    let person = (id, email.as_str());
+                    let tell = |conn: &mut _, what, details: &serde_json::Value| {
+                        at_the_door(conn, *company, person, &origin, what, details)
+                    };
+                    tell(conn, Event::LogInRefused, &json!({}))?;
+                    if let Some(seconds) = waits {
+                        tell(conn, Event::LockedOut, &json!({ "seconds": seconds }))?;
+                    }
+                }
+                Ok(())
+            })
+            .await;
+        if let Err(error) = told {
+            tracing::warn!(%error, "a refused log-in was not written down");
+        }
+    });
 }
 
 /// Who guesses, from where.

@@ -3,17 +3,21 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use serde_json::json;
 
-use super::login::{Failure, answer, granted, guess, verified};
+use super::login::{Failure, answer, granted, guess, note_refused, verified};
 use super::{Identity, client, password};
+use crate::domain::audit::{Event, Origin};
 use crate::domain::ids::{CompanyId, Id};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::http::graphql::GraphqlEndpoint;
+use crate::service::audit::at_the_door;
 use crate::service::session::{
-    Rotation, change_password, claim, log_out, log_out_by_token, rotate, switch as switched,
+    Rotation, change_password, claim, log_out, rotate, session_of, switch as switched,
 };
 use crate::store;
+use crate::store::session::SessionRow;
 
 /// One text for every cause.
 const STALE: &str = "the refresh token is not valid: log in again";
@@ -45,9 +49,23 @@ async fn refreshed(
     let policy = endpoint.authenticator.policy();
     let terms = policy.terms();
     let client = client::digest(request, &policy.trusted_proxies);
+    let origin = endpoint.authenticator.origin(request, request.path());
     let rotation = endpoint
         .store
-        .anonymous_write(move |conn| rotate(conn, &text, &client, terms))
+        .anonymous_write(move |conn| {
+            let rotation = rotate(conn, &text, &client, terms)?;
+            if let (Rotation::Stolen, Some(session)) = (&rotation, session_of(conn, &text)?) {
+                let (what, details) = (Event::TokenReused, session.id.show());
+                tell(
+                    conn,
+                    &session,
+                    &origin,
+                    what,
+                    &json!({ "session": details }),
+                )?;
+            }
+            Ok(rotation)
+        })
         .await?;
     match rotation {
         Rotation::Granted { opened, member } => granted(endpoint, &opened, *member).await,
@@ -83,22 +101,50 @@ async fn logged_out(
     endpoint: &GraphqlEndpoint,
 ) -> Result<HttpResponse, Failure> {
     let store = &endpoint.store;
-    match refresh_token {
-        Some(text) => {
-            store
-                .anonymous_write(move |conn| log_out_by_token(conn, &text))
-                .await?;
-        }
+    let origin = endpoint.authenticator.origin(request, request.path());
+    let bearer = match &refresh_token {
+        Some(_) => None,
         None => {
             let session = identity(request, endpoint).await?.session;
-            let session = session.ok_or(Failure::Wrong(NO_TOKEN))?;
-            store
-                .anonymous_write(move |conn| log_out(conn, session))
-                .await?;
+            Some(session.ok_or(Failure::Wrong(NO_TOKEN))?)
         }
-    }
+    };
+    store
+        .anonymous_write(move |conn| {
+            let found = match (&refresh_token, bearer) {
+                (Some(text), _) => session_of(conn, text)?,
+                (None, Some(session)) => store::session::find(conn, session)?,
+                (None, None) => None,
+            };
+            let Some(session) = found else {
+                return Ok(());
+            };
+            log_out(conn, session.id)?;
+            // Again, it does nothing.
+            if session.revoked_at.is_none() {
+                let details = json!({ "session": session.id.show() });
+                tell(conn, &session, &origin, Event::LoggedOut, &details)?;
+            }
+            Ok(())
+        })
+        .await?;
     store.learn_revocations().await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Writes down what became of a session, in its company.
+fn tell(
+    conn: &mut store::Conn,
+    session: &SessionRow,
+    origin: &Origin,
+    what: Event,
+    details: &serde_json::Value,
+) -> crate::error::Result<()> {
+    let Some(person) = store::member::by_ids(conn, &[session.user_id])?.pop() else {
+        return Ok(());
+    };
+    let who = (person.id, person.email.as_str());
+    at_the_door(conn, session.company_id, who, origin, what, details)
 }
 
 async fn identity(request: &HttpRequest, endpoint: &GraphqlEndpoint) -> Result<Identity, Failure> {
@@ -140,9 +186,18 @@ async fn taken_to(
     let session = session.ok_or(Failure::Wrong(ELSEWHERE))?;
     let company = CompanyId::read(company).ok_or(Failure::Wrong(ELSEWHERE))?;
     let terms = endpoint.authenticator.policy().terms();
+    let origin = endpoint.authenticator.origin(request, request.path());
     let (opened, member) = endpoint
         .store
-        .anonymous_write(move |conn| switched(conn, session, company, terms))
+        .anonymous_write(move |conn| {
+            let Some((opened, member)) = switched(conn, session, company, terms)? else {
+                return Ok(None);
+            };
+            let person = (opened.user, member.email.as_str());
+            let details = json!({ "session": opened.session.show(), "role": member.role });
+            at_the_door(conn, company, person, &origin, Event::Switched, &details)?;
+            Ok(Some((opened, member)))
+        })
         .await?
         .ok_or(Failure::Wrong(ELSEWHERE))?;
     granted(endpoint, &opened, member).await
@@ -186,13 +241,41 @@ async fn changed(
     if let Some(seconds) = wait {
         return Err(Failure::Locked(seconds));
     }
-    verified(endpoint, guess, change.old_password, person.password_hash).await?;
+    let companies: Vec<CompanyId> = endpoint
+        .store
+        .anonymous(move |conn| Ok(store::member::memberships_of(conn, user)?))
+        .await?
+        .into_iter()
+        .map(|(company, _)| company)
+        .collect();
+    let hash = person.password_hash.clone();
+    if let Err(failure) = verified(endpoint, guess.clone(), change.old_password, hash).await {
+        if let Failure::Wrong(_) = failure {
+            note_refused(request, endpoint, guess, &person, companies);
+        }
+        return Err(failure);
+    }
     crate::domain::password::check(&change.new_password, &person.email)
         .map_err(|why| Error::from(Refusal::invalid("newPassword", why)))?;
     let hash = password::hash(change.new_password).await?;
+    let origin = endpoint.authenticator.origin(request, request.path());
     endpoint
         .store
-        .anonymous_write(move |conn| change_password(conn, user, &hash, identity.session))
+        .anonymous_write(move |conn| {
+            change_password(conn, user, &hash, identity.session)?;
+            for company in &companies {
+                let (what, details) = (Event::PasswordChanged, json!({}));
+                at_the_door(
+                    conn,
+                    *company,
+                    (user, &person.email),
+                    &origin,
+                    what,
+                    &details,
+                )?;
+            }
+            Ok(())
+        })
         .await?;
     endpoint.store.learn_revocations().await?;
     Ok(HttpResponse::NoContent().finish())

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::domain::audit::Origin;
+use crate::http::auth::Authenticator;
 use crate::http::guard::{Limits, Rejection, Walk};
 
 /// Most errors in one answer.
@@ -17,6 +19,7 @@ pub struct Reply {
     media: Option<Media>,
     method: Method,
     request_id: String,
+    address: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,29 +81,44 @@ pub fn refusal(rejection: &Rejection) -> serde_json::Value {
     error
 }
 
+/// The id that the client has given its request, when it is a plain word; else a new one.
+pub fn request_id(request: &HttpRequest) -> String {
+    let sent = request
+        .headers()
+        .get("x-request-id")
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| is_token(id));
+    sent.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
 impl Reply {
     /// Reads from the request what its answer must look like.
-    pub fn to(request: &HttpRequest) -> Reply {
+    pub fn to(request: &HttpRequest, authenticator: &Authenticator) -> Reply {
         let accept: Vec<_> = request
             .headers()
             .get_all(header::ACCEPT)
             .map(|it| it.to_str().unwrap_or(""))
             .collect();
-        let sent = request
-            .headers()
-            .get("x-request-id")
-            .and_then(|id| id.to_str().ok())
-            .filter(|id| is_token(id));
         Reply {
             media: negotiated(&accept.join(",")),
             method: request.method().clone(),
-            request_id: sent.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned),
+            request_id: request_id(request),
+            address: authenticator.address(request),
         }
     }
 
     /// The id of the request, for the log and for who asks about it.
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// Where the request comes from, for the audit trail.
+    pub fn origin(&self) -> Origin {
+        Origin {
+            request: Some(self.request_id.clone()),
+            address: Some(self.address.clone()),
+            operation: None,
+        }
     }
 
     /// Refuses a client that accepts nothing we can send.

@@ -28,7 +28,7 @@ pub fn answers(
         Err(rejection) => return stream::iter([Err(rejection)]).boxed_local(),
     };
     if checked.kind() == OperationType::Subscription {
-        let running = endpoint.started(caller, checked);
+        let running = endpoint.started(caller, checked, &reply);
         return followed(endpoint, running, reply).boxed_local();
     }
     stream::once(async move {

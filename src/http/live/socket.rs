@@ -58,8 +58,8 @@ pub fn open(
         .contains_key(header::SEC_WEBSOCKET_PROTOCOL);
     let (finished, ends) = mpsc::channel(OPERATIONS);
     let socket = Socket {
+        reply: Rc::new(Reply::to(request, &endpoint.authenticator)),
         endpoint,
-        reply: Rc::new(Reply::to(request)),
         header: token(request).map(str::to_owned),
         session,
         admitted: None,
