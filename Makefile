@@ -2,10 +2,10 @@ LISTEN ?= 127.0.0.1:8080
 # The data directory; empty for the default one.
 DATA ?=
 
-.PHONY: run test setup fmt check schema drill
+.PHONY: run test setup tools fmt check schema drill
 
 # Serves the demo company on a private database, and prints tokens to try it with.
-run: setup
+run: tools
 	cargo run --release --locked -- serve --demo --print-tokens --listen $(LISTEN) $(if $(DATA),--data "$(DATA)")
 
 # Everything that must pass.
@@ -19,8 +19,12 @@ test: setup
 		echo "cargo-deny is not installed: licences not checked"; \
 	fi
 
-# Installs what is missing on this machine.
+# Installs what is missing on this machine to build, run and test.
 setup:
+	@sh scripts/setup.sh tests
+
+# The same without what only the tests need.
+tools:
 	@sh scripts/setup.sh
 
 fmt:
@@ -36,6 +40,6 @@ schema:
 	mv schema.graphql.new schema.graphql
 
 # Backs up a demo company, restores it beside itself, checks and compares.
-drill: setup
+drill: tools
 	cargo build --release --locked
 	ENCOURS=target/release/encours sh scripts/drill.sh

@@ -4,6 +4,7 @@ mod access;
 mod accounting;
 mod bank;
 mod collection;
+mod conformance;
 mod contract;
 mod corrections;
 mod desk;
