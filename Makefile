@@ -2,7 +2,7 @@ LISTEN ?= 127.0.0.1:8080
 # The data directory; empty for the default one.
 DATA ?=
 
-.PHONY: run test setup tools fmt check schema drill
+.PHONY: run test setup tools fmt check schema drill sbom audit
 
 # Serves the demo company on a private database, and prints tokens to try it with.
 run: tools
@@ -43,3 +43,12 @@ schema:
 drill: tools
 	cargo build --release --locked
 	ENCOURS=target/release/encours sh scripts/drill.sh
+
+# What the binary is made of, as CycloneDX JSON.
+sbom:
+	sh scripts/sbom.sh > encours.cdx.json
+
+# Known vulnerabilities of the dependencies: asks the advisory database of RustSec and the registry of npm.
+audit:
+	cargo deny check advisories
+	cd tests/conformance && npm audit
