@@ -68,6 +68,12 @@ use crate::error::{Error, Result};
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// Any constant: every instance that starts takes the same lock before it migrates.
 const MIGRATION_LOCK: i64 = 0x0065_6e63_6f75_7273;
+/// Longest wait of a migration for a table.
+const MIGRATION_LOCK_WAIT: Duration = Duration::from_secs(3);
+/// Pause before it is tried again.
+const MIGRATION_PAUSE: Duration = Duration::from_secs(2);
+/// Tries of a migration that does not get its table.
+const MIGRATION_TRIES: u32 = 20;
 /// Tries of a transaction that lost a deadlock.
 const TRIES: u32 = 3;
 
@@ -475,14 +481,47 @@ pub fn migrate(url: &str) -> Result<Vec<String>> {
         .bind::<diesel::sql_types::BigInt, _>(MIGRATION_LOCK)
         .execute(&mut conn)?;
     // The lock goes with the connection.
-    let versions = conn
-        .run_pending_migrations(MIGRATIONS)
-        .map(|versions| versions.iter().map(ToString::to_string).collect())
-        .map_err(|error| Error::Internal(format!("migration failed: {error}")))?;
+    let versions = run_pending(&mut conn)?;
     if change::rebase(&mut conn)? {
         tracing::warn!("the change feed came from another server: its cursors are void");
     }
     Ok(versions)
+}
+
+/// Runs what is pending. A statement that waits for a table makes everybody else wait behind it, so it gives up soon
+/// and is tried again: the former binary serves meanwhile.
+fn run_pending(conn: &mut PgConnection) -> Result<Vec<String>> {
+    conn.batch_execute(&format!(
+        "SET lock_timeout = '{}'; SET statement_timeout = 0",
+        MIGRATION_LOCK_WAIT.as_millis()
+    ))?;
+    let (mut done, mut tries) = (Vec::new(), 1);
+    loop {
+        let waiting = conn
+            .pending_migrations(MIGRATIONS)
+            .map_err(|error| Error::Internal(format!("migrations: {error}")))?;
+        let Some(next) = waiting.first() else {
+            return Ok(done);
+        };
+        match conn.run_migration(next.as_ref()) {
+            Ok(version) => {
+                done.push(version.to_string());
+                tries = 1;
+            }
+            Err(error) if is_lock_timeout(error.as_ref()) && tries < MIGRATION_TRIES => {
+                tracing::warn!("a migration waits for a table that is in use: tried again");
+                tries += 1;
+                std::thread::sleep(MIGRATION_PAUSE);
+            }
+            Err(error) => return Err(Error::Internal(format!("migration failed: {error}"))),
+        }
+    }
+}
+
+/// Whether a lock was not given in time: Postgres says so in its own language unless it is told otherwise, the code
+/// 55P03 is not passed on.
+fn is_lock_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.to_string().contains("lock timeout")
 }
 
 /// Whether every migration has been run on the database that `conn` reaches.

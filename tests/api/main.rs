@@ -20,6 +20,7 @@ mod ledger;
 mod limits;
 mod live;
 mod mail;
+mod migrations;
 mod operations;
 mod paging;
 mod quarter;
