@@ -29,6 +29,8 @@ use encours::service::live::Feed;
 use encours::service::webhook::Policy;
 use encours::service::{jobs, rounds, webhook};
 use encours::store::{self, Conn, Db};
+use encours::telemetry::Tracer;
+use encours::telemetry::figures::Figures;
 use encours::{graphql, http, service};
 
 use config::{
@@ -300,7 +302,8 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     let webhooks = Policy {
         allow_private: args.allow_private_webhooks,
     };
-    let schema = graphql::serving(Feed::new(db.clone()), webhooks);
+    let figures = Figures::default();
+    let schema = graphql::serving(Feed::new(db.clone()), webhooks, figures.clone());
     let endpoint = web::Data::new(GraphqlEndpoint {
         shape: Shape::of(&schema.sdl()),
         schema,
@@ -309,7 +312,8 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         store: db.clone(),
         objects: objects.clone(),
         authenticator,
-        metrics: Metrics::default(),
+        metrics: Metrics::with(&figures),
+        tracer: Tracer::default(),
         limiter: Limiter::new(Rates {
             burst: args.rate_burst,
             per_second: args.rate_per_second,
@@ -327,7 +331,11 @@ fn serve(args: Serve) -> anyhow::Result<()> {
             mailer,
         };
         let period = Duration::from_secs(args.job_seconds);
-        jobs::start(&db, vec![webhook::job(webhooks), rounds::job(desk, period)])
+        jobs::start(
+            &db,
+            &figures,
+            vec![webhook::job(webhooks), rounds::job(desk, period)],
+        )
     });
     say(&format!("listening on http://{address}"))?;
     if args.print_tokens && tokens.is_empty() {

@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::fault;
 use super::files::{self, Spool};
 use super::graphql::GraphqlEndpoint;
+use super::graphql::answer::seen;
 use crate::domain::access::{Action, Caller};
 use crate::error::{Error, Result};
 use crate::formats::fec::{Encoding, Separator};
 use crate::service::bank;
 use crate::service::fec::{self, Options};
 use crate::store::Conn;
+use crate::store::replica::Position;
 
 /// How the file is to be written.
 #[derive(Deserialize)]
@@ -76,7 +78,9 @@ pub async fn export(
     };
     match asked.part.as_deref() {
         None | Some("file") => {}
-        Some("description") => return describe(&endpoint, caller, *year, options).await,
+        Some("description") => {
+            return describe(&endpoint, caller, seen(&request), *year, options).await;
+        }
         Some(other) => {
             let why = format!("`{other}` is no part: file or description");
             return HttpResponse::BadRequest().json(fault("BAD_USER_INPUT", &why));
@@ -84,7 +88,7 @@ pub async fn export(
     }
     let file = Spool::new("fec");
     let path = file.path().to_owned();
-    let session = endpoint.store.session(caller);
+    let session = endpoint.store.report_session(caller, seen(&request));
     let written = session
         .read(move |conn, caller| {
             let out = File::create(&path)
@@ -109,10 +113,11 @@ pub async fn export(
 async fn describe(
     endpoint: &GraphqlEndpoint,
     caller: crate::domain::access::Caller,
+    seen: Option<Position>,
     year: i32,
     options: Options,
 ) -> HttpResponse {
-    let session = endpoint.store.session(caller);
+    let session = endpoint.store.report_session(caller, seen);
     let text = session
         .read(move |conn, caller| {
             let exported = fec::export(conn, caller, year, options, std::io::sink())?;

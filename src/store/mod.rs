@@ -38,20 +38,20 @@ pub mod penalty;
 pub mod provision;
 pub mod provision_run;
 pub mod remittance;
+pub mod replica;
 mod revocation;
 pub mod schema;
 pub mod session;
 mod sql_types;
 pub mod task;
+mod watch;
 pub mod webhook;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{
-    AnsiTransactionManager, Connection as _, InstrumentationEvent, SimpleConnection,
-    TransactionManager,
+    AnsiTransactionManager, Connection as _, SimpleConnection, TransactionManager,
 };
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -64,6 +64,9 @@ pub use diesel::pg::PgConnection as Conn;
 use crate::domain::access::Caller;
 use crate::domain::ids::CompanyId;
 use crate::error::{Error, Result};
+use crate::telemetry::{self, Kind};
+use replica::{Position, Replica};
+use watch::Watch;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// Any constant: every instance that starts takes the same lock before it migrates.
@@ -92,6 +95,8 @@ pub struct Settings {
     pub statement_timeout: Duration,
     /// Longest wait for a free connection.
     pub wait: Duration,
+    /// libpq connection string of a streaming replica, for reports.
+    pub replica_url: Option<String>,
 }
 
 impl Settings {
@@ -103,6 +108,7 @@ impl Settings {
             pool_size: 8,
             statement_timeout: Duration::from_secs(8),
             wait: Duration::from_secs(5),
+            replica_url: None,
         }
     }
 }
@@ -115,9 +121,10 @@ pub struct Db {
     permits: Arc<Semaphore>,
     wait: Duration,
     revoked: Arc<revocation::Revoked>,
+    replica: Option<Arc<Replica>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Prepare {
     set_role: bool,
     statement_timeout: Duration,
@@ -149,15 +156,20 @@ impl Db {
             set_role: settings.set_role,
             statement_timeout: settings.statement_timeout,
         };
-        let pool = Pool::builder()
-            .max_size(settings.pool_size)
-            .min_idle(Some(0))
-            .test_on_check_out(false)
-            .connection_timeout(settings.wait)
-            .connection_customizer(Box::new(prepare))
-            .build_unchecked(ConnectionManager::new(&settings.url));
+        let pool = |url: &str, wait: Duration, tested: bool| {
+            Pool::builder()
+                .max_size(settings.pool_size)
+                .min_idle(Some(0))
+                .test_on_check_out(tested)
+                .connection_timeout(wait)
+                .connection_customizer(Box::new(prepare))
+                .build_unchecked(ConnectionManager::new(url))
+        };
+        let replica = settings.replica_url.as_deref();
         Db {
-            pool,
+            pool: pool(&settings.url, settings.wait, false),
+            // It may be restarted at any time: a connection from before is not worth a report.
+            replica: replica.map(|url| Arc::new(Replica::new(pool(url, replica::WAIT, true)))),
             permits: Arc::new(Semaphore::new(settings.pool_size as usize)),
             wait: settings.wait,
             revoked: Arc::default(),
@@ -166,12 +178,29 @@ impl Db {
 
     /// A session for one request of one caller.
     pub fn session(&self, caller: Caller) -> Session {
+        self.session_of(caller, None)
+    }
+
+    /// A session that reads reports: on the replica, when there is one and it shows what the caller has written and
+    /// what they say they have seen. It may write too, on the primary.
+    pub fn report_session(&self, caller: Caller, seen: Option<Position>) -> Session {
+        self.session_of(caller, Some(Report { seen }))
+    }
+
+    fn session_of(&self, caller: Caller, report: Option<Report>) -> Session {
         Session(Arc::new(Inner {
             db: self.clone(),
             caller,
+            report: report.filter(|_| self.replica.is_some()),
             slot: Mutex::new(Slot::default()),
-            statements: Arc::default(),
+            watch: Arc::default(),
+            position: std::sync::Mutex::default(),
         }))
+    }
+
+    /// The replica, when there is one.
+    pub fn replica(&self) -> Option<&Arc<Replica>> {
+        self.replica.as_ref()
     }
 
     /// Runs `work` without a caller, outside any company: log-in and health only.
@@ -293,8 +322,18 @@ pub struct Session(Arc<Inner>);
 struct Inner {
     db: Db,
     caller: Caller,
+    /// Whether the replica will do.
+    report: Option<Report>,
     slot: Mutex<Slot>,
-    statements: Arc<AtomicU32>,
+    watch: Arc<Watch>,
+    /// Where the log stood after the last write, when that matters to anybody.
+    position: std::sync::Mutex<Option<Position>>,
+}
+
+/// A report, and what its caller says they have seen.
+#[derive(Clone, Copy)]
+struct Report {
+    seen: Option<Position>,
 }
 
 /// The request's connection, from its first use to the end of the request.
@@ -303,6 +342,8 @@ struct Slot {
     permit: Option<OwnedSemaphorePermit>,
     conn: Option<Connection>,
     reading: bool,
+    /// The connection is the replica's.
+    on_replica: bool,
 }
 
 impl Session {
@@ -313,7 +354,17 @@ impl Session {
 
     /// SQL statements run so far, transaction control included.
     pub fn statements(&self) -> u32 {
-        self.0.statements.load(Ordering::Relaxed)
+        self.0.watch.statements()
+    }
+
+    /// What the request spent so far in statements, and waiting for a connection.
+    pub fn spent(&self) -> (Duration, Duration) {
+        self.0.watch.spent()
+    }
+
+    /// Where the log stood after the last write of this session; known only when there is a replica.
+    pub fn position(&self) -> Option<Position> {
+        self.0.position.lock().ok().and_then(|position| *position)
     }
 
     /// Reads from the request's snapshot: the same state of the books for every field of the document.
@@ -325,9 +376,12 @@ impl Session {
         let mut slot = self.0.slot.lock().await;
         let conn = self.connection(&mut slot).await?;
         let (caller, reading) = (self.0.caller.clone(), slot.reading);
+        let watch = Arc::clone(&self.0.watch);
+        let under = telemetry::current();
         // While the task runs the slot is empty: a request that is given up closes its connection.
         let (conn, result) = blocking(move || {
             let mut conn = conn;
+            let _traced = watch.under(under);
             if !reading {
                 begin_read(&mut conn, &caller)?;
             }
@@ -359,19 +413,40 @@ impl Session {
         F: FnMut(&mut PgConnection, &Caller) -> Result<T> + Send + 'static,
     {
         let mut slot = self.0.slot.lock().await;
-        let conn = self.connection(&mut slot).await?;
+        if slot.on_replica {
+            if let (Some(conn), true) = (slot.conn.take(), slot.reading) {
+                rolled_back(conn).await;
+            }
+            slot.reading = false;
+        }
+        let conn = self.connection_to(&mut slot, None).await?;
         let (caller, reading) = (self.0.caller.clone(), slot.reading);
         slot.reading = false;
-        let (conn, result) = blocking(move || {
+        let watch = Arc::clone(&self.0.watch);
+        let (under, replica) = (telemetry::current(), self.0.db.replica.clone());
+        let (conn, result, position) = blocking(move || {
             let mut conn = conn;
+            let _traced = watch.under(under);
             if reading {
                 AnsiTransactionManager::rollback_transaction(&mut *conn)?;
             }
             let result = write_on(&mut conn, &caller, work);
-            Ok((conn, result))
+            // What was written is to be seen in the caller's next report.
+            let position = match (&result, &replica) {
+                // It is done: that its place is not known does not undo it.
+                (Ok(_), Some(replica)) => replica::position(&mut conn)
+                    .ok()
+                    .flatten()
+                    .inspect(|position| replica.wrote(&caller, *position)),
+                _ => None,
+            };
+            Ok((conn, result, position))
         })
         .await?;
         slot.conn = Some(conn);
+        if let (Some(_), Ok(mut last)) = (position, self.0.position.lock()) {
+            *last = position.max(*last);
+        }
         result
     }
 
@@ -385,24 +460,38 @@ impl Session {
     }
 
     async fn connection(&self, slot: &mut Slot) -> Result<Connection> {
-        if slot.permit.is_none() {
-            slot.permit = Some(self.0.db.permit().await?);
-        }
+        self.connection_to(slot, self.0.report).await
+    }
+
+    /// The request's connection; for a report, the replica's when it will do.
+    async fn connection_to(&self, slot: &mut Slot, report: Option<Report>) -> Result<Connection> {
         if let Some(conn) = slot.conn.take() {
             return Ok(conn);
         }
+        let began = Instant::now();
+        let _span = telemetry::current().map(|under| under.child("pool wait", Kind::Internal));
+        if slot.permit.is_none() {
+            slot.permit = Some(self.0.db.permit().await?);
+        }
         slot.reading = false;
-        let (pool, counter) = (self.0.db.pool.clone(), Arc::clone(&self.0.statements));
-        blocking(move || {
-            let mut conn = checkout(&pool)?;
-            conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
-                if let InstrumentationEvent::StartQuery { .. } = event {
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-            Ok(conn)
+        let (pool, watch) = (self.0.db.pool.clone(), Arc::clone(&self.0.watch));
+        let replica = report.zip(self.0.db.replica.clone());
+        let caller = self.0.caller.clone();
+        let (conn, on_replica) = blocking(move || {
+            let found = replica
+                .and_then(|(report, replica)| replica.connection(&caller, report.seen, &pool));
+            let on_replica = found.is_some();
+            let mut conn = match found {
+                Some(conn) => conn,
+                None => checkout(&pool)?,
+            };
+            conn.set_instrumentation(watch::instrumentation(watch));
+            Ok((conn, on_replica))
         })
-        .await
+        .await?;
+        slot.on_replica = on_replica;
+        self.0.watch.waited(began.elapsed());
+        Ok(conn)
     }
 }
 

@@ -8,7 +8,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::http::guard::{Limits, Rejection, Walk};
+use crate::store::replica::Position;
 
+/// Where the log of the database stood after a write: sent back with a report, it is read where that is known.
+pub const POSITION: &str = "x-encours-position";
 /// Most errors in one answer.
 const ERRORS: usize = 20;
 
@@ -17,6 +20,7 @@ pub struct Reply {
     media: Option<Media>,
     method: Method,
     request_id: String,
+    seen: Option<Position>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,10 +96,16 @@ impl Reply {
             .and_then(|id| id.to_str().ok())
             .filter(|id| is_token(id));
         Reply {
+            seen: seen(request),
             media: negotiated(&accept.join(",")),
             method: request.method().clone(),
             request_id: sent.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned),
         }
+    }
+
+    /// How far the caller has seen the log of the database: what an answer to a write told them.
+    pub fn seen(&self) -> Option<Position> {
+        self.seen
     }
 
     /// The id of the request, for the log and for who asks about it.
@@ -269,6 +279,12 @@ impl Reply {
         }
         response.body(serde_json::to_vec(body).expect("strings are the only keys"))
     }
+}
+
+/// How far the caller of a request says to have seen the log of the database.
+pub fn seen(request: &HttpRequest) -> Option<Position> {
+    let value = request.headers().get(POSITION)?;
+    Position::read(value.to_str().ok()?)
 }
 
 /// The field of the input that a rule of the library names in its text, as `userErrors` would.
