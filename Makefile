@@ -2,10 +2,10 @@ LISTEN ?= 127.0.0.1:8080
 # The data directory; empty for the default one.
 DATA ?=
 
-.PHONY: run test setup fmt check schema drill bench
+.PHONY: run test setup tools fmt check schema drill bench sbom audit
 
 # Serves the demo company on a private database, and prints tokens to try it with.
-run: setup
+run: tools
 	cargo run --release --locked -- serve --demo --print-tokens --listen $(LISTEN) $(if $(DATA),--data "$(DATA)")
 
 # Everything that must pass.
@@ -19,8 +19,12 @@ test: setup
 		echo "cargo-deny is not installed: licences not checked"; \
 	fi
 
-# Installs what is missing on this machine.
+# Installs what is missing on this machine to build, run and test.
 setup:
+	@sh scripts/setup.sh tests
+
+# The same without what only the tests need.
+tools:
 	@sh scripts/setup.sh
 
 fmt:
@@ -36,11 +40,20 @@ schema:
 	mv schema.graphql.new schema.graphql
 
 # Backs up a demo company, restores it beside itself, checks and compares.
-drill: setup
+drill: tools
 	cargo build --release --locked
 	ENCOURS=target/release/encours sh scripts/drill.sh
 
 # Measures the questions beside raw SQL on companies of 10 thousand and 200 thousand invoices; SIZE=l has 2 million.
 SIZE ?= s m
-bench: setup
+bench: tools
 	sh scripts/bench.sh $(SIZE)
+
+# What the binary is made of, as CycloneDX JSON.
+sbom:
+	sh scripts/sbom.sh > encours.cdx.json
+
+# Known vulnerabilities of the dependencies: asks the advisory database of RustSec and the registry of npm.
+audit:
+	cargo deny check advisories
+	cd tests/conformance && npm audit

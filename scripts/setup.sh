@@ -1,8 +1,12 @@
 #!/bin/sh
-# Installs what the build and the tests need and this machine lacks. Does nothing when all is there.
+# Installs what the build needs and this machine lacks; with the argument `tests` also what the tests need: Node.js and
+# the packages of tests/conformance. Does nothing when all is there.
 #
 # Never creates, starts or changes a system-wide PostgreSQL cluster: encours runs a private one from the same binaries.
 set -eu
+
+cd "$(dirname "$0")/.."
+purpose=${1:-build}
 
 say() {
     printf 'setup: %s\n' "$*" >&2
@@ -37,6 +41,27 @@ missing_packages() {
     has pkg-config || echo pkg-config
     has_libpq || echo libpq-dev
     has_postgres || echo postgresql
+    if [ "$purpose" = tests ]; then
+        has node || echo nodejs
+        has npm || echo npm
+    fi
+}
+
+# The published audits and clients that tests/api/conformance.rs runs, exactly as the lock file names them.
+install_conformance() {
+    dir=tests/conformance
+    if [ "$dir/node_modules/.package-lock.json" -nt "$dir/package-lock.json" ]; then
+        return 0
+    fi
+    say "installing the packages of $dir"
+    (cd "$dir" && npm ci --no-audit --no-fund --ignore-scripts --silent)
+}
+
+finish() {
+    if [ "$purpose" = tests ]; then
+        install_conformance
+    fi
+    exit 0
 }
 
 # Without a terminal there is nobody to type a password.
@@ -91,26 +116,34 @@ fi
 
 packages=$(missing_packages | tr '\n' ' ')
 if [ -z "$packages" ]; then
-    exit 0
+    finish
 fi
 if has apt-get; then
     # shellcheck disable=SC2086 # a list of words
     install_on_debian $packages
-    exit 0
+    finish
 fi
 
-say "some of these are missing: C compiler, pkg-config, libpq, PostgreSQL server. Install them with:"
+if [ "$purpose" = tests ]; then
+    say "some of these are missing: C compiler, pkg-config, libpq, PostgreSQL server, Node.js. Install them with:"
+    node="nodejs npm"
+    brewed_node=" node"
+else
+    say "some of these are missing: C compiler, pkg-config, libpq, PostgreSQL server. Install them with:"
+    node=""
+    brewed_node=""
+fi
 case "$(uname -s)" in
-Darwin) say "  xcode-select --install; brew install pkgconf libpq postgresql@17" ;;
+Darwin) say "  xcode-select --install; brew install pkgconf libpq postgresql@17$brewed_node" ;;
 *)
     if has dnf; then
-        say "  sudo dnf install gcc pkgconf-pkg-config libpq-devel postgresql-server"
+        say "  sudo dnf install gcc pkgconf-pkg-config libpq-devel postgresql-server $node"
     elif has pacman; then
-        say "  sudo pacman -S --needed gcc pkgconf postgresql"
+        say "  sudo pacman -S --needed gcc pkgconf postgresql $node"
     elif has apk; then
-        say "  apk add build-base pkgconf libpq-dev postgresql"
+        say "  apk add build-base pkgconf libpq-dev postgresql $node"
     elif has zypper; then
-        say "  sudo zypper install gcc pkg-config postgresql-devel postgresql-server"
+        say "  sudo zypper install gcc pkg-config postgresql-devel postgresql-server $node"
     else
         say "  the package manager of this system"
     fi

@@ -12,3 +12,4 @@ pub mod mailer;
 pub mod objects;
 pub mod service;
 pub mod store;
+pub mod telemetry;

@@ -31,6 +31,8 @@ use encours::service::provision::memory::Provisions;
 use encours::service::webhook::Policy;
 use encours::service::{audit, jobs, rounds, webhook};
 use encours::store::{self, Conn, Db};
+use encours::telemetry::Tracer;
+use encours::telemetry::figures::Figures;
 use encours::{graphql, http, service};
 
 use config::{
@@ -322,11 +324,13 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         0 => Provisions::default(),
         _ => Provisions::remembering(),
     };
+    let figures = Figures::default();
     let schema = graphql::serving(
         Feed::new(db.clone()),
         webhooks,
         balances.clone(),
         provisions,
+        figures.clone(),
     );
     let endpoint = web::Data::new(GraphqlEndpoint {
         shape: Shape::of(&schema.sdl()),
@@ -337,7 +341,8 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         objects: objects.clone(),
         balances,
         authenticator,
-        metrics: Metrics::default(),
+        metrics: Metrics::with(&figures),
+        tracer: Tracer::default(),
         limiter: Limiter::new(Rates {
             burst: args.rate_burst,
             per_second: args.rate_per_second,
@@ -357,6 +362,7 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         let period = Duration::from_secs(args.job_seconds);
         jobs::start(
             &db,
+            &figures,
             vec![
                 webhook::job(webhooks),
                 rounds::job(desk, period),

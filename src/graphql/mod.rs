@@ -39,20 +39,21 @@ mod provision_run;
 mod remittance;
 mod replay;
 mod scalars;
+mod watch;
 mod webhook;
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Guard, MergedObject, Request, SchemaBuilder};
 
-use crate::domain::access::{Caller, action_of};
-use crate::domain::audit::Origin;
+use crate::domain::access::action_of;
 use crate::error::{Error, Result};
 use crate::objects::Objects;
 use crate::service::balances::Balances;
 use crate::service::live::Feed;
 use crate::service::provision::memory::Provisions;
 use crate::service::webhook::Policy;
-use crate::store::{Db, Session};
+use crate::store::Session;
+use crate::telemetry::figures::Figures;
 
 /// Questions about getting paid. In groups, since each part of a root wraps those before it.
 #[derive(MergedObject, Default)]
@@ -151,12 +152,19 @@ pub fn schema() -> Schema {
 }
 
 /// The schema to serve: with what all requests of this process share.
-pub fn serving(feed: Feed, webhooks: Policy, balances: Balances, provisions: Provisions) -> Schema {
+pub fn serving(
+    feed: Feed,
+    webhooks: Policy,
+    balances: Balances,
+    provisions: Provisions,
+    figures: Figures,
+) -> Schema {
     builder()
         .data(feed)
         .data(webhooks)
         .data(balances)
         .data(provisions)
+        .data(figures)
         .finish()
 }
 
@@ -168,27 +176,29 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
         .extension(replay::Replays)
 }
 
+/// Questions about the whole of the books that only read: they may be answered by a replica.
+pub const REPORTS: &[&str] = &[
+    "agedBalance",
+    "disputeStatistics",
+    "doubtfulDebtProvision",
+    "generalLedger",
+    "integrityCheck",
+    "journalEntries",
+    "openItems",
+    "trialBalance",
+];
+
 /// Gives a request its caller's session and loaders; they live as long as the request.
-pub fn bind(
-    request: Request,
-    caller: Caller,
-    origin: Origin,
-    db: &Db,
-    objects: &Objects,
-) -> (Request, Session) {
-    let session = db.session_from(caller, origin);
+pub fn bind(request: Request, session: &Session, objects: &Objects) -> Request {
     let loader = DataLoader::new(loaders::Loads(session.clone()), tokio::spawn)
         .delay(std::time::Duration::ZERO)
         .max_batch_size(1000);
     let asked = replay::Asked::new(&request.query, request.operation_name.as_deref());
-    (
-        request
-            .data(session.clone())
-            .data(loader)
-            .data(asked)
-            .data(objects.clone()),
-        session,
-    )
+    request
+        .data(session.clone())
+        .data(loader)
+        .data(asked)
+        .data(objects.clone())
 }
 
 /// The session of the request.

@@ -3,8 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextExecute};
-use async_graphql::{Response, Value};
+use async_graphql::extensions::{
+    Extension, ExtensionContext, ExtensionFactory, NextExecute, NextResolve, ResolveInfo,
+};
+use async_graphql::{Response, ServerResult, Value};
 use sha2::{Digest, Sha256};
 
 use crate::store::{self, Session};
@@ -46,6 +48,19 @@ struct Replay;
 
 #[async_graphql::async_trait::async_trait]
 impl Extension for Replay {
+    // Here, since each extension more costs every field of every answer.
+    async fn resolve(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        info: ResolveInfo<'_>,
+        next: NextResolve<'_>,
+    ) -> ServerResult<Option<Value>> {
+        match info.path_node.parent {
+            Some(_) => next.run(ctx, info).await,
+            None => super::watch::resolved(ctx, info, next).await,
+        }
+    }
+
     async fn execute(
         &self,
         ctx: &ExtensionContext<'_>,

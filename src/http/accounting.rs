@@ -78,7 +78,7 @@ pub async fn export(
     match asked.part.as_deref() {
         None | Some("file") => {}
         Some("description") => {
-            let session = files::session(&request, &endpoint, caller);
+            let session = files::report_session(&request, &endpoint, caller);
             return describe(session, *year, options).await;
         }
         Some(other) => {
@@ -88,7 +88,7 @@ pub async fn export(
     }
     let file = Spool::new("fec");
     let path = file.path().to_owned();
-    let session = files::session(&request, &endpoint, caller);
+    let session = files::report_session(&request, &endpoint, caller);
     let year = *year;
     let mut written = session
         .read(move |conn, caller| {

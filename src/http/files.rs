@@ -67,11 +67,28 @@ pub fn session(
     endpoint: &GraphqlEndpoint,
     caller: Caller,
 ) -> crate::store::Session {
+    endpoint
+        .store
+        .session_from(caller, origin(request, endpoint))
+}
+
+/// The same for what only reads the books: a replica may do.
+pub fn report_session(
+    request: &HttpRequest,
+    endpoint: &GraphqlEndpoint,
+    caller: Caller,
+) -> crate::store::Session {
+    let seen = super::graphql::answer::seen(request);
+    endpoint
+        .store
+        .report_session(caller, origin(request, endpoint), seen)
+}
+
+fn origin(request: &HttpRequest, endpoint: &GraphqlEndpoint) -> crate::domain::audit::Origin {
     let route = request.match_pattern();
     let route = route.as_deref().unwrap_or(request.path());
     let operation = format!("{} {route}", request.method());
-    let origin = endpoint.authenticator.origin(request, &operation);
-    endpoint.store.session_from(caller, origin)
+    endpoint.authenticator.origin(request, &operation)
 }
 
 /// A file that goes with its handle, however the request ends.

@@ -29,6 +29,8 @@ use crate::http::metrics::Metrics;
 use crate::http::rate::Limiter;
 use crate::service::audit;
 use crate::store::Session;
+use crate::store::replica::Position;
+use crate::telemetry::{self, Span, Tracer};
 use answer::{Presented, Reply};
 use read::Asked;
 pub use shape::Shape;
@@ -54,6 +56,8 @@ pub struct GraphqlEndpoint {
     pub balances: crate::service::balances::Balances,
     /// What is counted for the operator.
     pub metrics: Metrics,
+    /// Where traces go, when they go anywhere.
+    pub tracer: Tracer,
     /// How much one caller may ask for.
     pub limiter: Limiter,
     /// Who may come in.
@@ -131,6 +135,14 @@ async fn answered(
             .headers_mut()
             .insert(HeaderName::from_static("server-timing"), timing);
     }
+    let position = done
+        .position
+        .map(|position| HeaderValue::from_str(&position.show()));
+    if let Some(Ok(position)) = position {
+        answer
+            .headers_mut()
+            .insert(HeaderName::from_static(answer::POSITION), position);
+    }
     Ok(answer)
 }
 
@@ -196,6 +208,18 @@ fn named(kind: OperationType) -> &'static str {
     }
 }
 
+/// Its kind, and the name that its author gave it: no more than a name, since it is the caller's word.
+fn describe(span: &mut Span, checked: &Checked) {
+    const LONGEST_NAME: usize = 64;
+    span.text("graphql.operation.type", named(checked.kind()));
+    if let Some(name) = &checked.walk.operation_name {
+        let name: String = name.chars().take(LONGEST_NAME).collect();
+        span.text("graphql.operation.name", name);
+    }
+    let cost = i64::try_from(checked.walk.cost).unwrap_or(i64::MAX);
+    span.number("encours.cost", cost);
+}
+
 /// What was done of a query or mutation.
 pub(in crate::http) struct Done {
     /// The answer.
@@ -204,6 +228,8 @@ pub(in crate::http) struct Done {
     failed: bool,
     /// SQL statements behind it.
     statements: u32,
+    /// Where the log of the database stood after it wrote.
+    position: Option<Position>,
 }
 
 impl GraphqlEndpoint {
@@ -232,13 +258,26 @@ impl GraphqlEndpoint {
     ) -> Result<Done, Rejection> {
         let since = Instant::now();
         let kind = named(checked.kind());
-        let ran = self.ran(caller, checked, reply).await;
+        let mut span = self.tracer.operation(kind);
+        if let Some(span) = &mut span {
+            describe(span, &checked);
+        }
+        let ran = match &span {
+            Some(_) => telemetry::within(span.as_ref(), self.ran(caller, checked, reply)).await,
+            None => self.ran(caller, checked, reply).await,
+        };
         let outcome = match &ran {
             Ok(done) if done.failed => "errors",
             Ok(_) => "ok",
             Err(rejection) => rejection.code,
         };
         self.metrics.answered(kind, outcome, since.elapsed());
+        if let Some(span) = &mut span {
+            span.text("encours.outcome", outcome);
+            if outcome != "ok" {
+                span.fail();
+            }
+        }
         ran
     }
 
@@ -251,13 +290,26 @@ impl GraphqlEndpoint {
         let Checked { asked, doc, walk } = checked;
         let _place = self.limiter.admit(&caller, walk.cost).await?;
         let told = read_by(&caller, &doc, &walk);
-        let (request, session) = self.bound(caller, asked, doc.clone(), &walk, reply);
+        let is_report = walk.operation_type == OperationType::Query
+            && walk
+                .root_fields
+                .iter()
+                .all(|field| crate::graphql::REPORTS.contains(&field.as_str()));
+        let session = match is_report {
+            true => self
+                .store
+                .report_session(caller, reply.origin(), reply.seen()),
+            false => self.store.session_from(caller, reply.origin()),
+        };
+        let request = self.bound(&session, asked, doc.clone(), &walk);
+        let since = Instant::now();
         // A panic would take the worker thread with it, and every request on it.
         let run = AssertUnwindSafe(self.schema.execute(request)).catch_unwind();
         let outcome = tokio::time::timeout(self.timeout, run).await;
         let statements = session.statements();
         self.metrics.asked_database(statements);
         let noted = note_read(&session, told).await;
+        self.metrics.spent(since.elapsed(), session.spent());
         session.finish().await;
         let mut response = match outcome {
             Ok(Ok(response)) => response,
@@ -284,22 +336,22 @@ impl GraphqlEndpoint {
             presented: reply.presented(response, &walk, &self.limits),
             failed,
             statements,
+            position: session.position(),
         })
     }
 
     /// Gives a request its caller's session.
     fn bound(
         &self,
-        caller: Caller,
+        session: &Session,
         asked: Asked,
         doc: ExecutableDocument,
         walk: &Walk,
-        reply: &Reply,
-    ) -> (Request, Session) {
+    ) -> Request {
         let mut request = Request::new(asked.document).variables(asked.variables);
         request.operation_name.clone_from(&walk.operation_name);
         request.set_parsed_query(doc);
-        crate::graphql::bind(request, caller, reply.origin(), &self.store, &self.objects)
+        crate::graphql::bind(request, session, &self.objects)
     }
 
     fn complete(&self, response: &mut Response, doc: &ExecutableDocument, walk: &Walk) {
@@ -316,7 +368,8 @@ impl GraphqlEndpoint {
         reply: &Reply,
     ) -> Running {
         let Checked { asked, doc, walk } = checked;
-        let (request, session) = self.bound(caller, asked, doc.clone(), &walk, reply);
+        let session = self.store.session_from(caller, reply.origin());
+        let request = self.bound(&session, asked, doc.clone(), &walk);
         Running {
             answers: AssertUnwindSafe(self.schema.execute_stream(request))
                 .catch_unwind()

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use super::graphql::GraphqlEndpoint;
-use crate::store;
+use crate::store::{self, replica::Route};
 
 /// Longest wait of a probe, for each of its steps.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -21,7 +21,16 @@ pub async fn health() -> HttpResponse {
 /// The database answers and is migrated.
 pub async fn ready(endpoint: web::Data<GraphqlEndpoint>) -> HttpResponse {
     match endpoint.store.anonymous(store::is_migrated).await {
-        Ok(true) => HttpResponse::Ok().json(json!({ "status": "ok" })),
+        Ok(true) => {
+            let mut answer = json!({ "status": "ok" });
+            // Reports do without it: no reason to send requests elsewhere.
+            if let Some(replica) = endpoint.store.replica().cloned() {
+                let state = web::block(move || replica.state()).await;
+                let is_there = matches!(state, Ok(Route::Replica));
+                answer["replica"] = if is_there { "ok" } else { "away" }.into();
+            }
+            HttpResponse::Ok().json(answer)
+        }
         Ok(false) => HttpResponse::ServiceUnavailable().json(json!({ "status": "not migrated" })),
         Err(error) => {
             tracing::warn!(%error, "not ready");

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::graphql::GraphqlEndpoint;
 use crate::service;
+use crate::telemetry::figures::Figures;
 
 /// Seconds, from a look-up to the longest execution.
 const BOUNDS: [f64; 11] = [
@@ -33,6 +34,11 @@ struct Kind {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Part {
+    part: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Name {
     name: String,
 }
@@ -42,15 +48,20 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Outcome, Counter>,
     seconds: Family<Kind, Histogram>,
+    parts: Family<Part, Histogram>,
     statements: Counter,
+    dropped_spans: Gauge,
+    reports: Family<Name, Gauge>,
     connections: Family<Name, Gauge>,
     balances: Family<Name, Gauge>,
     business: Family<Name, Gauge>,
 }
 
-impl Default for Metrics {
-    fn default() -> Metrics {
+impl Metrics {
+    /// With what is counted below HTTP.
+    pub fn with(figures: &Figures) -> Metrics {
         let mut registry = Registry::with_prefix("encours");
+        figures.register(&mut registry);
         let requests = Family::<Outcome, Counter>::default();
         registry.register(
             "graphql_requests",
@@ -62,6 +73,24 @@ impl Default for Metrics {
             "graphql_request_seconds",
             "From the last byte of a request to its answer",
             seconds.clone(),
+        );
+        let parts = Family::<Part, Histogram>::new_with_constructor(|| Histogram::new(BOUNDS));
+        registry.register(
+            "graphql_part_seconds",
+            "What executions spend: in SQL, waiting for a connection (pool), and in everything else (resolvers)",
+            parts.clone(),
+        );
+        let dropped_spans = Gauge::default();
+        registry.register(
+            "trace_spans_dropped",
+            "Spans that the collector of traces did not take, since the start",
+            dropped_spans.clone(),
+        );
+        let reports = Family::<Name, Gauge>::default();
+        registry.register(
+            "replica_reports",
+            "Reports since the start: read on the replica, or on the primary because it was behind or away",
+            reports.clone(),
         );
         let statements = Counter::default();
         registry.register(
@@ -91,15 +120,16 @@ impl Default for Metrics {
             registry,
             requests,
             seconds,
+            parts,
+            dropped_spans,
+            reports,
             statements,
             connections,
             balances,
             business,
         }
     }
-}
 
-impl Metrics {
     /// Counts a request.
     pub fn answered(&self, operation: &'static str, outcome: &str, took: Duration) {
         let outcome = outcome.to_owned();
@@ -109,6 +139,16 @@ impl Metrics {
         self.seconds
             .get_or_create(&Kind { operation })
             .observe(took.as_secs_f64());
+    }
+
+    /// Divides the time of an execution: what was spent in SQL, and waiting for a connection.
+    pub fn spent(&self, whole: Duration, (sql, pool): (Duration, Duration)) {
+        let rest = whole.saturating_sub(sql).saturating_sub(pool);
+        for (part, time) in [("sql", sql), ("pool", pool), ("resolvers", rest)] {
+            self.parts
+                .get_or_create(&Part { part })
+                .observe(time.as_secs_f64());
+        }
     }
 
     /// Counts SQL statements.
@@ -135,6 +175,19 @@ pub async fn metrics(endpoint: web::Data<GraphqlEndpoint>) -> HttpResponse {
     gauge(&metrics.balances, "bytes", held[1]);
     gauge(&metrics.balances, "answers_from_memory", answers[0]);
     gauge(&metrics.balances, "answers_from_database", answers[1]);
+    let dropped = endpoint.tracer.dropped();
+    metrics
+        .dropped_spans
+        .set(i64::try_from(dropped).unwrap_or(i64::MAX));
+    if let Some(replica) = endpoint.store.replica() {
+        for (route, count) in replica.routes() {
+            gauge(
+                &metrics.reports,
+                route,
+                i64::try_from(count).unwrap_or(i64::MAX),
+            );
+        }
+    }
     match endpoint.store.anonymous(service::operations::gauges).await {
         Ok(found) => {
             for (name, value) in found {

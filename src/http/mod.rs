@@ -12,11 +12,12 @@ pub mod import;
 pub mod live;
 pub mod metrics;
 pub mod rate;
+mod traced;
 
 use std::io;
 use std::net::TcpListener;
 
-use actix_web::middleware::Compress;
+use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 use graphql::GraphqlEndpoint;
@@ -38,6 +39,7 @@ pub async fn serve(
     HttpServer::new(move || {
         App::new()
             .wrap(Compress::default())
+            .wrap(from_fn(traced::traced))
             .app_data(endpoint.clone())
             .app_data(web::QueryConfig::default().error_handler(|error, _| unreadable(error)))
             .app_data(web::PathConfig::default().error_handler(|error, _| unreadable(error)))

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{NaiveDate, Utc};
 
@@ -14,6 +14,7 @@ use crate::domain::access::{Caller, Role};
 use crate::domain::ids::{CompanyId, Id};
 use crate::error::{Error, Result};
 use crate::store::{self, Db};
+use crate::telemetry::figures::Figures;
 
 /// How long a job waits after something went wrong.
 const RELIEF: Duration = Duration::from_secs(5);
@@ -37,13 +38,14 @@ pub struct Jobs {
 }
 
 /// Starts the jobs.
-pub fn start(db: &Db, jobs: Vec<Job>) -> Jobs {
+pub fn start(db: &Db, figures: &Figures, jobs: Vec<Job>) -> Jobs {
     let running = jobs
         .into_iter()
         .map(|job| {
             let (stop, stopped) = mpsc::channel();
-            let db = db.clone();
-            (stop, thread::spawn(move || work(&db, &job, &stopped)))
+            let (db, figures) = (db.clone(), figures.clone());
+            let at_it = move || work(&db, &figures, &job, &stopped);
+            (stop, thread::spawn(at_it))
         })
         .collect();
     Jobs { running }
@@ -59,10 +61,13 @@ impl Drop for Jobs {
     }
 }
 
-fn work(db: &Db, job: &Job, stopped: &Receiver<()>) {
+fn work(db: &Db, figures: &Figures, job: &Job, stopped: &Receiver<()>) {
     let mut pause = job.period;
     while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-        pause = match round(db, job, stopped) {
+        let since = Instant::now();
+        let done = round(db, job, stopped);
+        figures.worked(job.name, done.is_ok(), since.elapsed());
+        pause = match done {
             Ok(()) => job.period,
             Err(error) => {
                 tracing::warn!(%error, job = job.name, "the job {} failed", job.name);

@@ -42,20 +42,20 @@ pub mod personal;
 pub mod provision;
 pub mod provision_run;
 pub mod remittance;
+pub mod replica;
 mod revocation;
 pub mod schema;
 pub mod session;
 mod sql_types;
 pub mod task;
+mod watch;
 pub mod webhook;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{
-    AnsiTransactionManager, Connection as _, InstrumentationEvent, SimpleConnection,
-    TransactionManager,
+    AnsiTransactionManager, Connection as _, SimpleConnection, TransactionManager,
 };
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -69,10 +69,19 @@ use crate::domain::access::Caller;
 use crate::domain::audit::Origin;
 use crate::domain::ids::CompanyId;
 use crate::error::{Error, Result};
+use crate::telemetry::{self, Kind};
+use replica::{Position, Replica};
+use watch::Watch;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// Any constant: every instance that starts takes the same lock before it migrates.
 const MIGRATION_LOCK: i64 = 0x0065_6e63_6f75_7273;
+/// Longest wait of a migration for a table.
+const MIGRATION_LOCK_WAIT: Duration = Duration::from_secs(3);
+/// Pause before it is tried again.
+const MIGRATION_PAUSE: Duration = Duration::from_secs(2);
+/// Tries of a migration that does not get its table.
+const MIGRATION_TRIES: u32 = 20;
 /// Tries of a transaction that lost a deadlock.
 const TRIES: u32 = 3;
 
@@ -91,6 +100,8 @@ pub struct Settings {
     pub statement_timeout: Duration,
     /// Longest wait for a free connection.
     pub wait: Duration,
+    /// libpq connection string of a streaming replica, for reports.
+    pub replica_url: Option<String>,
 }
 
 impl Settings {
@@ -102,6 +113,7 @@ impl Settings {
             pool_size: 8,
             statement_timeout: Duration::from_secs(8),
             wait: Duration::from_secs(5),
+            replica_url: None,
         }
     }
 }
@@ -116,9 +128,10 @@ pub struct Db {
     revoked: Arc<revocation::Revoked>,
     // What the audit trail says of writes that no session makes.
     origin: Arc<Origin>,
+    replica: Option<Arc<Replica>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Prepare {
     set_role: bool,
     statement_timeout: Duration,
@@ -150,15 +163,20 @@ impl Db {
             set_role: settings.set_role,
             statement_timeout: settings.statement_timeout,
         };
-        let pool = Pool::builder()
-            .max_size(settings.pool_size)
-            .min_idle(Some(0))
-            .test_on_check_out(false)
-            .connection_timeout(settings.wait)
-            .connection_customizer(Box::new(prepare))
-            .build_unchecked(ConnectionManager::new(&settings.url));
+        let pool = |url: &str, wait: Duration, tested: bool| {
+            Pool::builder()
+                .max_size(settings.pool_size)
+                .min_idle(Some(0))
+                .test_on_check_out(tested)
+                .connection_timeout(wait)
+                .connection_customizer(Box::new(prepare))
+                .build_unchecked(ConnectionManager::new(url))
+        };
+        let replica = settings.replica_url.as_deref();
         Db {
-            pool,
+            pool: pool(&settings.url, settings.wait, false),
+            // It may be restarted at any time: a connection from before is not worth a report.
+            replica: replica.map(|url| Arc::new(Replica::new(pool(url, replica::WAIT, true)))),
             permits: Arc::new(Semaphore::new(settings.pool_size as usize)),
             wait: settings.wait,
             revoked: Arc::default(),
@@ -182,16 +200,38 @@ impl Db {
 
     /// A session for one request of one caller; the audit trail says where it came from.
     pub fn session_from(&self, caller: Caller, origin: Origin) -> Session {
+        self.session_of(caller, origin, None)
+    }
+
+    /// A session that reads reports: on the replica, when there is one and it shows what the caller has written and
+    /// what they say they have seen. It may write too, on the primary.
+    pub fn report_session(
+        &self,
+        caller: Caller,
+        origin: Origin,
+        seen: Option<Position>,
+    ) -> Session {
+        self.session_of(caller, origin, Some(Report { seen }))
+    }
+
+    fn session_of(&self, caller: Caller, origin: Origin, report: Option<Report>) -> Session {
         Session {
             inner: Arc::new(Inner {
                 db: self.clone(),
                 caller,
+                report: report.filter(|_| self.replica.is_some()),
                 slot: Mutex::new(Slot::default()),
-                statements: Arc::default(),
+                watch: Arc::default(),
+                position: std::sync::Mutex::default(),
                 personal: AtomicU32::default(),
             }),
             origin: Arc::new(origin),
         }
+    }
+
+    /// The replica, when there is one.
+    pub fn replica(&self) -> Option<&Arc<Replica>> {
+        self.replica.as_ref()
     }
 
     /// Runs `work` without a caller, outside any company: log-in and health only.
@@ -328,10 +368,20 @@ pub struct Session {
 struct Inner {
     db: Db,
     caller: Caller,
+    /// Whether the replica will do.
+    report: Option<Report>,
     slot: Mutex<Slot>,
-    statements: Arc<AtomicU32>,
+    watch: Arc<Watch>,
+    /// Where the log stood after the last write, when that matters to anybody.
+    position: std::sync::Mutex<Option<Position>>,
     /// Clients whose contacts were read.
     personal: AtomicU32,
+}
+
+/// A report, and what its caller says they have seen.
+#[derive(Clone, Copy)]
+struct Report {
+    seen: Option<Position>,
 }
 
 /// The request's connection, from its first use to the end of the request.
@@ -340,6 +390,8 @@ struct Slot {
     permit: Option<OwnedSemaphorePermit>,
     conn: Option<Connection>,
     reading: bool,
+    /// The connection is the replica's.
+    on_replica: bool,
 }
 
 impl Session {
@@ -369,7 +421,17 @@ impl Session {
 
     /// SQL statements run so far, transaction control included.
     pub fn statements(&self) -> u32 {
-        self.inner.statements.load(Ordering::Relaxed)
+        self.inner.watch.statements()
+    }
+
+    /// What the request spent so far in statements, and waiting for a connection.
+    pub fn spent(&self) -> (Duration, Duration) {
+        self.inner.watch.spent()
+    }
+
+    /// Where the log stood after the last write of this session; known only when there is a replica.
+    pub fn position(&self) -> Option<Position> {
+        self.inner.position.lock().ok().and_then(|position| *position)
     }
 
     /// Reads from the request's snapshot: the same state of the books for every field of the document.
@@ -379,18 +441,22 @@ impl Session {
         F: FnOnce(&mut PgConnection, &Caller) -> Result<T> + Send + 'static,
     {
         let mut slot = self.inner.slot.lock().await;
-        let fetch = self.connection(&mut slot).await?;
+        let fetch = self.connection(&mut slot, self.inner.report).await?;
         let (caller, reading) = (self.inner.caller.clone(), slot.reading);
+        let watch = Arc::clone(&self.inner.watch);
+        let under = telemetry::current();
         // While the task runs the slot is empty: a request that is given up closes its connection.
-        let (conn, result) = blocking(move || {
-            let mut conn = fetch()?;
+        let (conn, on_replica, result) = blocking(move || {
+            let (mut conn, on_replica) = fetch()?;
+            let _traced = watch.under(under);
             if !reading {
                 begin_read(&mut conn, &caller)?;
             }
             let result = work(&mut conn, &caller);
-            Ok((conn, result))
+            Ok((conn, on_replica, result))
         })
         .await?;
+        slot.on_replica = on_replica;
         match result {
             Ok(value) => {
                 slot.conn = Some(conn);
@@ -415,20 +481,42 @@ impl Session {
         F: FnMut(&mut PgConnection, &Caller) -> Result<T> + Send + 'static,
     {
         let mut slot = self.inner.slot.lock().await;
-        let fetch = self.connection(&mut slot).await?;
+        if slot.on_replica {
+            if let (Some(conn), true) = (slot.conn.take(), slot.reading) {
+                rolled_back(conn).await;
+            }
+            slot.reading = false;
+        }
+        let fetch = self.connection(&mut slot, None).await?;
         let (caller, reading) = (self.inner.caller.clone(), slot.reading);
         let origin = Arc::clone(&self.origin);
         slot.reading = false;
-        let (conn, result) = blocking(move || {
-            let mut conn = fetch()?;
+        let watch = Arc::clone(&self.inner.watch);
+        let (under, replica) = (telemetry::current(), self.inner.db.replica.clone());
+        let (conn, on_replica, result, position) = blocking(move || {
+            let (mut conn, on_replica) = fetch()?;
+            let _traced = watch.under(under);
             if reading {
                 AnsiTransactionManager::rollback_transaction(&mut *conn)?;
             }
             let result = write_on(&mut conn, &caller, &origin, work);
-            Ok((conn, result))
+            // What was written is to be seen in the caller's next report.
+            let position = match (&result, &replica) {
+                // It is done: that its place is not known does not undo it.
+                (Ok(_), Some(replica)) => replica::position(&mut conn)
+                    .ok()
+                    .flatten()
+                    .inspect(|position| replica.wrote(&caller, *position)),
+                _ => None,
+            };
+            Ok((conn, on_replica, result, position))
         })
         .await?;
         slot.conn = Some(conn);
+        slot.on_replica = on_replica;
+        if let (Some(_), Ok(mut last)) = (position, self.inner.position.lock()) {
+            *last = position.max(*last);
+        }
         result
     }
 
@@ -447,30 +535,43 @@ impl Session {
         }
     }
 
-    /// What gives the request's connection, on a thread that may wait; the place in the pool is taken here.
+    /// What gives the request's connection, on a thread that may wait, and whether it is the replica's: for a
+    /// report it is when that will do. The place in the pool is taken here.
     async fn connection(
         &self,
         slot: &mut Slot,
-    ) -> Result<impl FnOnce() -> Result<Connection> + Send + use<>> {
-        if slot.permit.is_none() {
-            slot.permit = Some(self.inner.db.permit().await?);
-        }
-        let held = slot.conn.take();
+        report: Option<Report>,
+    ) -> Result<impl FnOnce() -> Result<(Connection, bool)> + Send + use<>> {
+        let began = Instant::now();
+        let (held, was_replica) = (slot.conn.take(), slot.on_replica);
+        let span = match held {
+            Some(_) => None,
+            None => telemetry::current().map(|under| under.child("pool wait", Kind::Internal)),
+        };
         if held.is_none() {
             slot.reading = false;
-        }
-        let (pool, counter) = (self.inner.db.pool.clone(), Arc::clone(&self.inner.statements));
-        Ok(move || match held {
-            Some(conn) => Ok(conn),
-            None => {
-                let mut conn = checkout(&pool)?;
-                conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
-                    if let InstrumentationEvent::StartQuery { .. } = event {
-                        counter.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-                Ok(conn)
+            if slot.permit.is_none() {
+                slot.permit = Some(self.inner.db.permit().await?);
             }
+        }
+        let (pool, watch) = (self.inner.db.pool.clone(), Arc::clone(&self.inner.watch));
+        let replica = report.zip(self.inner.db.replica.clone());
+        let caller = self.inner.caller.clone();
+        Ok(move || {
+            if let Some(conn) = held {
+                return Ok((conn, was_replica));
+            }
+            let found = replica
+                .and_then(|(report, replica)| replica.connection(&caller, report.seen, &pool));
+            let on_replica = found.is_some();
+            let mut conn = match found {
+                Some(conn) => conn,
+                None => checkout(&pool)?,
+            };
+            conn.set_instrumentation(watch::instrumentation(Arc::clone(&watch)));
+            watch.waited(began.elapsed());
+            drop(span);
+            Ok((conn, on_replica))
         })
     }
 }
@@ -553,10 +654,7 @@ pub fn migrate(url: &str) -> Result<Vec<String>> {
         .bind::<diesel::sql_types::BigInt, _>(MIGRATION_LOCK)
         .execute(&mut conn)?;
     // The lock goes with the connection.
-    let versions = conn
-        .run_pending_migrations(MIGRATIONS)
-        .map(|versions| versions.iter().map(ToString::to_string).collect())
-        .map_err(|error| Error::Internal(format!("migration failed: {error}")))?;
+    let versions = run_pending(&mut conn)?;
     // Tables that a migration has added, whoever wrote it.
     audit::include_all(&mut conn)?;
     if audit::rebase(&mut conn)? {
@@ -567,6 +665,42 @@ pub fn migrate(url: &str) -> Result<Vec<String>> {
     }
     balances::rebase(&mut conn)?;
     Ok(versions)
+}
+
+/// Runs what is pending. A statement that waits for a table makes everybody else wait behind it, so it gives up soon
+/// and is tried again: the former binary serves meanwhile.
+fn run_pending(conn: &mut PgConnection) -> Result<Vec<String>> {
+    conn.batch_execute(&format!(
+        "SET lock_timeout = '{}'; SET statement_timeout = 0",
+        MIGRATION_LOCK_WAIT.as_millis()
+    ))?;
+    let (mut done, mut tries) = (Vec::new(), 1);
+    loop {
+        let waiting = conn
+            .pending_migrations(MIGRATIONS)
+            .map_err(|error| Error::Internal(format!("migrations: {error}")))?;
+        let Some(next) = waiting.first() else {
+            return Ok(done);
+        };
+        match conn.run_migration(next.as_ref()) {
+            Ok(version) => {
+                done.push(version.to_string());
+                tries = 1;
+            }
+            Err(error) if is_lock_timeout(error.as_ref()) && tries < MIGRATION_TRIES => {
+                tracing::warn!("a migration waits for a table that is in use: tried again");
+                tries += 1;
+                std::thread::sleep(MIGRATION_PAUSE);
+            }
+            Err(error) => return Err(Error::Internal(format!("migration failed: {error}"))),
+        }
+    }
+}
+
+/// Whether a lock was not given in time: Postgres says so in its own language unless it is told otherwise, the code
+/// 55P03 is not passed on.
+fn is_lock_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.to_string().contains("lock timeout")
 }
 
 /// Whether every migration has been run on the database that `conn` reaches.

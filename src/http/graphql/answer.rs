@@ -10,7 +10,10 @@ use uuid::Uuid;
 use crate::domain::audit::Origin;
 use crate::http::auth::Authenticator;
 use crate::http::guard::{Limits, Rejection, Walk};
+use crate::store::replica::Position;
 
+/// Where the log of the database stood after a write: sent back with a report, it is read where that is known.
+pub const POSITION: &str = "x-encours-position";
 /// Most errors in one answer.
 const ERRORS: usize = 20;
 
@@ -20,6 +23,7 @@ pub struct Reply {
     method: Method,
     request_id: String,
     address: String,
+    seen: Option<Position>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,11 +104,17 @@ impl Reply {
             .map(|it| it.to_str().unwrap_or(""))
             .collect();
         Reply {
+            seen: seen(request),
             media: negotiated(&accept.join(",")),
             method: request.method().clone(),
             request_id: request_id(request),
             address: authenticator.address(request),
         }
+    }
+
+    /// How far the caller has seen the log of the database: what an answer to a write told them.
+    pub fn seen(&self) -> Option<Position> {
+        self.seen
     }
 
     /// The id of the request, for the log and for who asks about it.
@@ -287,6 +297,12 @@ impl Reply {
         }
         response.body(serde_json::to_vec(body).expect("strings are the only keys"))
     }
+}
+
+/// How far the caller of a request says to have seen the log of the database.
+pub fn seen(request: &HttpRequest) -> Option<Position> {
+    let value = request.headers().get(POSITION)?;
+    Position::read(value.to_str().ok()?)
 }
 
 /// The field of the input that a rule of the library names in its text, as `userErrors` would.
