@@ -35,7 +35,8 @@ schema:
 	cargo run --locked -- schema > schema.graphql.new
 	mv schema.graphql.new schema.graphql
 
-# Backs up a demo company, restores it beside itself, checks and compares.
+# Backs up a demo company, restores it beside itself, checks and compares; then loses it and goes back to a moment.
 drill: setup
 	cargo build --release --locked
 	ENCOURS=target/release/encours sh scripts/drill.sh
+	ENCOURS=target/release/encours sh scripts/drill-pitr.sh
