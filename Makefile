@@ -2,7 +2,7 @@ LISTEN ?= 127.0.0.1:8080
 # The data directory; empty for the default one.
 DATA ?=
 
-.PHONY: run test setup fmt check schema drill
+.PHONY: run test setup fmt check schema drill faults
 
 # Serves the demo company on a private database, and prints tokens to try it with.
 run: setup
@@ -40,3 +40,7 @@ drill: setup
 	cargo build --release --locked
 	ENCOURS=target/release/encours sh scripts/drill.sh
 	ENCOURS=target/release/encours sh scripts/drill-pitr.sh
+
+# The long form of the tests of faults and crowds: 50 kills, 64 writers, with their figures.
+faults: setup
+	ENCOURS_FAULTS=long cargo test --release --locked --test api faults:: -- --nocapture --test-threads=1

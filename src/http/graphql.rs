@@ -27,7 +27,7 @@ use crate::http::guard::{Limits, Rejection, Walk, lexical_scan, walk};
 use crate::http::live::{self, Closing};
 use crate::http::metrics::Metrics;
 use crate::http::rate::Limiter;
-use crate::store::Session;
+use crate::store::{Session, patience};
 use answer::{Presented, Reply};
 use read::Asked;
 pub use shape::Shape;
@@ -66,11 +66,14 @@ pub async fn handle(
         return live::socket::open(&request, body, endpoint);
     }
     let reply = Reply::to(&request);
-    let answered = if live::events::are_wanted(&request) {
-        live::events::answered(&request, body, endpoint.clone(), Reply::to(&request)).await
-    } else {
-        answered(&request, body, &endpoint, &reply).await
-    };
+    let answered = patience::shared(async {
+        if live::events::are_wanted(&request) {
+            live::events::answered(&request, body, endpoint.clone(), Reply::to(&request)).await
+        } else {
+            answered(&request, body, &endpoint, &reply).await
+        }
+    })
+    .await;
     match answered {
         Ok(response) => response,
         Err(rejection) => {
@@ -99,7 +102,7 @@ async fn answered(
     let caller = admitted(request, endpoint).await?.caller;
     let asked = match *request.method() {
         Method::GET => read::from_url(request)?,
-        _ => read::from_body(request, body).await?,
+        _ => patience::paused(read::from_body(request, body)).await?,
     };
     let checked = endpoint.checked(asked)?;
     if request.method() == Method::GET && checked.kind() != OperationType::Query {

@@ -18,14 +18,23 @@ pub async fn health() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// The database answers and is migrated.
+/// The server takes requests, and the database answers, is migrated and has the same time.
 pub async fn ready(endpoint: web::Data<GraphqlEndpoint>) -> HttpResponse {
-    match endpoint.store.anonymous(store::is_migrated).await {
-        Ok(true) => HttpResponse::Ok().json(json!({ "status": "ok" })),
-        Ok(false) => HttpResponse::ServiceUnavailable().json(json!({ "status": "not migrated" })),
+    let unready =
+        |status: &str| HttpResponse::ServiceUnavailable().json(json!({ "status": status }));
+    if endpoint.closing.noticed() {
+        return unready("stopping");
+    }
+    let asked = endpoint
+        .store
+        .anonymous(|conn| Ok((store::is_migrated(conn)?, store::has_our_time(conn)?)));
+    match asked.await {
+        Ok((true, true)) => HttpResponse::Ok().json(json!({ "status": "ok" })),
+        Ok((false, _)) => unready("not migrated"),
+        Ok((_, false)) => unready("the clocks of server and database differ"),
         Err(error) => {
             tracing::warn!(%error, "not ready");
-            HttpResponse::ServiceUnavailable().json(json!({ "status": "database not reachable" }))
+            unready("database not reachable")
         }
     }
 }

@@ -33,6 +33,7 @@ pub mod member;
 pub mod nested;
 pub mod numbering;
 pub mod operation;
+pub mod patience;
 pub mod payment;
 pub mod penalty;
 pub mod provision;
@@ -47,7 +48,7 @@ pub mod webhook;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{
     AnsiTransactionManager, Connection as _, InstrumentationEvent, SimpleConnection,
@@ -55,9 +56,11 @@ use diesel::connection::{
 };
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+
+use patience::{Connection, Connections, checkout};
 
 pub use diesel::pg::PgConnection as Conn;
 
@@ -70,8 +73,6 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 const MIGRATION_LOCK: i64 = 0x0065_6e63_6f75_7273;
 /// Tries of a transaction that lost a deadlock.
 const TRIES: u32 = 3;
-
-type Connection = PooledConnection<ConnectionManager<PgConnection>>;
 
 /// How to reach the database as the serving role.
 #[derive(Clone, Debug)]
@@ -104,7 +105,7 @@ impl Settings {
 /// The database as the serving role sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
-    pool: Pool<ConnectionManager<PgConnection>>,
+    pool: Connections,
     // One permit per connection: a task that holds one never waits inside the pool.
     permits: Arc<Semaphore>,
     wait: Duration,
@@ -147,7 +148,7 @@ impl Db {
             .max_size(settings.pool_size)
             .min_idle(Some(0))
             .test_on_check_out(false)
-            .connection_timeout(settings.wait)
+            .connection_timeout(patience::CONNECTING)
             .connection_customizer(Box::new(prepare))
             .build_unchecked(ConnectionManager::new(&settings.url));
         Db {
@@ -174,10 +175,11 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
     {
-        let permit = self.permit().await?;
+        let until = patience::until(self.wait);
+        let permit = self.permit(until).await?;
         let pool = self.pool.clone();
         let (result, _) = blocking(move || {
-            let mut conn = checkout(&pool)?;
+            let mut conn = checkout(&pool, until)?;
             Ok((work(&mut conn), permit))
         })
         .await?;
@@ -186,7 +188,7 @@ impl Db {
 
     /// Runs `work` without a caller, outside any company, on this thread: for background jobs.
     pub fn anonymous_now<T>(&self, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
-        work(&mut *checkout(&self.pool)?)
+        work(&mut *self.taken()?)
     }
 
     /// The same in one transaction: sessions, and guesses at passwords.
@@ -208,11 +210,12 @@ impl Db {
 
     /// A place in the pool for work that runs beside the requests, such as an import.
     pub async fn reserve(&self) -> Result<OwnedSemaphorePermit> {
-        self.permit().await
+        self.permit(patience::until(self.wait)).await
     }
 
-    async fn permit(&self) -> Result<OwnedSemaphorePermit> {
-        tokio::time::timeout(self.wait, Arc::clone(&self.permits).acquire_owned())
+    async fn permit(&self, until: Instant) -> Result<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.permits).acquire_owned();
+        tokio::time::timeout_at(until.into(), place)
             .await
             .map_err(|_| Error::Unavailable("all connections are busy".into()))?
             .map_err(|_| Error::Unavailable("shutting down".into()))
@@ -226,7 +229,7 @@ impl Db {
             #[diesel(sql_type = diesel::sql_types::Bool)]
             held: bool,
         }
-        let mut conn = checkout(&self.pool)?;
+        let mut conn = self.taken()?;
         let mut ask = |sql: &str| -> Result<bool> {
             let row: Held = diesel::sql_query(sql)
                 .bind::<diesel::sql_types::BigInt, _>(lock)
@@ -250,7 +253,7 @@ impl Db {
         caller: &Caller,
         work: impl FnMut(&mut PgConnection, &Caller) -> Result<T>,
     ) -> Result<T> {
-        write_on(&mut *checkout(&self.pool)?, caller, work)
+        write_on(&mut *self.taken()?, caller, None, work)
     }
 
     /// Runs `work` on one read-only snapshot of `caller`, on this thread: for the command line and background jobs.
@@ -259,17 +262,17 @@ impl Db {
         caller: &Caller,
         work: impl FnOnce(&mut PgConnection, &Caller) -> Result<T>,
     ) -> Result<T> {
-        let mut conn = checkout(&self.pool)?;
-        begin_read(&mut conn, caller)?;
+        let mut conn = self.taken()?;
+        begin_read(&mut conn, caller, None)?;
         let result = work(&mut conn, caller);
         AnsiTransactionManager::rollback_transaction(&mut *conn)?;
         result
     }
-}
 
-fn checkout(pool: &Pool<ConnectionManager<PgConnection>>) -> Result<Connection> {
-    pool.get()
-        .map_err(|error| Error::Unavailable(error.to_string()))
+    /// A connection for work on this thread.
+    fn taken(&self) -> Result<Connection> {
+        checkout(&self.pool, Instant::now() + self.wait)
+    }
 }
 
 async fn blocking<T: Send + 'static>(
@@ -297,6 +300,10 @@ struct Slot {
     permit: Option<OwnedSemaphorePermit>,
     conn: Option<Connection>,
     reading: bool,
+    /// The end of its waits for locks and connections, from its first use.
+    until: Option<Instant>,
+    /// Set once it has waited in vain: the rest of the document is not worth another wait.
+    given_up: bool,
 }
 
 impl Session {
@@ -317,13 +324,13 @@ impl Session {
         F: FnOnce(&mut PgConnection, &Caller) -> Result<T> + Send + 'static,
     {
         let mut slot = self.0.slot.lock().await;
-        let conn = self.connection(&mut slot).await?;
+        let (conn, until) = self.connection(&mut slot).await?;
         let (caller, reading) = (self.0.caller.clone(), slot.reading);
         // While the task runs the slot is empty: a request that is given up closes its connection.
         let (conn, result) = blocking(move || {
             let mut conn = conn;
             if !reading {
-                begin_read(&mut conn, &caller)?;
+                begin_read(&mut conn, &caller, Some(until))?;
             }
             let result = work(&mut conn, &caller);
             Ok((conn, result))
@@ -338,6 +345,7 @@ impl Session {
             Err(error) => {
                 // The transaction may be aborted: the next read begins a new one.
                 slot.reading = false;
+                slot.given_up = matches!(error, Error::Unavailable(_));
                 slot.conn = rolled_back(conn).await;
                 Err(error)
             }
@@ -353,7 +361,7 @@ impl Session {
         F: FnMut(&mut PgConnection, &Caller) -> Result<T> + Send + 'static,
     {
         let mut slot = self.0.slot.lock().await;
-        let conn = self.connection(&mut slot).await?;
+        let (conn, until) = self.connection(&mut slot).await?;
         let (caller, reading) = (self.0.caller.clone(), slot.reading);
         slot.reading = false;
         let (conn, result) = blocking(move || {
@@ -361,11 +369,12 @@ impl Session {
             if reading {
                 AnsiTransactionManager::rollback_transaction(&mut *conn)?;
             }
-            let result = write_on(&mut conn, &caller, work);
+            let result = write_on(&mut conn, &caller, Some(until), work);
             Ok((conn, result))
         })
         .await?;
         slot.conn = Some(conn);
+        slot.given_up = matches!(result, Err(Error::Unavailable(_)));
         result
     }
 
@@ -378,17 +387,29 @@ impl Session {
         *slot = Slot::default();
     }
 
-    async fn connection(&self, slot: &mut Slot) -> Result<Connection> {
-        if slot.permit.is_none() {
-            slot.permit = Some(self.0.db.permit().await?);
+    async fn connection(&self, slot: &mut Slot) -> Result<(Connection, Instant)> {
+        if slot.given_up {
+            return Err(Error::Unavailable("this request has waited in vain".into()));
         }
+        let until = *slot
+            .until
+            .get_or_insert_with(|| patience::until(self.0.db.wait));
         if let Some(conn) = slot.conn.take() {
-            return Ok(conn);
+            return Ok((conn, until));
+        }
+        let found = self.fresh(slot, until).await;
+        slot.given_up = matches!(found, Err(Error::Unavailable(_)));
+        Ok((found?, until))
+    }
+
+    async fn fresh(&self, slot: &mut Slot, until: Instant) -> Result<Connection> {
+        if slot.permit.is_none() {
+            slot.permit = Some(self.0.db.permit(until).await?);
         }
         slot.reading = false;
         let (pool, counter) = (self.0.db.pool.clone(), Arc::clone(&self.0.statements));
         blocking(move || {
-            let mut conn = checkout(&pool)?;
+            let mut conn = checkout(&pool, until)?;
             conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
                 if let InstrumentationEvent::StartQuery { .. } = event {
                     counter.fetch_add(1, Ordering::Relaxed);
@@ -412,34 +433,39 @@ async fn rolled_back(conn: Connection) -> Option<Connection> {
 }
 
 /// The literal settings that row-level security reads: `SET LOCAL` also reaches the shards of a
-/// distributed Postgres, `set_config` does not.
-fn wall(caller: &Caller) -> String {
+/// distributed Postgres, `set_config` does not. Locks are waited for as long as the request has time.
+fn wall(caller: &Caller, until: Option<Instant>) -> String {
     let portfolio = caller
         .portfolio()
         .map(|user| user.0.to_string())
         .unwrap_or_default();
+    let patience = until.map_or_else(String::new, |until| {
+        let left = patience::left(until).as_millis();
+        format!("; SET LOCAL lock_timeout = {left}")
+    });
     format!(
-        "SET LOCAL encours.company = '{}'; SET LOCAL encours.portfolio = '{portfolio}'",
+        "SET LOCAL encours.company = '{}'; SET LOCAL encours.portfolio = '{portfolio}'{patience}",
         caller.company.0
     )
 }
 
-fn begin_read(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
+fn begin_read(conn: &mut PgConnection, caller: &Caller, until: Option<Instant>) -> Result<()> {
     AnsiTransactionManager::begin_transaction_sql(
         conn,
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
     )?;
-    conn.batch_execute(&wall(caller))?;
+    conn.batch_execute(&wall(caller, until))?;
     Ok(())
 }
 
 fn write_on<T>(
     conn: &mut PgConnection,
     caller: &Caller,
+    until: Option<Instant>,
     mut work: impl FnMut(&mut PgConnection, &Caller) -> Result<T>,
 ) -> Result<T> {
     in_transaction(conn, |conn| {
-        conn.batch_execute(&wall(caller))?;
+        conn.batch_execute(&format!("{}; {}", wall(caller, until), our_time()))?;
         work(conn, caller)
     })
 }
@@ -507,6 +533,22 @@ pub fn is_migrated(conn: &mut PgConnection) -> Result<bool> {
         .map_err(|error| Error::Internal(format!("embedded migrations: {error}")))?;
     // More than this binary knows: a newer one has migrated, and this one keeps working.
     Ok(applied >= i64::try_from(known.len()).unwrap_or(i64::MAX))
+}
+
+/// Whether the database has the time that this process has: where not, nothing is written.
+pub fn has_our_time(conn: &mut PgConnection) -> Result<bool> {
+    match conn.batch_execute(&our_time()) {
+        Ok(()) => Ok(true),
+        Err(diesel::result::Error::DatabaseError(_, info)) if info.message().contains("clocks") => {
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The statement that fails where the database has another time.
+fn our_time() -> String {
+    format!("SELECT check_clock('{}')", chrono::Utc::now().to_rfc3339())
 }
 
 /// The instant that the current transaction reads: what was recorded later is not seen.

@@ -68,8 +68,8 @@ pub struct Second {
 
 impl Second {
     /// A server with a data directory of its own, and no private database but its own.
-    pub fn alone(data: &std::path::Path) -> Second {
-        let (child, url) = serve(data, "shift; exec \"$@\"", &[]);
+    pub fn on(data: &std::path::Path, settings: &[(&str, &str)]) -> Second {
+        let (child, url) = serve(data, "shift; exec \"$@\"", settings);
         Second { url, child }
     }
 
@@ -122,7 +122,7 @@ impl Second {
 }
 
 /// Settings that every test server has: an identity provider, and this machine as a proxy that says who asks.
-fn settings() -> [(&'static str, String); 8] {
+fn settings() -> [(&'static str, String); 9] {
     use crate::idp;
     static KEYS: OnceLock<String> = OnceLock::new();
     [
@@ -134,6 +134,8 @@ fn settings() -> [(&'static str, String); 8] {
             KEYS.get_or_init(idp::serve).clone(),
         ),
         ("ENCOURS_OIDC_COMPANY_CLAIM", "company".into()),
+        // Nobody has to be told that a test server ends.
+        ("ENCOURS_STOP_NOTICE", "0".into()),
         // The tests are one greedy caller.
         ("ENCOURS_RATE_BURST", "100000000".into()),
         ("ENCOURS_RATE_PER_SECOND", "1000000".into()),
