@@ -10,6 +10,7 @@ mod crashes;
 mod crowds;
 mod disk;
 mod drain;
+mod flood;
 mod overload;
 mod together;
 
