@@ -14,6 +14,7 @@ mod harness;
 mod hostile;
 mod idp;
 mod import;
+mod isolation;
 mod layering;
 mod ledger;
 mod limits;
