@@ -2,7 +2,7 @@ LISTEN ?= 127.0.0.1:8080
 # The data directory; empty for the default one.
 DATA ?=
 
-.PHONY: run test setup fmt check schema drill faults
+.PHONY: run test setup fmt check schema drill faults fuzz
 
 # Serves the demo company on a private database, and prints tokens to try it with.
 run: setup
@@ -44,3 +44,9 @@ drill: setup
 # The long form of the tests of faults and crowds: 50 kills, 64 writers, with their figures.
 faults: setup
 	ENCOURS_FAULTS=long cargo test --release --locked --test api faults:: -- --nocapture --test-threads=1
+
+# The long form of the fuzzing: so many seconds for each reader, then every operation of the schema many times.
+SECONDS ?= 120
+fuzz: setup
+	ENCOURS_FUZZ_SECONDS=$(SECONDS) cargo test --release --locked --test api fuzz:: -- --nocapture --test-threads=1
+	ENCOURS_HOSTILE_ROUNDS=60 cargo test --release --locked --test api hostile:: -- --nocapture

@@ -541,11 +541,16 @@ impl Api {
 
     /// Posts bytes to a path of the server.
     pub fn send(&self, path: &str, bytes: &[u8]) -> Answer {
+        self.sent_as(path, "application/octet-stream", bytes)
+    }
+
+    /// Posts bytes of a kind to a path of the server.
+    pub fn sent_as(&self, path: &str, kind: &str, bytes: &[u8]) -> Answer {
         let server = server();
         let request = server
             .agent
             .post(format!("{}{path}", server.url))
-            .header("content-type", "application/octet-stream")
+            .header("content-type", kind)
             .header("authorization", format!("Bearer {}", self.token));
         Answer::read(request.send(bytes).expect("an answer of the server"))
     }

@@ -10,6 +10,7 @@ mod desk;
 mod dunning;
 mod faults;
 mod fec;
+mod fuzz;
 mod harness;
 mod hostile;
 mod idp;
