@@ -2,7 +2,7 @@ LISTEN ?= 127.0.0.1:8080
 # The data directory; empty for the default one.
 DATA ?=
 
-.PHONY: run test setup tools fmt check schema drill bench sbom audit
+.PHONY: run test setup tools fmt check schema drill bench sbom audit faults fuzz
 
 # Serves the demo company on a private database, and prints tokens to try it with.
 run: tools
@@ -39,10 +39,21 @@ schema:
 	cargo run --locked -- schema > schema.graphql.new
 	mv schema.graphql.new schema.graphql
 
-# Backs up a demo company, restores it beside itself, checks and compares.
+# Backs up a demo company, restores it beside itself, checks and compares; then loses it and goes back to a moment.
 drill: tools
 	cargo build --release --locked
 	ENCOURS=target/release/encours sh scripts/drill.sh
+	ENCOURS=target/release/encours sh scripts/drill-pitr.sh
+
+# The long form of the tests of faults and crowds: 50 kills, 64 writers, with their figures.
+faults: tools
+	ENCOURS_FAULTS=long cargo test --release --locked --test api faults:: -- --nocapture --test-threads=1
+
+# The long form of the fuzzing: so many seconds for each reader, then every operation of the schema many times.
+SECONDS ?= 120
+fuzz: tools
+	ENCOURS_FUZZ_SECONDS=$(SECONDS) cargo test --release --locked --test api fuzz:: -- --nocapture --test-threads=1
+	ENCOURS_HOSTILE_ROUNDS=60 cargo test --release --locked --test api hostile:: -- --nocapture
 
 # Measures the questions beside raw SQL on companies of 10 thousand and 200 thousand invoices; SIZE=l has 2 million.
 SIZE ?= s m

@@ -173,6 +173,11 @@ pub struct Serve {
     #[arg(long, value_name = "N", env = "ENCOURS_RATE_AT_ONCE", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rate_at_once: u32,
 
+    /// Seconds between SIGTERM and the end, in which the server is not ready any more but still answers, so that load
+    /// balancers hear of it
+    #[arg(long, value_name = "N", env = "ENCOURS_STOP_NOTICE", default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=300))]
+    pub stop_notice: u64,
+
     /// Do not serve the explorer page at /
     #[arg(long)]
     pub no_explorer: bool,

@@ -72,6 +72,10 @@ impl From<diesel::result::Error> for Error {
             Diesel::DatabaseError(_, info) if is_away(info.message()) => {
                 Error::Unavailable("database is not accepting connections".into())
             }
+            // Locked by others, full, or at odds about the time: nothing was written, and a later try may be.
+            Diesel::DatabaseError(_, info) if is_unable(info.message()) => {
+                Error::Unavailable(info.message().to_owned())
+            }
             Diesel::BrokenTransactionManager => {
                 Error::Unavailable("database connection lost".into())
             }
@@ -82,7 +86,25 @@ impl From<diesel::result::Error> for Error {
 
 // libpq gives no error class for these through diesel: the server runs with lc_messages C.
 fn is_cancelled(message: &str) -> bool {
-    message.contains("statement timeout") || message.contains("lock timeout")
+    message.contains("statement timeout")
+}
+
+fn is_unable(message: &str) -> bool {
+    [
+        "lock timeout",
+        "could not extend file",
+        "could not write",
+        "could not fsync",
+        "No space left on device",
+        "File too large",
+        "Disk quota exceeded",
+        "out of memory",
+        "out of shared memory",
+        "during recovery",
+        "the clocks of server and database differ",
+    ]
+    .iter()
+    .any(|cause| message.contains(cause))
 }
 
 fn is_away(message: &str) -> bool {
@@ -91,6 +113,9 @@ fn is_away(message: &str) -> bool {
         "terminating connection",
         "the database system is",
         "connection to server",
+        "remaining connection slots",
+        "too many clients",
+        "too many connections",
         "no connection to the server",
     ]
     .iter()
@@ -98,6 +123,18 @@ fn is_away(message: &str) -> bool {
 }
 
 impl Error {
+    /// A file that could not be read or written: a full disk passes, anything else is a fault.
+    pub fn of_file(what: &str, error: &std::io::Error) -> Error {
+        use std::io::ErrorKind as Kind;
+        let message = format!("{what}: {error}");
+        match error.kind() {
+            Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
+                Error::Unavailable(message)
+            }
+            _ => Error::Internal(message),
+        }
+    }
+
     /// Whether another try of the same transaction may succeed: a deadlock or a serialization failure.
     pub fn is_transient(&self) -> bool {
         use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};

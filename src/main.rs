@@ -387,7 +387,9 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     if std::env::var_os("ENCOURS_STOP_ON_EOF").is_some() {
         stop_on_eof();
     }
-    actix_web::rt::System::new().block_on(http::serve(listener, endpoint, !args.no_explorer))?;
+    let notice = Duration::from_secs(args.stop_notice);
+    let serving = http::serve(listener, endpoint, !args.no_explorer, notice);
+    actix_web::rt::System::new().block_on(serving)?;
     Ok(())
 }
 

@@ -116,8 +116,10 @@ impl Objects {
     pub fn put(&self, company: CompanyId, bytes: &[u8]) -> Result<String> {
         let digest = hex(&Sha256::digest(bytes));
         match &*self.0 {
-            Place::Directory(root) => write(&path(root, company, &digest), bytes)
-                .map_err(|error| Error::Internal(format!("a file was not kept: {error}")))?,
+            Place::Directory(root) => {
+                write(&path(root, company, &digest), bytes)
+                    .map_err(|error| Error::of_file("a file was not kept", &error))?;
+            }
             Place::Bucket(remote) => remote.put(&key(company, &digest), bytes)?,
         }
         Ok(digest)

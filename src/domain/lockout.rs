@@ -4,6 +4,8 @@
 const FIRST: u64 = 15;
 /// The longest wait: a quarter of an hour.
 const LONGEST: u64 = 15 * 60;
+/// The same, for comparisons of instants.
+pub const LONGEST_SECONDS: i64 = 15 * 60;
 /// After this long without a failure, in seconds, counting begins anew.
 pub const FORGET_SECONDS: i64 = 24 * 60 * 60;
 

@@ -93,7 +93,7 @@ pub async fn export(
     let mut written = session
         .read(move |conn, caller| {
             let out = File::create(&path)
-                .map_err(|error| Error::Internal(format!("no room for the file: {error}")))?;
+                .map_err(|error| Error::of_file("the FEC cannot be written", &error))?;
             fec::export(conn, caller, year, options, BufWriter::new(out))
         })
         .await;

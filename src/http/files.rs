@@ -118,13 +118,8 @@ impl Drop for Spool {
 
 /// Writes the body to a file: an import may read it twice and must not hold it in memory.
 pub async fn spool(body: &mut web::Payload, file: &Spool) -> Result<(), Box<HttpResponse>> {
-    let broken = |error: std::io::Error| {
-        tracing::error!(%error, "an imported file could not be kept");
-        Box::new(
-            HttpResponse::InternalServerError()
-                .json(fault("INTERNAL_SERVER_ERROR", "internal error")),
-        )
-    };
+    let broken =
+        |error: std::io::Error| Box::new(refused(Error::of_file("an import was not kept", &error)));
     let mut out = File::create(file.path()).map_err(broken)?;
     let mut size = 0;
     while let Some(chunk) = body.next().await {

@@ -28,8 +28,8 @@ use crate::http::live::{self, Closing};
 use crate::http::metrics::Metrics;
 use crate::http::rate::Limiter;
 use crate::service::audit;
-use crate::store::Session;
 use crate::store::replica::Position;
+use crate::store::{Session, patience};
 use crate::telemetry::{self, Span, Tracer};
 use answer::{Presented, Reply};
 use read::Asked;
@@ -76,12 +76,15 @@ pub async fn handle(
         return live::socket::open(&request, body, endpoint);
     }
     let reply = Reply::to(&request, &endpoint.authenticator);
-    let answered = if live::events::are_wanted(&request) {
-        let reply = Reply::to(&request, &endpoint.authenticator);
-        live::events::answered(&request, body, endpoint.clone(), reply).await
-    } else {
-        answered(&request, body, &endpoint, &reply).await
-    };
+    let answered = patience::shared(async {
+        if live::events::are_wanted(&request) {
+            let reply = Reply::to(&request, &endpoint.authenticator);
+            live::events::answered(&request, body, endpoint.clone(), reply).await
+        } else {
+            answered(&request, body, &endpoint, &reply).await
+        }
+    })
+    .await;
     match answered {
         Ok(response) => response,
         Err(rejection) => {
@@ -110,7 +113,7 @@ async fn answered(
     let caller = admitted(request, endpoint).await?.caller;
     let asked = match *request.method() {
         Method::GET => read::from_url(request)?,
-        _ => read::from_body(request, body).await?,
+        _ => patience::paused(read::from_body(request, body)).await?,
     };
     let checked = endpoint.checked(asked)?;
     if request.method() == Method::GET && checked.kind() != OperationType::Query {

@@ -18,10 +18,18 @@ pub async fn health() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// The database answers and is migrated.
+/// The server takes requests, and the database answers, is migrated and has the same time.
 pub async fn ready(endpoint: web::Data<GraphqlEndpoint>) -> HttpResponse {
-    match endpoint.store.anonymous(store::is_migrated).await {
-        Ok(true) => {
+    let unready =
+        |status: &str| HttpResponse::ServiceUnavailable().json(json!({ "status": status }));
+    if endpoint.closing.noticed() {
+        return unready("stopping");
+    }
+    let asked = endpoint
+        .store
+        .anonymous(|conn| Ok((store::is_migrated(conn)?, store::has_our_time(conn)?)));
+    match asked.await {
+        Ok((true, true)) => {
             let mut answer = json!({ "status": "ok" });
             // Reports do without it: no reason to send requests elsewhere.
             if let Some(replica) = endpoint.store.replica().cloned() {
@@ -31,10 +39,11 @@ pub async fn ready(endpoint: web::Data<GraphqlEndpoint>) -> HttpResponse {
             }
             HttpResponse::Ok().json(answer)
         }
-        Ok(false) => HttpResponse::ServiceUnavailable().json(json!({ "status": "not migrated" })),
+        Ok((false, _)) => unready("not migrated"),
+        Ok((_, false)) => unready("the clocks of server and database differ"),
         Err(error) => {
             tracing::warn!(%error, "not ready");
-            HttpResponse::ServiceUnavailable().json(json!({ "status": "database not reachable" }))
+            unready("database not reachable")
         }
     }
 }

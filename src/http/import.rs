@@ -9,6 +9,7 @@ use super::fault;
 use super::files::{self, Spool};
 use super::graphql::GraphqlEndpoint;
 use crate::domain::access::Action;
+use crate::error::Error;
 use crate::service::import::{self, Options};
 use crate::store::Db;
 
@@ -109,6 +110,9 @@ async fn run(
         })),
         Ok((Err(import::Failure::Mapping(why)), _)) => {
             HttpResponse::BadRequest().json(fault("BAD_USER_INPUT", &why))
+        }
+        Ok((Err(import::Failure::Books(error @ (Error::Unavailable(_) | Error::Timeout))), _)) => {
+            files::refused(error)
         }
         Ok((Err(error), _)) => {
             tracing::error!(%error, "an import failed");

@@ -16,28 +16,45 @@ mod traced;
 
 use std::io;
 use std::net::TcpListener;
+use std::time::Duration;
 
+use actix_web::dev::Service;
+use actix_web::http::ConnectionType;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, web};
+use tokio::signal::unix::{SignalKind, signal};
 
 use graphql::GraphqlEndpoint;
 
 /// Seconds for requests under way when the server is told to stop.
 const SHUTDOWN_SECONDS: u64 = 10;
 
-/// Serves until the process is told to stop; requests under way are finished.
+/// Serves until the process is told to stop. Then it is not ready any more, and goes on for the time of `notice`, so
+/// that whoever sends it requests hears of it; after that requests under way are finished. Told twice, it just ends.
 pub async fn serve(
     listener: TcpListener,
     endpoint: web::Data<GraphqlEndpoint>,
     explorer: bool,
+    notice: Duration,
 ) -> io::Result<()> {
     let closing = endpoint.closing.clone();
-    actix_web::rt::spawn(async move {
-        terminated().await;
-        closing.tell();
-    });
-    HttpServer::new(move || {
+    let leaving = closing.clone();
+    let server = HttpServer::new(move || {
+        let leaving = leaving.clone();
         App::new()
+            // Connections that are kept open would bring requests to the last.
+            .wrap_fn(move |request, service| {
+                let leaving = leaving.clone();
+                let answered = service.call(request);
+                async move {
+                    let mut response = answered.await?;
+                    if leaving.noticed() {
+                        let head = response.response_mut().head_mut();
+                        head.set_connection_type(ConnectionType::Close);
+                    }
+                    Ok(response)
+                }
+            })
             .wrap(Compress::default())
             .wrap(from_fn(traced::traced))
             .app_data(endpoint.clone())
@@ -53,25 +70,35 @@ pub async fn serve(
     })
     .tcp_nodelay(true)
     .shutdown_timeout(SHUTDOWN_SECONDS)
+    .disable_signals()
     .listen(listener)?
-    .run()
-    .await
-}
-
-/// Ends when the process is told to stop. The server itself waits for the same signals and then lets requests
-/// under way end: what stays open would have no end of its own.
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    .run();
+    let handle = server.handle();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    actix_web::rt::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {
+                closing.notice();
+                tokio::select! {
+                    () = tokio::time::sleep(notice) => {}
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+            // Somebody at a terminal does not wait.
+            _ = interrupt.recv() => closing.notice(),
+        }
+        closing.tell();
+        let stopping = handle.stop(true);
+        tokio::select! {
+            () = stopping => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        handle.stop(false).await;
+    });
+    server.await
 }
 
 /// Everything but the explorer.

@@ -735,7 +735,8 @@ pub fn verify(conn: &mut PgConnection, caller: &Caller, bytes: &[u8]) -> Result<
         ))
     };
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|_| unreadable())?;
-    let manifest = read(&mut archive, MANIFEST).ok_or_else(unreadable)?;
+    let mut left = UNPACKED;
+    let manifest = read(&mut archive, MANIFEST, &mut left).ok_or_else(unreadable)?;
     let digest = hex(&Sha256::digest(&manifest));
     let listed: Value = serde_json::from_slice(&manifest).map_err(|_| unreadable())?;
     let mut wanted: BTreeMap<String, String> = BTreeMap::new();
@@ -754,7 +755,18 @@ pub fn verify(conn: &mut PgConnection, caller: &Caller, bytes: &[u8]) -> Result<
         .cloned()
         .collect();
     for (path, sha256) in wanted {
-        let kept = read(&mut archive, &path);
+        let kept = read(&mut archive, &path, &mut left);
+        if left == 0 {
+            return Err(Refusal::new(
+                RefusalCode::FileInvalid,
+                "file",
+                format!(
+                    "this archive unpacks to more than {} MB: no evidence file does",
+                    UNPACKED / 1024 / 1024
+                ),
+            )
+            .into());
+        }
         if kept.is_none_or(|bytes| hex(&Sha256::digest(&bytes)) != sha256) {
             changed.push(path);
         }
@@ -768,11 +780,36 @@ pub fn verify(conn: &mut PgConnection, caller: &Caller, bytes: &[u8]) -> Result<
     })
 }
 
-/// A file of an archive, when it is not larger than an archive may be: a bomb is not unpacked.
-fn read(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Option<Vec<u8>> {
-    const MOST: u64 = 64 * 1024 * 1024;
+/// What all files of an archive may unpack to, together.
+const UNPACKED: u64 = 256 * 1024 * 1024;
+
+/// A file of an archive, when there is so much `left` to unpack: a bomb is not unpacked, nor are a thousand small ones.
+fn read(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str, left: &mut u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = archive.by_name(name).ok()?;
-    file.take(MOST + 1).read_to_end(&mut bytes).ok()?;
-    (bytes.len() as u64 <= MOST).then_some(bytes)
+    let done = file.take(*left).read_to_end(&mut bytes);
+    *left -= bytes.len() as u64;
+    done.ok().map(|_| bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_archive_unpacks_to_is_bounded_over_all_its_files() {
+        let files: BTreeMap<String, Vec<u8>> =
+            (0..3).map(|n| (format!("{n}"), vec![0; 1000])).collect();
+        let bytes = zipped(b"{}", &files).expect("an archive");
+        let mut archive = ZipArchive::new(Cursor::new(&bytes[..])).expect("an archive");
+        let mut left = 2500;
+        let mut sizes = Vec::new();
+        for name in ["0", "1", "2", "0"] {
+            sizes.push(read(&mut archive, name, &mut left).map(|it| it.len()));
+        }
+        // Cut short where nothing is left: the caller refuses the archive then.
+        assert_eq!(sizes, [Some(1000), Some(1000), Some(500), Some(0)]);
+        assert_eq!(left, 0);
+        assert_eq!(read(&mut archive, "none", &mut left), None);
+    }
 }

@@ -112,7 +112,7 @@ pub fn export(
 
 fn broken(error: WriteError) -> Error {
     match error {
-        WriteError::Io(error) => Error::Internal(format!("the FEC cannot be written: {error}")),
+        WriteError::Io(error) => Error::of_file("the FEC cannot be written", &error),
         WriteError::Rule(rule) => Refusal::new(
             RefusalCode::FileInvalid,
             "year",

@@ -234,7 +234,10 @@ fn claim_one(conn: &mut PgConnection, subject: &[u8], limit: u32) -> Result<Opti
     let now = Utc::now();
     if let Some(until) = attempts.blocked_until.filter(|until| *until > now) {
         let seconds = until.signed_duration_since(now).num_seconds() + 1;
-        return Ok(Some(seconds.unsigned_abs()));
+        // A wait that is longer than the longest was set by a clock that has been put back since.
+        if seconds <= lockout::LONGEST_SECONDS + 1 {
+            return Ok(Some(seconds.unsigned_abs()));
+        }
     }
     let idle = now.signed_duration_since(attempts.last_at).num_seconds();
     if idle > lockout::FORGET_SECONDS {

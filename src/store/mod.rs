@@ -36,6 +36,7 @@ pub mod member;
 pub mod nested;
 pub mod numbering;
 pub mod operation;
+pub mod patience;
 pub mod payment;
 pub mod penalty;
 pub mod personal;
@@ -52,6 +53,7 @@ mod watch;
 pub mod webhook;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::{
@@ -59,9 +61,11 @@ use diesel::connection::{
 };
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+
+use patience::{Connection, Connections, checkout};
 
 pub use diesel::pg::PgConnection as Conn;
 
@@ -84,8 +88,6 @@ const MIGRATION_PAUSE: Duration = Duration::from_secs(2);
 const MIGRATION_TRIES: u32 = 20;
 /// Tries of a transaction that lost a deadlock.
 const TRIES: u32 = 3;
-
-type Connection = PooledConnection<ConnectionManager<PgConnection>>;
 
 /// How to reach the database as the serving role.
 #[derive(Clone, Debug)]
@@ -121,7 +123,7 @@ impl Settings {
 /// The database as the serving role sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
-    pool: Pool<ConnectionManager<PgConnection>>,
+    pool: Connections,
     // One permit per connection: a task that holds one never waits inside the pool.
     permits: Arc<Semaphore>,
     wait: Duration,
@@ -163,20 +165,20 @@ impl Db {
             set_role: settings.set_role,
             statement_timeout: settings.statement_timeout,
         };
-        let pool = |url: &str, wait: Duration, tested: bool| {
+        let pool = |url: &str, tested: bool| {
             Pool::builder()
                 .max_size(settings.pool_size)
                 .min_idle(Some(0))
                 .test_on_check_out(tested)
-                .connection_timeout(wait)
+                .connection_timeout(patience::CONNECTING)
                 .connection_customizer(Box::new(prepare))
                 .build_unchecked(ConnectionManager::new(url))
         };
         let replica = settings.replica_url.as_deref();
         Db {
-            pool: pool(&settings.url, settings.wait, false),
+            pool: pool(&settings.url, false),
             // It may be restarted at any time: a connection from before is not worth a report.
-            replica: replica.map(|url| Arc::new(Replica::new(pool(url, replica::WAIT, true)))),
+            replica: replica.map(|url| Arc::new(Replica::new(pool(url, true)))),
             permits: Arc::new(Semaphore::new(settings.pool_size as usize)),
             wait: settings.wait,
             revoked: Arc::default(),
@@ -240,10 +242,11 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut PgConnection) -> Result<T> + Send + 'static,
     {
-        let permit = self.permit().await?;
+        let until = patience::until(self.wait);
+        let permit = self.permit(until).await?;
         let pool = self.pool.clone();
         let (result, _) = blocking(move || {
-            let mut conn = checkout(&pool)?;
+            let mut conn = checkout(&pool, until)?;
             Ok((work(&mut conn), permit))
         })
         .await?;
@@ -252,7 +255,7 @@ impl Db {
 
     /// Runs `work` without a caller, outside any company, on this thread: for background jobs.
     pub fn anonymous_now<T>(&self, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
-        work(&mut *checkout(&self.pool)?)
+        work(&mut *self.taken()?)
     }
 
     /// The same in one transaction: sessions, and guesses at passwords.
@@ -274,11 +277,12 @@ impl Db {
 
     /// A place in the pool for work that runs beside the requests, such as an import.
     pub async fn reserve(&self) -> Result<OwnedSemaphorePermit> {
-        self.permit().await
+        self.permit(patience::until(self.wait)).await
     }
 
-    async fn permit(&self) -> Result<OwnedSemaphorePermit> {
-        tokio::time::timeout(self.wait, Arc::clone(&self.permits).acquire_owned())
+    async fn permit(&self, until: Instant) -> Result<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.permits).acquire_owned();
+        tokio::time::timeout_at(until.into(), place)
             .await
             .map_err(|_| Error::Unavailable("all connections are busy".into()))?
             .map_err(|_| Error::Unavailable("shutting down".into()))
@@ -292,7 +296,7 @@ impl Db {
             #[diesel(sql_type = diesel::sql_types::Bool)]
             held: bool,
         }
-        let mut conn = checkout(&self.pool)?;
+        let mut conn = self.taken()?;
         let mut ask = |sql: &str| -> Result<bool> {
             let row: Held = diesel::sql_query(sql)
                 .bind::<diesel::sql_types::BigInt, _>(lock)
@@ -316,7 +320,7 @@ impl Db {
         caller: &Caller,
         work: impl FnMut(&mut PgConnection, &Caller) -> Result<T>,
     ) -> Result<T> {
-        write_on(&mut *checkout(&self.pool)?, caller, &self.origin, work)
+        write_on(&mut *self.taken()?, caller, &self.origin, None, work)
     }
 
     /// Runs `work` on one read-only snapshot of `caller`, on this thread: for the command line and background jobs.
@@ -325,8 +329,8 @@ impl Db {
         caller: &Caller,
         work: impl FnOnce(&mut PgConnection, &Caller) -> Result<T>,
     ) -> Result<T> {
-        let mut conn = checkout(&self.pool)?;
-        begin_read(&mut conn, caller)?;
+        let mut conn = self.taken()?;
+        begin_read(&mut conn, caller, None)?;
         let result = work(&mut conn, caller);
         AnsiTransactionManager::rollback_transaction(&mut *conn)?;
         result
@@ -343,11 +347,11 @@ impl Db {
             work(conn, caller)
         })
     }
-}
 
-fn checkout(pool: &Pool<ConnectionManager<PgConnection>>) -> Result<Connection> {
-    pool.get()
-        .map_err(|error| Error::Unavailable(error.to_string()))
+    /// A connection for work on this thread.
+    fn taken(&self) -> Result<Connection> {
+        checkout(&self.pool, Instant::now() + self.wait)
+    }
 }
 
 async fn blocking<T: Send + 'static>(
@@ -392,6 +396,10 @@ struct Slot {
     reading: bool,
     /// The connection is the replica's.
     on_replica: bool,
+    /// The end of its waits for locks and connections, from its first use.
+    until: Option<Instant>,
+    /// Set once it has waited in vain: the rest of the document is not worth another wait.
+    given_up: bool,
 }
 
 impl Session {
@@ -441,21 +449,23 @@ impl Session {
         F: FnOnce(&mut PgConnection, &Caller) -> Result<T> + Send + 'static,
     {
         let mut slot = self.inner.slot.lock().await;
-        let fetch = self.connection(&mut slot, self.inner.report).await?;
+        let (fetch, until) = self.connection(&mut slot, self.inner.report).await?;
         let (caller, reading) = (self.inner.caller.clone(), slot.reading);
         let watch = Arc::clone(&self.inner.watch);
         let under = telemetry::current();
         // While the task runs the slot is empty: a request that is given up closes its connection.
-        let (conn, on_replica, result) = blocking(move || {
+        let done = blocking(move || {
             let (mut conn, on_replica) = fetch()?;
             let _traced = watch.under(under);
             if !reading {
-                begin_read(&mut conn, &caller)?;
+                begin_read(&mut conn, &caller, Some(until))?;
             }
             let result = work(&mut conn, &caller);
             Ok((conn, on_replica, result))
         })
-        .await?;
+        .await;
+        slot.given_up = matches!(done, Err(Error::Unavailable(_)));
+        let (conn, on_replica, result) = done?;
         slot.on_replica = on_replica;
         match result {
             Ok(value) => {
@@ -466,6 +476,7 @@ impl Session {
             Err(error) => {
                 // The transaction may be aborted: the next read begins a new one.
                 slot.reading = false;
+                slot.given_up = matches!(error, Error::Unavailable(_));
                 slot.conn = rolled_back(conn).await;
                 Err(error)
             }
@@ -487,19 +498,19 @@ impl Session {
             }
             slot.reading = false;
         }
-        let fetch = self.connection(&mut slot, None).await?;
+        let (fetch, until) = self.connection(&mut slot, None).await?;
         let (caller, reading) = (self.inner.caller.clone(), slot.reading);
         let origin = Arc::clone(&self.origin);
         slot.reading = false;
         let watch = Arc::clone(&self.inner.watch);
         let (under, replica) = (telemetry::current(), self.inner.db.replica.clone());
-        let (conn, on_replica, result, position) = blocking(move || {
+        let done = blocking(move || {
             let (mut conn, on_replica) = fetch()?;
             let _traced = watch.under(under);
             if reading {
                 AnsiTransactionManager::rollback_transaction(&mut *conn)?;
             }
-            let result = write_on(&mut conn, &caller, &origin, work);
+            let result = write_on(&mut conn, &caller, &origin, Some(until), work);
             // What was written is to be seen in the caller's next report.
             let position = match (&result, &replica) {
                 // It is done: that its place is not known does not undo it.
@@ -511,9 +522,12 @@ impl Session {
             };
             Ok((conn, on_replica, result, position))
         })
-        .await?;
+        .await;
+        slot.given_up = matches!(done, Err(Error::Unavailable(_)));
+        let (conn, on_replica, result, position) = done?;
         slot.conn = Some(conn);
         slot.on_replica = on_replica;
+        slot.given_up = matches!(result, Err(Error::Unavailable(_)));
         if let (Some(_), Ok(mut last)) = (position, self.inner.position.lock()) {
             *last = position.max(*last);
         }
@@ -536,12 +550,21 @@ impl Session {
     }
 
     /// What gives the request's connection, on a thread that may wait, and whether it is the replica's: for a
-    /// report it is when that will do. The place in the pool is taken here.
+    /// report it is when that will do. The place in the pool is taken here. Also until when the request waits.
     async fn connection(
         &self,
         slot: &mut Slot,
         report: Option<Report>,
-    ) -> Result<impl FnOnce() -> Result<(Connection, bool)> + Send + use<>> {
+    ) -> Result<(
+        impl FnOnce() -> Result<(Connection, bool)> + Send + use<>,
+        Instant,
+    )> {
+        if slot.given_up {
+            return Err(Error::Unavailable("this request has waited in vain".into()));
+        }
+        let until = *slot
+            .until
+            .get_or_insert_with(|| patience::until(self.inner.db.wait));
         let began = Instant::now();
         let (held, was_replica) = (slot.conn.take(), slot.on_replica);
         let span = match held {
@@ -551,13 +574,15 @@ impl Session {
         if held.is_none() {
             slot.reading = false;
             if slot.permit.is_none() {
-                slot.permit = Some(self.inner.db.permit().await?);
+                let permit = self.inner.db.permit(until).await;
+                slot.given_up = matches!(permit, Err(Error::Unavailable(_)));
+                slot.permit = Some(permit?);
             }
         }
         let (pool, watch) = (self.inner.db.pool.clone(), Arc::clone(&self.inner.watch));
         let replica = report.zip(self.inner.db.replica.clone());
         let caller = self.inner.caller.clone();
-        Ok(move || {
+        let fetch = move || {
             if let Some(conn) = held {
                 return Ok((conn, was_replica));
             }
@@ -566,13 +591,14 @@ impl Session {
             let on_replica = found.is_some();
             let mut conn = match found {
                 Some(conn) => conn,
-                None => checkout(&pool)?,
+                None => checkout(&pool, until)?,
             };
             conn.set_instrumentation(watch::instrumentation(Arc::clone(&watch)));
             watch.waited(began.elapsed());
             drop(span);
             Ok((conn, on_replica))
-        })
+        };
+        Ok((fetch, until))
     }
 }
 
@@ -588,23 +614,27 @@ async fn rolled_back(conn: Connection) -> Option<Connection> {
 }
 
 /// The literal settings that row-level security reads: `SET LOCAL` also reaches the shards of a
-/// distributed Postgres, `set_config` does not.
-fn wall(caller: &Caller) -> String {
+/// distributed Postgres, `set_config` does not. Locks are waited for as long as the request has time.
+fn wall(caller: &Caller, until: Option<Instant>) -> String {
     let portfolio = caller
         .portfolio()
         .map(|user| user.0.to_string())
         .unwrap_or_default();
+    let patience = until.map_or_else(String::new, |until| {
+        let left = patience::left(until).as_millis();
+        format!("; SET LOCAL lock_timeout = {left}")
+    });
     format!(
-        "SET LOCAL encours.company = '{}'; SET LOCAL encours.portfolio = '{portfolio}'",
+        "SET LOCAL encours.company = '{}'; SET LOCAL encours.portfolio = '{portfolio}'{patience}",
         caller.company.0
     )
 }
 
-fn begin_read(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
+fn begin_read(conn: &mut PgConnection, caller: &Caller, until: Option<Instant>) -> Result<()> {
     // In one message: a question from memory asks little more of the database than this.
     let begin = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {}",
-        wall(caller)
+        wall(caller, until)
     );
     AnsiTransactionManager::begin_transaction_sql(conn, &begin)?;
     Ok(())
@@ -614,11 +644,16 @@ fn write_on<T>(
     conn: &mut PgConnection,
     caller: &Caller,
     origin: &Origin,
+    until: Option<Instant>,
     mut work: impl FnMut(&mut PgConnection, &Caller) -> Result<T>,
 ) -> Result<T> {
-    let walls = format!("{}; {}", wall(caller), audit::stamp(caller, origin));
     in_transaction(conn, |conn| {
-        conn.batch_execute(&walls)?;
+        conn.batch_execute(&format!(
+            "{}; {}; {}",
+            wall(caller, until),
+            our_time(),
+            audit::stamp(caller, origin)
+        ))?;
         work(conn, caller)
     })
 }
@@ -725,6 +760,22 @@ pub fn is_migrated(conn: &mut PgConnection) -> Result<bool> {
         .map_err(|error| Error::Internal(format!("embedded migrations: {error}")))?;
     // More than this binary knows: a newer one has migrated, and this one keeps working.
     Ok(applied >= i64::try_from(known.len()).unwrap_or(i64::MAX))
+}
+
+/// Whether the database has the time that this process has: where not, nothing is written.
+pub fn has_our_time(conn: &mut PgConnection) -> Result<bool> {
+    match conn.batch_execute(&our_time()) {
+        Ok(()) => Ok(true),
+        Err(diesel::result::Error::DatabaseError(_, info)) if info.message().contains("clocks") => {
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The statement that fails where the database has another time.
+fn our_time() -> String {
+    format!("SELECT check_clock('{}')", chrono::Utc::now().to_rfc3339())
 }
 
 /// The instant that the current transaction reads: what was recorded later is not seen.

@@ -159,7 +159,7 @@ impl Replica {
 
     /// What the replica has: nothing when it is not one.
     fn replayed(&self) -> Result<(Connection, Option<Position>)> {
-        let mut conn = checkout(&self.pool)?;
+        let mut conn = checkout(&self.pool, Instant::now() + WAIT)?;
         let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END AS position";
         let position = ask(&mut conn, sql)?;
         Ok((conn, position))

@@ -68,8 +68,8 @@ pub struct Second {
 
 impl Second {
     /// A server with a data directory of its own, and no private database but its own.
-    pub fn alone(data: &std::path::Path) -> Second {
-        let (child, url) = serve(data, "shift; exec \"$@\"", &[]);
+    pub fn on(data: &std::path::Path, settings: &[(&str, &str)]) -> Second {
+        let (child, url) = serve(data, "shift; exec \"$@\"", settings);
         Second { url, child }
     }
 
@@ -138,7 +138,7 @@ impl Second {
 }
 
 /// Settings that every test server has: an identity provider, and this machine as a proxy that says who asks.
-fn settings() -> [(&'static str, String); 8] {
+fn settings() -> [(&'static str, String); 9] {
     use crate::idp;
     static KEYS: OnceLock<String> = OnceLock::new();
     [
@@ -150,6 +150,8 @@ fn settings() -> [(&'static str, String); 8] {
             KEYS.get_or_init(idp::serve).clone(),
         ),
         ("ENCOURS_OIDC_COMPANY_CLAIM", "company".into()),
+        // Nobody has to be told that a test server ends.
+        ("ENCOURS_STOP_NOTICE", "0".into()),
         // The tests are one greedy caller.
         ("ENCOURS_RATE_BURST", "100000000".into()),
         ("ENCOURS_RATE_PER_SECOND", "1000000".into()),
@@ -555,11 +557,16 @@ impl Api {
 
     /// Posts bytes to a path of the server.
     pub fn send(&self, path: &str, bytes: &[u8]) -> Answer {
+        self.sent_as(path, "application/octet-stream", bytes)
+    }
+
+    /// Posts bytes of a kind to a path of the server.
+    pub fn sent_as(&self, path: &str, kind: &str, bytes: &[u8]) -> Answer {
         let server = server();
         let request = server
             .agent
             .post(format!("{}{path}", server.url))
-            .header("content-type", "application/octet-stream")
+            .header("content-type", kind)
             .header("authorization", format!("Bearer {}", self.token));
         Answer::read(request.send(bytes).expect("an answer of the server"))
     }

@@ -14,29 +14,29 @@ use serde_json::{Value, json};
 use crate::harness::{Api, Company, codes, day, today};
 
 /// A generator of numbers that is the same everywhere (xorshift).
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % sides as u64).expect("a small number")
     }
 
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.roll(from.len())]
     }
 }
 
-struct Known {
+pub struct Known {
     types: HashMap<String, TypeKind>,
     one_of: Vec<String>,
     ids: Vec<String>,
 }
 
 impl Known {
-    fn read(sdl: &str, ids: Vec<String>) -> Known {
+    pub fn read(sdl: &str, ids: Vec<String>) -> Known {
         let mut known = Known {
             types: HashMap::new(),
             one_of: Vec::new(),
@@ -55,7 +55,7 @@ impl Known {
         known
     }
 
-    fn fields(&self, name: &str) -> Vec<&FieldDefinition> {
+    pub fn fields(&self, name: &str) -> Vec<&FieldDefinition> {
         match self.types.get(name) {
             Some(TypeKind::Object(object)) => object.fields.iter().map(|it| &it.node).collect(),
             Some(TypeKind::Interface(object)) => object.fields.iter().map(|it| &it.node).collect(),
@@ -160,7 +160,7 @@ impl Known {
     }
 
     /// Values of an object, and of the objects right below it; only what needs no argument.
-    fn selection(&self, of: &Type, depth: usize, dice: &mut Dice) -> String {
+    pub fn selection(&self, of: &Type, depth: usize, dice: &mut Dice) -> String {
         let name = base(of);
         let mut parts = Vec::new();
         for field in self.fields(name) {
@@ -190,7 +190,12 @@ impl Known {
         }
     }
 
-    fn document(&self, kind: &str, field: &FieldDefinition, dice: &mut Dice) -> (String, Value) {
+    pub fn document(
+        &self,
+        kind: &str,
+        field: &FieldDefinition,
+        dice: &mut Dice,
+    ) -> (String, Value) {
         let (mut declared, mut given, mut values) =
             (Vec::new(), Vec::new(), serde_json::Map::new());
         for argument in field.arguments.iter().map(|it| &it.node) {
@@ -222,7 +227,7 @@ impl Known {
 
 const LONG: &str = "ÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿ";
 
-fn base(of: &Type) -> &str {
+pub fn base(of: &Type) -> &str {
     match &of.base {
         BaseType::Named(name) => name.as_str(),
         BaseType::List(inner) => base(inner),

@@ -171,7 +171,7 @@ fn every_role_may_do_what_the_table_says_and_nothing_else() {
 }
 
 /// A company with a record of every kind; their ids by the field that answers them.
-fn records(api: &Api) -> Vec<(&'static str, String)> {
+pub fn records(api: &Api) -> Vec<(&'static str, String)> {
     let id = |record: &Value| record["id"].as_str().expect("an id").to_owned();
     let client = api.client("C001");
     let invoice = api.invoice(

@@ -9,12 +9,12 @@ use std::time::Duration;
 use actix_web::http::{Method, header};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures_util::stream::{self, LocalBoxStream};
+use futures_util::stream;
 use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
 
 use super::Closing;
-use super::operation::{Said, answers, message};
+use super::operation::{Answers, Said, answers, message};
 use crate::http::auth::Admitted;
 use crate::http::graphql::answer::{Reply, wants_events};
 use crate::http::graphql::{GraphqlEndpoint, admitted, read};
@@ -58,7 +58,7 @@ pub async fn answered(
 }
 
 struct Events {
-    answers: LocalBoxStream<'static, Said>,
+    answers: Answers,
     closing: Closing,
     expires: Instant,
     endpoint: web::Data<GraphqlEndpoint>,
@@ -93,8 +93,8 @@ impl Events {
         tokio::select! {
             biased;
             // Without `complete`: the client comes back, to another server or later.
-            () = self.closing.told() => None,
-            said = self.answers.next() => match said {
+            () = self.closing.told(), if !self.answers.once => None,
+            said = self.answers.said.next() => match said {
                 Some(said) => Some(next(&said)),
                 None => {
                     self.state = State::Complete;

@@ -12,9 +12,18 @@ use crate::http::graphql::answer::{Presented, Reply, refusal};
 use crate::http::graphql::read::Asked;
 use crate::http::graphql::{GraphqlEndpoint, Running};
 use crate::http::guard::Rejection;
+use crate::store::patience;
 
 /// What an operation has to say: an answer, or why there is none.
 pub type Said = Result<Presented, Rejection>;
+
+/// What an operation has to say, in turn.
+pub struct Answers {
+    /// The answers.
+    pub said: LocalBoxStream<'static, Said>,
+    /// Whether it ends by itself, at once: not a subscription.
+    pub once: bool,
+}
 
 /// Checks and runs an operation of any kind. A query or mutation says one thing.
 pub fn answers(
@@ -22,20 +31,31 @@ pub fn answers(
     caller: Caller,
     asked: Result<Asked, Rejection>,
     reply: Rc<Reply>,
-) -> LocalBoxStream<'static, Said> {
+) -> Answers {
     let checked = match asked.and_then(|asked| endpoint.checked(asked)) {
         Ok(checked) => checked,
-        Err(rejection) => return stream::iter([Err(rejection)]).boxed_local(),
+        Err(rejection) => {
+            return Answers {
+                said: stream::iter([Err(rejection)]).boxed_local(),
+                once: true,
+            };
+        }
     };
     if checked.kind() == OperationType::Subscription {
         let running = endpoint.started(caller, checked, &reply);
-        return followed(endpoint, running, reply).boxed_local();
+        return Answers {
+            said: followed(endpoint, running, reply).boxed_local(),
+            once: false,
+        };
     }
-    stream::once(async move {
-        let done = endpoint.executed(caller, checked, &reply).await?;
-        Ok(done.presented)
-    })
-    .boxed_local()
+    let said = stream::once(async move {
+        let executed = patience::shared(endpoint.executed(caller, checked, &reply));
+        Ok(executed.await?.presented)
+    });
+    Answers {
+        said: said.boxed_local(),
+        once: true,
+    }
 }
 
 fn followed(

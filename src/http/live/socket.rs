@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, Sleep};
 
-use super::operation::{answers, message, request_errors};
+use super::operation::{Answers, answers, message, request_errors};
 use super::protocol::{self, Close, Incoming};
 use crate::http::auth::Admitted;
 use crate::http::graphql::answer::Reply;
@@ -30,6 +30,8 @@ const BEAT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a client may leave its messages unread.
 const UNREAD: Duration = Duration::from_secs(30);
+/// How long queries and mutations under way may take when the server stops.
+const LAST_ANSWERS: Duration = Duration::from_secs(8);
 /// Operations of one socket at once.
 const OPERATIONS: usize = 20;
 
@@ -86,6 +88,8 @@ enum End {
 struct Operation {
     number: u64,
     task: JoinHandle<()>,
+    /// Whether it ends by itself.
+    once: bool,
 }
 
 struct Socket {
@@ -139,7 +143,7 @@ impl Socket {
             let answered = tokio::select! {
                 // An operation that is over is forgotten before its id is looked at again.
                 biased;
-                () = &mut told => return Some(Close::GoingAway),
+                () = &mut told => return self.drained(&mut ends).await,
                 Some(end) = ends.recv() => match end {
                     End::Over(id, number) => { self.forget(&id, number); Ok(()) }
                     // The client goes on with `after`, on another connection.
@@ -163,6 +167,30 @@ impl Socket {
                 return close;
             }
         }
+    }
+
+    /// Lets queries and mutations give their answers; subscriptions, which would go on, end.
+    async fn drained(&mut self, ends: &mut mpsc::Receiver<End>) -> Option<Close> {
+        self.operations.retain(|_, operation| {
+            if !operation.once {
+                operation.task.abort();
+            }
+            operation.once
+        });
+        let mut last = Box::pin(tokio::time::sleep(LAST_ANSWERS));
+        while !self.operations.is_empty() {
+            tokio::select! {
+                () = &mut last => break,
+                Some(end) = ends.recv() => match end {
+                    End::Over(id, _) => if let Some(operation) = self.operations.remove(&id) {
+                        // It still says that it is complete.
+                        let _ = operation.task.await;
+                    }
+                    End::Unread => return None,
+                },
+            }
+        }
+        Some(Close::GoingAway)
     }
 
     /// Whether the log-in was ended, or the key revoked, since the connection was opened.
@@ -264,15 +292,15 @@ impl Socket {
             session: self.session.clone(),
             finished: self.finished.clone(),
         };
-        let answers = answers(
+        let Answers { said, once } = answers(
             self.endpoint.clone(),
             admitted.now(),
             read::asked(payload),
             Rc::clone(&self.reply),
         );
-        let task = rt::spawn(operation.tell(answers));
+        let task = rt::spawn(operation.tell(said));
         let number = self.started;
-        self.operations.insert(id, Operation { number, task });
+        self.operations.insert(id, Operation { number, task, once });
         Ok(())
     }
 }

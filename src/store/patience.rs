@@ -1,0 +1,112 @@
+//! How long a request waits for the database, all its waits together: for a place, for a connection, for locks.
+//!
+//! The time is one for the whole request, from its first wait, so that an overloaded or locked database is told
+//! within seconds, whatever the request had to wait for. A connection that a crash has left behind is found before
+//! anything is begun on it, so that nothing is ever tried twice that may have been done.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use diesel::pg::PgConnection;
+use diesel::r2d2::{ConnectionManager, Pool, PooledConnection, R2D2Connection};
+
+use crate::error::{Error, Result};
+
+/// Longest pause between two tries to reach a database that is away, so that it is found soon after its return.
+const RETURN: Duration = Duration::from_millis(250);
+/// A connection that was used this lately is not asked whether it still holds.
+const FRESH: Duration = Duration::from_millis(500);
+/// Shortest wait, however late it is.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+pub(super) type Connection = PooledConnection<ConnectionManager<PgConnection>>;
+pub(super) type Connections = Pool<ConnectionManager<PgConnection>>;
+
+/// What the pool calls its waiting time: it pauses at most half of it between two tries to connect.
+pub(super) const CONNECTING: Duration = RETURN.saturating_mul(2);
+
+tokio::task_local! {
+    static UNTIL: Cell<Option<Instant>>;
+}
+
+/// Runs a request whose waits share one time.
+pub async fn shared<T>(request: impl Future<Output = T>) -> T {
+    UNTIL.scope(Cell::new(None), request).await
+}
+
+/// Runs a part of the request that is not the database's doing, such as a body that comes slowly: it is not counted.
+pub async fn paused<T>(part: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let done = part.await;
+    // Beside a request nothing is counted.
+    let _ = UNTIL.try_with(|until| until.set(until.get().map(|end| end + began.elapsed())));
+    done
+}
+
+/// The end of the waiting of the request under way, which begins now if it has not begun.
+pub(super) fn until(wait: Duration) -> Instant {
+    let fresh = Instant::now() + wait;
+    UNTIL
+        .try_with(|until| {
+            let end = until.get().unwrap_or(fresh);
+            until.set(Some(end));
+            end
+        })
+        .unwrap_or(fresh)
+}
+
+/// What is left of a waiting time.
+pub(super) fn left(until: Instant) -> Duration {
+    until
+        .saturating_duration_since(Instant::now())
+        .max(SHORTEST)
+}
+
+/// When a connection was last given out.
+struct Given(Instant);
+
+/// A connection that answers: those that a crash of the database has left behind are dropped on the way.
+pub(super) fn checkout(pool: &Connections, until: Instant) -> Result<Connection> {
+    loop {
+        let mut conn = pool
+            .get_timeout(left(until))
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        let given = PooledConnection::extensions_mut(&mut conn).insert(Given(Instant::now()));
+        let is_fresh = given.is_none_or(|Given(at)| at.elapsed() < FRESH);
+        // One that does not answer is known to be broken from then on, and goes with the end of this round.
+        if is_fresh || conn.ping().is_ok() {
+            return Ok(conn);
+        }
+        if Instant::now() > until {
+            return Err(Error::Unavailable("database connection lost".into()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_waits_of_a_request_end_at_once() {
+        let wait = Duration::from_secs(5);
+        let (first, second) = shared(async {
+            let first = until(wait);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            (first, until(wait))
+        })
+        .await;
+        assert_eq!(first, second);
+        let (counted, paused_for) = shared(async {
+            let before = until(wait);
+            paused(tokio::time::sleep(Duration::from_millis(2))).await;
+            (before, until(wait) - before)
+        })
+        .await;
+        assert!(counted > first && paused_for >= Duration::from_millis(2));
+        // Beside a request each wait is its own.
+        let alone = until(wait);
+        assert!(alone > first && until(wait) >= alone);
+        assert_eq!(left(Instant::now()), SHORTEST);
+    }
+}

@@ -1,0 +1,208 @@
+//! Many at once: numbers without gaps, one effect for one key, one state of the books for one document.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::time::Instant;
+
+use chrono::Days;
+use serde_json::{Value, json};
+
+use super::{invoice, is_clean, long};
+use crate::harness::{Api, Company, today};
+
+/// Invoices a second that 64 writers on one series are to issue at least.
+const A_SECOND: f64 = 150.0;
+
+/// All invoices of a company in the order of their numbers: number and day.
+fn issued(api: &Api) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut after = Value::Null;
+    loop {
+        let document = "query($after: String) { invoices(first: 100, after: $after) {
+            nodes { number issuedOn } pageInfo { hasNextPage endCursor } } }";
+        let mut page = api.data(document, json!({ "after": after }))["invoices"].take();
+        for node in page["nodes"].as_array().expect("nodes") {
+            let text = |name: &str| node[name].as_str().expect("a text").to_owned();
+            found.push((text("number"), text("issuedOn")));
+        }
+        if page["pageInfo"]["hasNextPage"] != true {
+            found.sort();
+            return found;
+        }
+        after = page["pageInfo"]["endCursor"].take();
+    }
+}
+
+/// R9.1, R9.2: three tenths of the transactions take a number and are rolled back, some because they are only
+/// validated, some because their day would go back while numbers go on.
+#[test]
+fn sixty_four_writers_on_one_series_leave_no_gap_and_no_double() {
+    const WRITERS: usize = 64;
+    let rounds = if long() { 50 } else { 3 };
+    let company = Company::new();
+    let api = company.admin();
+    api.client("C001");
+    let (today, before) = (today(), today() - Days::new(1));
+    let numbers = Mutex::new(Vec::new());
+    let (rolled_back, others) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let ready = Barrier::new(WRITERS);
+    let since = Instant::now();
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (api, numbers, rolled_back, others, ready) =
+                (&api, &numbers, &rolled_back, &others, &ready);
+            scope.spawn(move || {
+                ready.wait();
+                for round in 0..rounds {
+                    let turn = (writer + round * 7) % 20;
+                    let day = if turn < 3 { before } else { today };
+                    let key = format!("w{writer}-{round}");
+                    let body = invoice(Some(&key), &day.to_string(), (3..6).contains(&turn));
+                    // A busy machine may say so: the key makes it safe to send it again.
+                    let answer = loop {
+                        let answer = api.post(&body).json();
+                        if !is_clean(&answer) {
+                            break answer;
+                        }
+                    };
+                    let payload = &answer["data"]["issueInvoice"];
+                    match payload["invoice"]["number"].as_str() {
+                        Some(number) => {
+                            let number = number.to_owned();
+                            numbers.lock().expect("numbers").push(number);
+                        }
+                        None if turn < 6 && answer["errors"].is_null() => {
+                            rolled_back.fetch_add(1, Ordering::Relaxed);
+                        }
+                        None => others.lock().expect("others").push(answer.to_string()),
+                    }
+                }
+            });
+        }
+    });
+    let took = since.elapsed();
+    let others = others.into_inner().expect("others");
+    assert!(others.is_empty(), "{} failed: {}", others.len(), others[0]);
+    let numbers = numbers.into_inner().expect("numbers");
+    let found = issued(&api);
+    let known: BTreeSet<&String> = numbers.iter().collect();
+    assert_eq!(known.len(), numbers.len(), "a number was given twice");
+    assert_eq!(found.len(), numbers.len());
+    for (place, (number, _)) in found.iter().enumerate() {
+        let rank: usize = number
+            .rsplit('-')
+            .next()
+            .and_then(|rank| rank.parse().ok())
+            .expect("a number");
+        assert_eq!(rank, place + 1, "a gap before {number}");
+    }
+    assert!(
+        found.windows(2).all(|pair| pair[0].1 <= pair[1].1),
+        "days go back while numbers go on"
+    );
+    api.sound();
+    let rate = numbers.len() as f64 / took.as_secs_f64();
+    println!(
+        "64 writers on one series: {} issued, {} rolled back, 0 gaps, 0 doubles, dates in order, {rate:.0} issued a second",
+        numbers.len(),
+        rolled_back.into_inner()
+    );
+    assert!(!long() || rate >= A_SECOND, "{rate} a second");
+}
+
+#[test]
+fn the_same_key_thirty_two_times_at_once_has_one_effect_and_one_answer() {
+    const TIMES: usize = 32;
+    let api = Company::new().admin();
+    api.client("C001");
+    let body = invoice(Some("once"), &today().to_string(), false);
+    let ready = Barrier::new(TIMES);
+    let answers: Vec<Value> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..TIMES)
+            .map(|_| {
+                scope.spawn(|| {
+                    ready.wait();
+                    api.post(&body).json()
+                })
+            })
+            .collect();
+        asked
+            .into_iter()
+            .map(|it| it.join().expect("an answer"))
+            .collect()
+    });
+    assert!(
+        answers[0]["data"]["issueInvoice"]["invoice"]["number"].is_string(),
+        "{}",
+        answers[0]
+    );
+    for answer in &answers {
+        assert_eq!(answer["data"], answers[0]["data"]);
+        assert!(answer["errors"].is_null(), "{answer}");
+    }
+    assert_eq!(issued(&api).len(), 1);
+    println!("the same key {TIMES} times at once: 1 effect, {TIMES} equal answers");
+}
+
+/// Every invoice is of 12.00 and stays open, so a document that saw two states would contradict itself.
+#[test]
+fn a_document_that_is_read_while_six_write_sees_one_state_of_the_books() {
+    const DOCUMENT: &str = "{ a: invoices { totalCount } b: agedBalance { totals { total } ledgerCheck { difference } }
+        c: clients { nodes { balance { total } } } d: agedBalance { totals { total } rows(first: 1) { nodes { total } } }
+        e: invoices { totalCount } }";
+    let documents = if long() { 200 } else { 15 };
+    let api = Company::new().admin();
+    api.client("C001");
+    let today = today().to_string();
+    api.post(&invoice(None, &today, false));
+    let (over, written) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut seen = BTreeSet::new();
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let answer = api.post(&invoice(None, &today, false)).json();
+                    assert!(answer["errors"].is_null() || is_clean(&answer), "{answer}");
+                    written.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut seen = Vec::new();
+                    for _ in 0..documents {
+                        seen.push(api.data(DOCUMENT, json!({})));
+                    }
+                    seen
+                })
+            })
+            .collect();
+        let read: Vec<_> = readers.into_iter().map(|reader| reader.join()).collect();
+        over.store(true, Ordering::Relaxed);
+        for data in read.into_iter().flat_map(|it| it.expect("a reader")) {
+            let count = data["a"]["totalCount"].as_i64().expect("a count");
+            let total = json!(format!("{}.00", count * 12));
+            for figure in [
+                &data["b"]["totals"][0]["total"],
+                &data["c"]["nodes"][0]["balance"][0]["total"],
+                &data["d"]["totals"][0]["total"],
+                &data["d"]["rows"]["nodes"][0]["total"],
+            ] {
+                assert_eq!(figure, &total, "{data}");
+            }
+            assert_eq!(data["b"]["ledgerCheck"][0]["difference"], "0.00", "{data}");
+            assert_eq!(data["e"]["totalCount"], count, "{data}");
+            seen.insert(count);
+        }
+    });
+    // They did write meanwhile, or nothing was shown.
+    assert!(seen.len() > 2, "{seen:?}");
+    println!(
+        "{} documents read while {} were written: {} states, each document saw one",
+        2 * documents,
+        written.into_inner(),
+        seen.len()
+    );
+}
