@@ -7,6 +7,7 @@
 pub mod account;
 pub mod aging;
 pub mod bank;
+mod bulk;
 pub mod change;
 pub mod chart;
 pub mod client;
