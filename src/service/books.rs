@@ -14,7 +14,7 @@ use crate::domain::numbering::{FiscalYear, document_number, fiscal_year};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::company::Company;
-use crate::store::item::Item;
+use crate::store::item::{Change, Item};
 use crate::store::{self, journal};
 
 /// The company of the caller, as every write needs it.
@@ -329,6 +329,14 @@ pub struct Posting {
     pub lines: Vec<NewLine>,
 }
 
+/// An open item of an entry that was just posted, not written yet.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub item: Item,
+    /// What it is worth in the company's currency, positive.
+    pub base: Minor,
+}
+
 /// Posts entries with their open items; entry numbers are taken last. Answers the items, in order.
 pub fn post(
     conn: &mut PgConnection,
@@ -336,6 +344,24 @@ pub fn post(
     books: &Books,
     postings: Vec<Posting>,
 ) -> Result<Vec<Item>> {
+    let items: Vec<Item> = enter(conn, caller, books, postings)?
+        .into_iter()
+        .map(|opened| opened.item)
+        .collect();
+    let changes: Vec<Change> = items.iter().map(Change::opening).collect();
+    store::item::insert(conn, &items)?;
+    store::item::append(conn, &changes)?;
+    Ok(items)
+}
+
+/// Posts entries, and leaves their open items to be written together with what settles them at once
+/// (`matching::match_opened`): an item that is written once costs half of one that is written and changed.
+pub fn enter(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    postings: Vec<Posting>,
+) -> Result<Vec<Opened>> {
     let company = caller.company;
     check_accounts(conn, books, &postings)?;
     let mut per_year = std::collections::BTreeMap::<i32, i64>::new();
@@ -378,7 +404,7 @@ pub fn post(
             posting.lines.into_iter().zip(base).zip(1_i16..)
         {
             if let (Some(item), Some(client)) = (line.item, line.client) {
-                items.push(open_item(
+                let item = open_item(
                     caller,
                     id,
                     position,
@@ -389,7 +415,9 @@ pub fn post(
                     posting.posted_on,
                     posting.currency,
                     item,
-                ));
+                );
+                let base = base_debit + base_credit;
+                items.push(Opened { item, base });
             }
             lines.push(journal::Line {
                 company_id: company,
@@ -411,7 +439,6 @@ pub fn post(
     for (year, first, last) in taken {
         journal::seal(conn, company, year, first, last)?;
     }
-    store::item::insert(conn, &items)?;
     Ok(items)
 }
 

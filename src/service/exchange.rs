@@ -27,19 +27,21 @@ pub struct Values {
     known: HashMap<ItemId, (Minor, Minor, Minor)>,
 }
 
-/// Loads the values of items in a foreign currency; none within the company's.
+/// Loads the values of items in a foreign currency; none within the company's. `opened` are the values of
+/// items that are not written yet.
 pub fn values(
     conn: &mut PgConnection,
     caller: &Caller,
     books: &Books,
     items: &HashMap<ItemId, Item>,
+    opened: &HashMap<ItemId, Minor>,
 ) -> Result<Option<Values>> {
-    let foreign: Vec<ItemId> = items
+    let (fresh, foreign): (Vec<ItemId>, Vec<ItemId>) = items
         .values()
         .filter(|item| item.currency != books.currency.code())
         .map(|item| item.id)
-        .collect();
-    if foreign.is_empty() {
+        .partition(|id| opened.contains_key(id));
+    if foreign.is_empty() && fresh.is_empty() {
         return Ok(None);
     }
     let mut known: HashMap<ItemId, (Minor, Minor, Minor)> =
@@ -47,6 +49,7 @@ pub fn values(
             .into_iter()
             .map(|row| (ItemId(row.item_id), (row.base, 0, 0)))
             .collect();
+    known.extend(fresh.iter().map(|id| (*id, (opened[id], 0, 0))));
     for allocation in store::matching::active_of(conn, caller.company, &foreign)? {
         for (item, base) in [
             (allocation.debit_item_id, allocation.debit_base),

@@ -6,20 +6,21 @@ use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 use serde_json::json;
+use uuid::Uuid;
 
-use super::books::{self, Books};
+use super::books::{self, Books, Opened};
+use super::lettering::{self, Groups};
 use super::reference::{self, ItemRef, Ref};
 use super::{approval, exchange, vat_receipts};
 use crate::domain::access::Caller;
 use crate::domain::approval::{ApprovalKind, Matter};
 use crate::domain::ids::{AllocationId, ClientId, DocumentId, Id, ItemId, MatchingId};
-use crate::domain::lettering;
 use crate::domain::money::Minor;
 use crate::domain::proposal::{self, CreditKind, OpenCredit, OpenDebit};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::Result;
 use crate::store::item::{Change, Item};
-use crate::store::matching::{Allocation, Matching};
+use crate::store::matching::Allocation;
 use crate::store::{self};
 
 /// One allocation asked for; without an amount, as much as both sides have open.
@@ -204,61 +205,149 @@ pub fn match_pairs(
     on: NaiveDate,
     rule: &str,
 ) -> Result<Vec<AllocationId>> {
-    let ids: BTreeSet<ItemId> = pairs
+    let pairs: Vec<(Pair, NaiveDate)> = pairs.iter().map(|pair| (*pair, on)).collect();
+    write_matched(conn, caller, books, Vec::new(), &pairs, rule)
+}
+
+/// Writes the items of entries just posted together with what settles them, each pair on its own day: with
+/// one another, and with items of the books. The result is that of `match_pairs` day by day.
+pub fn match_opened(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    opened: Vec<Opened>,
+    pairs: &[(Pair, NaiveDate)],
+    rule: &str,
+) -> Result<()> {
+    let (at_once, by_day) = apart(conn, caller, &opened, pairs)?;
+    write_matched(conn, caller, books, opened, &at_once, rule)?;
+    for (on, pairs) in by_day {
+        match_pairs(conn, caller, books, &pairs, on, rule)?;
+    }
+    Ok(())
+}
+
+/// Sets the pairs apart that must be matched day by day: VAT on receipts is posted on the day of each (R2.4).
+#[expect(clippy::type_complexity, reason = "the two parts of one list")]
+fn apart(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    opened: &[Opened],
+    pairs: &[(Pair, NaiveDate)],
+) -> Result<(Vec<(Pair, NaiveDate)>, BTreeMap<NaiveDate, Vec<Pair>>)> {
+    let of_new: HashMap<ItemId, Option<DocumentId>> = opened
         .iter()
-        .flat_map(|pair| [pair.debit, pair.credit])
+        .map(|opened| (opened.item.id, opened.item.invoice_id))
         .collect();
-    let ids: Vec<ItemId> = ids.into_iter().collect();
-    let items: HashMap<ItemId, Item> = store::item::for_update(conn, caller.company, &ids)?
+    let known: Vec<ItemId> = pairs
+        .iter()
+        .map(|(pair, _)| pair.debit)
+        .filter(|id| !of_new.contains_key(id))
+        .collect();
+    let mut invoices: HashMap<ItemId, Option<DocumentId>> =
+        store::item::by_ids(conn, caller.company, &known)?
+            .into_iter()
+            .map(|item| (item.id, item.invoice_id))
+            .collect();
+    invoices.extend(of_new);
+    let paid: BTreeSet<DocumentId> = pairs
+        .iter()
+        .filter_map(|(pair, _)| *invoices.get(&pair.debit)?)
+        .collect();
+    let paid: Vec<DocumentId> = paid.into_iter().collect();
+    let on_receipts: BTreeSet<Uuid> = store::operation::vat_standings(conn, caller.company, &paid)?
         .into_iter()
-        .map(|item| (item.id, item))
+        .map(|standing| standing.invoice_id)
         .collect();
-    let mut open: HashMap<ItemId, Minor> = items
-        .values()
-        .map(|item| (item.id, item.open_amount))
+    let (mut at_once, mut by_day) = (Vec::new(), BTreeMap::<NaiveDate, Vec<Pair>>::new());
+    for (pair, on) in pairs {
+        let invoice = invoices.get(&pair.debit).copied().flatten();
+        if invoice.is_some_and(|invoice| on_receipts.contains(&invoice.0)) {
+            by_day.entry(*on).or_default().push(*pair);
+        } else {
+            at_once.push((*pair, *on));
+        }
+    }
+    Ok((at_once, by_day))
+}
+
+/// The one way in which matchings are written. Items that are `opened` here are written as they stand
+/// afterwards; those of the books are locked, and changed by one statement.
+fn write_matched(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    opened: Vec<Opened>,
+    pairs: &[(Pair, NaiveDate)],
+    rule: &str,
+) -> Result<Vec<AllocationId>> {
+    let company = caller.company;
+    let order: Vec<ItemId> = opened.iter().map(|opened| opened.item.id).collect();
+    let bases: HashMap<ItemId, Minor> = opened
+        .iter()
+        .map(|opened| (opened.item.id, opened.base))
         .collect();
-    let ends = store::matching::last_ends(conn, caller.company, &ids)?;
-    let mut values = exchange::values(conn, caller, books, &items)?;
+    let known: BTreeSet<ItemId> = pairs
+        .iter()
+        .flat_map(|(pair, _)| [pair.debit, pair.credit])
+        .filter(|id| !bases.contains_key(id))
+        .collect();
+    let known: Vec<ItemId> = known.into_iter().collect();
+    let mut ends = HashMap::<ItemId, NaiveDate>::new();
+    let mut items: HashMap<ItemId, Item> = HashMap::new();
+    if !known.is_empty() {
+        for item in store::item::for_update(conn, company, &known)? {
+            items.insert(item.id, item);
+        }
+        for (item, on) in store::matching::last_ends(conn, company, &known)? {
+            let last = ends.entry(item).or_insert(on);
+            *last = on.max(*last);
+        }
+    }
+    items.extend(
+        opened
+            .into_iter()
+            .map(|opened| (opened.item.id, opened.item)),
+    );
+    let mut values = exchange::values(conn, caller, books, &items, &bases)?;
     let (mut allocations, mut changes) = (Vec::new(), Vec::new());
-    for pair in pairs {
+    let mut settled = HashMap::<ItemId, NaiveDate>::new();
+    for (pair, on) in pairs {
         let (Some(debit), Some(credit)) = (items.get(&pair.debit), items.get(&pair.credit)) else {
             return Err(Refusal::not_found(&format!("lines.{}", pair.line), "open item").into());
         };
         same_account(debit, credit, pair.line)?;
         for (side, item) in [("debit", debit), ("credit", credit)] {
-            let left = open.entry(item.id).or_default();
-            if pair.amount > *left {
+            if pair.amount > item.open_amount {
                 let currency = books::currency(&item.currency)?;
                 let field = format!("lines.{}.amount", pair.line);
                 return Err(over_allocation(
                     &field,
                     side,
-                    currency.show(*left),
-                    currency.decimal(*left).to_string(),
+                    currency.show(item.open_amount),
+                    currency.decimal(item.open_amount).to_string(),
                 )
                 .into());
             }
-            *left -= pair.amount;
         }
         // Not before an earlier matching of either side ended: what was matched then was not open.
-        let ended = ends
+        let ended = [debit.id, credit.id]
             .iter()
-            .filter(|(item, _)| *item == debit.id || *item == credit.id)
-            .map(|(_, on)| *on)
+            .filter_map(|item| ends.get(item))
             .max();
-        let effective_on = on
+        let effective_on = (*on)
             .max(debit.posted_on)
             .max(credit.posted_on)
-            .max(ended.unwrap_or(on));
+            .max(ended.copied().unwrap_or(*on));
         let mut allocation = Allocation {
-            company_id: caller.company,
+            company_id: company,
             id: AllocationId::new(),
             client_id: debit.client_id,
             debit_item_id: debit.id,
             credit_item_id: credit.id,
             amount: pair.amount,
             currency: debit.currency.clone(),
-            allocated_on: on,
+            allocated_on: *on,
             effective_on,
             rule: rule.to_owned(),
             recorded_by: caller.author.clone(),
@@ -272,34 +361,65 @@ pub fn match_pairs(
         {
             values.settle(&mut allocation, debit, credit)?;
         }
-        changes.push(Change::of(
-            debit,
-            Some(allocation.id),
-            effective_on,
-            -pair.amount,
-        ));
-        changes.push(Change::of(
-            credit,
-            Some(allocation.id),
-            effective_on,
-            pair.amount,
-        ));
+        for (item, delta) in [(debit, -pair.amount), (credit, pair.amount)] {
+            changes.push(Change::of(item, Some(allocation.id), effective_on, delta));
+        }
+        for id in [pair.debit, pair.credit] {
+            let day = settled.entry(id).or_insert(effective_on);
+            *day = effective_on.max(*day);
+            items
+                .entry(id)
+                .and_modify(|item| item.open_amount -= pair.amount);
+        }
         allocations.push(allocation);
     }
+    let groups = lettering::regroup(conn, caller, &items, &allocations)?;
+    let fresh: Vec<Item> = order
+        .iter()
+        .filter_map(|id| items.get(id))
+        .map(|item| Item {
+            settled_on: settled
+                .get(&item.id)
+                .copied()
+                .filter(|_| item.open_amount == 0),
+            matching_id: groups.get(&item.id).copied().flatten(),
+            ..item.clone()
+        })
+        .collect();
+    let openings: Vec<Change> = fresh.iter().map(Change::opening).collect();
+    store::item::insert(conn, &fresh)?;
     store::matching::insert(conn, &allocations)?;
+    store::item::append(conn, &openings)?;
     store::item::append(conn, &changes)?;
-    store::item::refresh(conn, caller.company, &ids)?;
-    letter(conn, caller, &ids)?;
+    move_items(conn, caller, &items, &known, &groups)?;
     exchange::post(conn, caller, books, &allocations, &items, None)?;
-    let last = allocations.iter().map(|made| made.effective_on).max();
-    vat_receipts::refresh(
-        conn,
-        caller,
-        books,
-        &invoices_of(&items),
-        last.unwrap_or(on),
-    )?;
+    if let Some(last) = allocations.iter().map(|made| made.effective_on).max() {
+        vat_receipts::refresh(conn, caller, books, &invoices_of(&items), last)?;
+    }
     Ok(allocations.iter().map(|allocation| allocation.id).collect())
+}
+
+/// Brings items of the books in line with the ledger and with their groups; `touched` have new ledger rows.
+fn move_items(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    items: &HashMap<ItemId, Item>,
+    touched: &[ItemId],
+    groups: &Groups,
+) -> Result<()> {
+    let group = |id: &ItemId| groups.get(id).copied().flatten();
+    let stands: Vec<Option<MatchingId>> = touched.iter().map(group).collect();
+    store::item::refresh(conn, caller.company, touched, &stands)?;
+    // The others of a group only follow its letter, when that changed.
+    let others: BTreeSet<ItemId> = groups
+        .keys()
+        .filter(|id| !items.contains_key(id))
+        .copied()
+        .collect();
+    let others: Vec<ItemId> = others.into_iter().collect();
+    let stands: Vec<Option<MatchingId>> = others.iter().map(group).collect();
+    store::item::regroup(conn, caller.company, &others, &stands)?;
+    Ok(())
 }
 
 /// The invoices that debit items belong to.
@@ -372,7 +492,7 @@ pub fn end_allocations(
         .flat_map(|a| [a.debit_item_id, a.credit_item_id])
         .collect();
     let ids: Vec<ItemId> = ids.into_iter().collect();
-    let items: HashMap<ItemId, Item> = store::item::for_update(conn, caller.company, &ids)?
+    let mut items: HashMap<ItemId, Item> = store::item::for_update(conn, caller.company, &ids)?
         .into_iter()
         .map(|item| (item.id, item))
         .collect();
@@ -390,107 +510,22 @@ pub fn end_allocations(
             (allocation.debit_item_id, allocation.amount),
             (allocation.credit_item_id, -allocation.amount),
         ] {
-            if let Some(item) = items.get(&item) {
+            if let Some(item) = items.get_mut(&item) {
                 changes.push(Change::of(
                     item,
                     Some(allocation.id),
                     on.max(allocation.effective_on),
                     delta,
                 ));
+                item.open_amount += allocation.amount;
             }
         }
     }
     store::item::append(conn, &changes)?;
-    store::item::refresh(conn, caller.company, &ids)?;
-    letter(conn, caller, &ids)?;
+    let groups = lettering::regroup(conn, caller, &items, &[])?;
+    move_items(conn, caller, &items, &ids, &groups)?;
     exchange::post(conn, caller, books, allocations, &items, Some(on))?;
     vat_receipts::refresh(conn, caller, books, &invoices_of(&items), on)
-}
-
-/// Gives letters to the groups that `touched` items stand in now (R3.1 to R3.3).
-///
-/// A group keeps the oldest letter among its items; a letter that no group keeps is never used again.
-fn letter(conn: &mut PgConnection, caller: &Caller, touched: &[ItemId]) -> Result<()> {
-    let company = caller.company;
-    let touched = store::item::by_ids(conn, company, touched)?;
-    let before: BTreeSet<MatchingId> = touched.iter().filter_map(|item| item.matching_id).collect();
-    let before: Vec<MatchingId> = before.into_iter().collect();
-    let mut items: BTreeMap<ItemId, Item> =
-        touched.into_iter().map(|item| (item.id, item)).collect();
-    items.extend(
-        store::item::by_matchings(conn, company, &before)?
-            .into_iter()
-            .map(|item| (item.id, item)),
-    );
-    let ids: Vec<ItemId> = items.keys().copied().collect();
-    let edges: Vec<(ItemId, ItemId)> = store::matching::active_of(conn, company, &ids)?
-        .iter()
-        .map(|a| (a.debit_item_id, a.credit_item_id))
-        .collect();
-    let groups: HashMap<MatchingId, Matching> = store::matching::groups(conn, company, &before)?
-        .into_iter()
-        .map(|group| (group.id, group))
-        .collect();
-    let mut kept = BTreeSet::new();
-    for component in lettering::components(&ids, &edges) {
-        if component.len() < 2 {
-            store::item::set_matching(conn, company, &component, None)?;
-            continue;
-        }
-        let members: Vec<&Item> = component.iter().filter_map(|id| items.get(id)).collect();
-        let residual: Minor = members
-            .iter()
-            .map(|item| {
-                if item.is_debit {
-                    item.amount
-                } else {
-                    -item.amount
-                }
-            })
-            .sum();
-        let complete = members.iter().all(|item| item.open_amount == 0);
-        let oldest = members
-            .iter()
-            .filter_map(|item| groups.get(&item.matching_id?))
-            .filter(|group| !kept.contains(&group.id))
-            .min_by_key(|group| lettering::number(&group.code));
-        let id = match oldest {
-            Some(group) => {
-                store::matching::update_group(conn, company, group.id, residual, complete)?;
-                group.id
-            }
-            None => new_group(conn, caller, members[0], residual, complete)?,
-        };
-        kept.insert(id);
-        store::item::set_matching(conn, company, &component, Some(id))?;
-    }
-    let ended: Vec<MatchingId> = before.into_iter().filter(|id| !kept.contains(id)).collect();
-    store::matching::end_groups(conn, company, &ended)?;
-    Ok(())
-}
-
-fn new_group(
-    conn: &mut PgConnection,
-    caller: &Caller,
-    member: &Item,
-    residual: Minor,
-    complete: bool,
-) -> Result<MatchingId> {
-    let last =
-        store::matching::take_letters(conn, caller.company, member.client_id, &member.family, 1)?;
-    let group = Matching {
-        company_id: caller.company,
-        id: MatchingId::new(),
-        client_id: member.client_id,
-        family: member.family.clone(),
-        currency: member.currency.clone(),
-        code: lettering::code(u32::try_from(last).unwrap_or_default()),
-        residual,
-        complete,
-    };
-    let id = group.id;
-    store::matching::insert_groups(conn, &[group])?;
-    Ok(id)
 }
 
 /// A matching that the rules propose, with the reason.

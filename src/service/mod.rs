@@ -33,6 +33,7 @@ pub mod invoice;
 pub mod jobs;
 pub mod law;
 pub mod letter;
+pub mod lettering;
 pub mod litigation;
 pub mod live;
 pub mod mail;

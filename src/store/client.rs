@@ -3,16 +3,19 @@
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::Uuid as SqlUuid;
+use diesel::sql_types::{
+    BigInt, Date, Integer, Nullable, Numeric, SmallInt, Text, Uuid as SqlUuid,
+};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+use super::bulk;
 use super::list::{Bind, Direction, Keyset, Sql, containing};
 use super::schema::{client_contacts, clients};
 use crate::domain::ids::{ClientId, CompanyId, ContactId, UserId};
 
 /// A client as stored.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset)]
+#[derive(Clone, Debug, Queryable, Selectable, AsChangeset)]
 #[diesel(table_name = clients, treat_none_as_null = true)]
 pub struct Client {
     pub company_id: CompanyId,
@@ -47,6 +50,16 @@ pub struct Client {
     /// The day the judgment of `insolvency_on` was published (BODACC, R7.10).
     pub insolvency_published_on: Option<NaiveDate>,
 }
+
+bulk::rows!(Client => "clients" {
+    company_id: SqlUuid, id: SqlUuid, number: Text, external_ref: Nullable<Text>, name: Text, kind: Text,
+    segment: Text, siren: Nullable<Text>, siret: Nullable<Text>, vat_number: Nullable<Text>,
+    address: Nullable<Text>, currency: Text, terms_rule: Text, terms_days: SmallInt,
+    terms_then_day: Nullable<SmallInt>, sales_owner_id: Nullable<SqlUuid>, collector_id: Nullable<SqlUuid>,
+    insolvency: Text, insolvency_on: Nullable<Date>, insured_percent: Numeric, insured_limit: Nullable<BigInt>,
+    credit_limit: Nullable<BigInt>, created_by: Text, closed_on: Nullable<Date>, version: Integer,
+    penalty_rate: Nullable<Numeric>, language: Text, insolvency_published_on: Nullable<Date>,
+});
 
 /// What a list of clients may be narrowed to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -232,12 +245,7 @@ pub fn for_update(
 
 /// Adds clients.
 pub fn insert(conn: &mut PgConnection, rows: &[Client]) -> QueryResult<()> {
-    for chunk in rows.chunks(500) {
-        diesel::insert_into(clients::table)
-            .values(chunk)
-            .execute(conn)?;
-    }
-    Ok(())
+    bulk::insert(conn, rows)
 }
 
 /// Writes a changed client.

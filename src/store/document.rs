@@ -3,8 +3,12 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::sql_types::{
+    BigInt, Bool, Date, Jsonb, Nullable, Numeric, SmallInt, Text, Uuid as SqlUuid,
+};
 use rust_decimal::Decimal;
 
+use super::bulk;
 use super::list::{Bind, Sql, containing};
 use super::schema::{document_lines, document_taxes, documents, invoice_drafts};
 use crate::domain::ids::{ClientId, CompanyId, DocumentId, DraftId};
@@ -15,7 +19,7 @@ pub const INVOICE: &str = "INVOICE";
 pub const CREDIT_NOTE: &str = "CREDIT_NOTE";
 
 /// An issued invoice or credit note. Amounts are positive minor units of `currency`.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = documents)]
 pub struct Document {
     pub company_id: CompanyId,
@@ -47,8 +51,16 @@ pub struct Document {
     pub deducted_discount: i64,
 }
 
+bulk::rows!(Document => "documents" {
+    company_id: SqlUuid, id: SqlUuid, kind: Text, number: Text, external_ref: Nullable<Text>, external_series: Bool,
+    client_id: SqlUuid, issued_on: Date, due_on: Nullable<Date>, currency: Text, net: BigInt, vat: BigInt,
+    total: BigInt, exchange_rate: Numeric, invoice_id: Nullable<SqlUuid>, period_from: Nullable<Date>,
+    period_to: Nullable<Date>, purchase_order: Nullable<Text>, snapshot: Jsonb, recorded_by: Text, vat_due: Text,
+    discount_percent: Nullable<Numeric>, discount_days: Nullable<SmallInt>, deducted_discount: BigInt,
+});
+
 /// A line of a document.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = document_lines)]
 pub struct Line {
     pub company_id: CompanyId,
@@ -63,8 +75,13 @@ pub struct Line {
     pub account: String,
 }
 
+bulk::rows!(Line => "document_lines" {
+    company_id: SqlUuid, document_id: SqlUuid, line: SmallInt, description: Text, quantity: Numeric,
+    unit_price: Numeric, discount_percent: Numeric, vat_rate: Numeric, net: BigInt, account: Text,
+});
+
 /// The VAT of a document at one rate.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = document_taxes)]
 pub struct Tax {
     pub company_id: CompanyId,
@@ -73,6 +90,10 @@ pub struct Tax {
     pub net: i64,
     pub vat: i64,
 }
+
+bulk::rows!(Tax => "document_taxes" {
+    company_id: SqlUuid, document_id: SqlUuid, vat_rate: Numeric, net: BigInt, vat: BigInt,
+});
 
 /// What a list of invoices or credit notes may be narrowed to.
 #[derive(Clone, Debug, Default)]
@@ -271,22 +292,9 @@ pub fn insert(
     lines: &[Line],
     taxes: &[Tax],
 ) -> QueryResult<()> {
-    for chunk in rows.chunks(500) {
-        diesel::insert_into(documents::table)
-            .values(chunk)
-            .execute(conn)?;
-    }
-    for chunk in lines.chunks(500) {
-        diesel::insert_into(document_lines::table)
-            .values(chunk)
-            .execute(conn)?;
-    }
-    for chunk in taxes.chunks(500) {
-        diesel::insert_into(document_taxes::table)
-            .values(chunk)
-            .execute(conn)?;
-    }
-    Ok(())
+    bulk::insert(conn, rows)?;
+    bulk::insert(conn, lines)?;
+    bulk::insert(conn, taxes)
 }
 
 /// The lines of these documents, in order.

@@ -3,17 +3,18 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, SmallInt, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
+use super::bulk;
 use super::list::{Bind, Sql};
-use super::schema::{items, receivable_ledger};
+use super::schema::items;
 use crate::domain::ids::{
     AllocationId, ClientId, CompanyId, DocumentId, EntryId, ItemId, MatchingId,
 };
 
 /// A line on a third-party account. `amount` and `open_amount` are positive; `is_debit` gives the side.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = items)]
 pub struct Item {
     pub company_id: CompanyId,
@@ -39,6 +40,13 @@ pub struct Item {
     pub matching_id: Option<MatchingId>,
 }
 
+bulk::rows!(Item => "items" {
+    company_id: SqlUuid, id: SqlUuid, client_id: SqlUuid, family: Text, kind: Text, is_debit: Bool, reference: Text,
+    source_id: SqlUuid, invoice_id: Nullable<SqlUuid>, entry_id: SqlUuid, entry_line: SmallInt, posted_on: Date,
+    invoiced_on: Date, due_on: Nullable<Date>, amount: BigInt, currency: Text, document_net: BigInt,
+    document_total: BigInt, open_amount: BigInt, settled_on: Nullable<Date>, matching_id: Nullable<SqlUuid>,
+});
+
 impl Item {
     /// The open amount with its sign in a balance: debits positive, credits negative.
     pub fn signed_open(&self) -> i64 {
@@ -51,8 +59,7 @@ impl Item {
 }
 
 /// A change of an item's open amount.
-#[derive(Clone, Debug, Insertable)]
-#[diesel(table_name = receivable_ledger)]
+#[derive(Clone, Debug)]
 pub struct Change {
     pub company_id: CompanyId,
     pub id: Uuid,
@@ -66,7 +73,22 @@ pub struct Change {
     pub delta: i64,
 }
 
+bulk::rows!(Change => "receivable_ledger" {
+    company_id: SqlUuid, id: SqlUuid, item_id: SqlUuid, allocation_id: Nullable<SqlUuid>, client_id: SqlUuid,
+    currency: Text, is_debit: Bool, due_on: Nullable<Date>, effective_on: Date, delta: BigInt,
+});
+
 impl Change {
+    /// The change that opens `item`.
+    pub fn opening(item: &Item) -> Change {
+        let whole = if item.is_debit {
+            item.amount
+        } else {
+            -item.amount
+        };
+        Change::of(item, None, item.posted_on, whole)
+    }
+
     /// A change of `item` by `delta`, in the sign of a balance.
     pub fn of(
         item: &Item,
@@ -89,40 +111,38 @@ impl Change {
     }
 }
 
-/// Adds items, each with the ledger row that opens it.
+/// Adds items. Their ledger is appended by the caller: the row that opens each, and what settled it already.
 pub fn insert(conn: &mut PgConnection, rows: &[Item]) -> QueryResult<()> {
-    for chunk in rows.chunks(500) {
-        diesel::insert_into(items::table)
-            .values(chunk)
-            .execute(conn)?;
-    }
-    let opened: Vec<Change> = rows
-        .iter()
-        .map(|item| Change::of(item, None, item.posted_on, item.signed_open()))
-        .collect();
-    append(conn, &opened)
+    bulk::insert(conn, rows)
 }
 
-/// Appends to the ledger. Call [`refresh`] for the items concerned.
+/// Appends to the ledger. Call [`refresh`] for the items concerned that are not new.
 pub fn append(conn: &mut PgConnection, changes: &[Change]) -> QueryResult<()> {
-    for chunk in changes.chunks(500) {
-        diesel::insert_into(receivable_ledger::table)
-            .values(chunk)
-            .execute(conn)?;
-    }
-    Ok(())
+    bulk::insert(conn, changes)
 }
 
-/// Rebuilds the cached open amount, settlement day and instant of change from the ledger.
-pub fn refresh(conn: &mut PgConnection, company: CompanyId, ids: &[ItemId]) -> QueryResult<()> {
+/// Rebuilds the cached open amount, settlement day and instant of change from the ledger, and moves each
+/// item to the lettering group beside it.
+pub fn refresh(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[ItemId],
+    groups: &[Option<MatchingId>],
+) -> QueryResult<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
     diesel::sql_query(
-        "UPDATE items i SET open_amount = abs(s.open), settled_on = CASE WHEN s.open = 0 THEN s.last_on END, changed_at = now() \
-         FROM (SELECT item_id, sum(delta)::bigint AS open, max(effective_on) AS last_on FROM receivable_ledger \
-               WHERE company_id = $1 AND item_id = ANY($2) GROUP BY item_id) s \
-         WHERE i.company_id = $1 AND i.id = s.item_id AND i.id = ANY($2)",
+        "UPDATE items i SET open_amount = abs(s.open), settled_on = CASE WHEN s.open = 0 THEN s.last_on END, changed_at = now(), \
+           matching_id = s.matching_id \
+         FROM (SELECT t.id, t.matching_id, l.open, l.last_on FROM unnest($2, $3) t(id, matching_id) CROSS JOIN LATERAL \
+                 (SELECT sum(l.delta)::bigint AS open, max(l.effective_on) AS last_on FROM receivable_ledger l \
+                  WHERE l.company_id = $1 AND l.item_id = t.id) l) s \
+         WHERE i.company_id = $1 AND i.id = s.id",
     )
     .bind::<SqlUuid, _>(company)
     .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Array<Nullable<SqlUuid>>, _>(groups)
     .execute(conn)
     .map(drop)
 }
@@ -279,17 +299,25 @@ pub fn by_matchings(
         .load(conn)
 }
 
-/// Moves items to a lettering group, or out of any.
-pub fn set_matching(
+/// Moves each item to the lettering group beside it, or out of any; nothing else of it changes.
+pub fn regroup(
     conn: &mut PgConnection,
     company: CompanyId,
     ids: &[ItemId],
-    group: Option<MatchingId>,
+    groups: &[Option<MatchingId>],
 ) -> QueryResult<()> {
-    diesel::update(items::table.filter(items::company_id.eq(company).and(items::id.eq_any(ids))))
-        .set(items::matching_id.eq(group))
-        .execute(conn)
-        .map(drop)
+    if ids.is_empty() {
+        return Ok(());
+    }
+    diesel::sql_query(
+        "UPDATE items i SET matching_id = t.matching_id FROM unnest($2, $3) t(id, matching_id) \
+         WHERE i.company_id = $1 AND i.id = t.id AND i.matching_id IS DISTINCT FROM t.matching_id",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Array<Nullable<SqlUuid>>, _>(groups)
+    .execute(conn)
+    .map(drop)
 }
 
 /// When an item was recorded.

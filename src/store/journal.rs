@@ -3,16 +3,16 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Date, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
+use super::bulk;
 use super::list::{Bind, Sql};
 use super::schema::{journal_entries, journal_lines};
 use crate::domain::ids::{ClientId, CompanyId, EntryId};
 
 /// The head of an entry.
-#[derive(Clone, Debug, Insertable)]
-#[diesel(table_name = journal_entries)]
+#[derive(Clone, Debug)]
 pub struct NewEntry {
     pub company_id: CompanyId,
     pub id: EntryId,
@@ -28,6 +28,12 @@ pub struct NewEntry {
     pub reversal_of: Option<EntryId>,
     pub recorded_by: String,
 }
+
+bulk::rows!(NewEntry => "journal_entries" {
+    company_id: SqlUuid, id: SqlUuid, journal: Text, fiscal_year: Integer, number: BigInt, posted_on: Date,
+    occurred_on: Date, reference: Text, label: Text, source_kind: Text, source_id: SqlUuid,
+    reversal_of: Nullable<SqlUuid>, recorded_by: Text,
+});
 
 /// The head of an entry as stored.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -49,7 +55,7 @@ pub struct Entry {
 }
 
 /// A line of an entry: exactly one of debit and credit is not zero.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = journal_lines)]
 pub struct Line {
     pub company_id: CompanyId,
@@ -67,27 +73,17 @@ pub struct Line {
     pub carried: bool,
 }
 
+bulk::rows!(Line => "journal_lines" {
+    company_id: SqlUuid, entry_id: SqlUuid, line: SmallInt, account: Text, client_id: Nullable<SqlUuid>,
+    debit: BigInt, credit: BigInt, currency: Text, base_debit: BigInt, base_credit: BigInt, posted_on: Date,
+    carried: Bool,
+});
+
 /// Adds entries with all their lines. Lines of one entry stay in one statement: Postgres checks
 /// that each entry is whole and balances.
 pub fn insert(conn: &mut PgConnection, entries: &[NewEntry], lines: &[Line]) -> QueryResult<()> {
-    for chunk in entries.chunks(500) {
-        diesel::insert_into(journal_entries::table)
-            .values(chunk)
-            .execute(conn)?;
-    }
-    let mut rest = lines;
-    while !rest.is_empty() {
-        let mut end = rest.len().min(500);
-        while end < rest.len() && rest[end].entry_id == rest[end - 1].entry_id {
-            end += 1;
-        }
-        let (chunk, behind) = rest.split_at(end);
-        diesel::insert_into(journal_lines::table)
-            .values(chunk)
-            .execute(conn)?;
-        rest = behind;
-    }
-    Ok(())
+    bulk::insert(conn, entries)?;
+    bulk::insert_whole(conn, lines, |line, next| line.entry_id == next.entry_id)
 }
 
 /// Chains entries that were just inserted to the one before them (tamper evidence).

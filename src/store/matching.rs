@@ -3,13 +3,14 @@
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Text, Uuid as SqlUuid};
 
+use super::bulk;
 use super::schema::{allocations, matchings};
 use crate::domain::ids::{AllocationId, ClientId, CompanyId, ItemId, MatchingId};
 
 /// An allocation of a credit item to a debit item (imputation). Ended ones stay.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = allocations)]
 pub struct Allocation {
     pub company_id: CompanyId,
@@ -30,8 +31,14 @@ pub struct Allocation {
     pub credit_base: Option<i64>,
 }
 
+bulk::rows!(Allocation => "allocations" {
+    company_id: SqlUuid, id: SqlUuid, client_id: SqlUuid, debit_item_id: SqlUuid, credit_item_id: SqlUuid,
+    amount: BigInt, currency: Text, allocated_on: Date, effective_on: Date, rule: Text, recorded_by: Text,
+    ended_on: Nullable<Date>, ended_by: Nullable<Text>, debit_base: Nullable<BigInt>, credit_base: Nullable<BigInt>,
+});
+
 /// A lettering group; `code` is in upper case.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = matchings)]
 pub struct Matching {
     pub company_id: CompanyId,
@@ -44,14 +51,14 @@ pub struct Matching {
     pub complete: bool,
 }
 
+bulk::rows!(Matching => "matchings" {
+    company_id: SqlUuid, id: SqlUuid, client_id: SqlUuid, family: Text, currency: Text, code: Text, residual: BigInt,
+    complete: Bool,
+});
+
 /// Adds allocations.
 pub fn insert(conn: &mut PgConnection, rows: &[Allocation]) -> QueryResult<()> {
-    for chunk in rows.chunks(500) {
-        diesel::insert_into(allocations::table)
-            .values(chunk)
-            .execute(conn)?;
-    }
-    Ok(())
+    bulk::insert(conn, rows)
 }
 
 /// Allocations by id, in no order.
@@ -172,29 +179,31 @@ pub fn groups(
 
 /// Adds groups.
 pub fn insert_groups(conn: &mut PgConnection, rows: &[Matching]) -> QueryResult<()> {
-    for chunk in rows.chunks(500) {
-        diesel::insert_into(matchings::table)
-            .values(chunk)
-            .execute(conn)?;
-    }
-    Ok(())
+    bulk::insert(conn, rows)
 }
 
-/// Writes what a group's items now add up to.
-pub fn update_group(
+/// Writes what the items of groups now add up to.
+pub fn update_groups(
     conn: &mut PgConnection,
     company: CompanyId,
-    id: MatchingId,
-    residual: i64,
-    complete: bool,
+    groups: &[Matching],
 ) -> QueryResult<()> {
-    diesel::update(matchings::table.find((company, id)))
-        .set((
-            matchings::residual.eq(residual),
-            matchings::complete.eq(complete),
-        ))
-        .execute(conn)
-        .map(drop)
+    if groups.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<MatchingId> = groups.iter().map(|group| group.id).collect();
+    let residuals: Vec<i64> = groups.iter().map(|group| group.residual).collect();
+    let complete: Vec<bool> = groups.iter().map(|group| group.complete).collect();
+    diesel::sql_query(
+        "UPDATE matchings m SET residual = t.residual, complete = t.complete FROM unnest($2, $3, $4) t(id, residual, complete) \
+         WHERE m.company_id = $1 AND m.id = t.id",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Array<BigInt>, _>(residuals)
+    .bind::<Array<Bool>, _>(complete)
+    .execute(conn)
+    .map(drop)
 }
 
 /// Ends groups that lost their items; their letters are not used again (R3.3).
@@ -203,6 +212,9 @@ pub fn end_groups(
     company: CompanyId,
     ids: &[MatchingId],
 ) -> QueryResult<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
     diesel::update(
         matchings::table.filter(
             matchings::company_id
@@ -215,29 +227,58 @@ pub fn end_groups(
     .map(drop)
 }
 
-/// Takes `count` letters of an auxiliary account; answers the number of the last one.
+/// An auxiliary account: a client on 411, 413, 416 or 419.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Account {
+    pub client: ClientId,
+    pub family: String,
+}
+
+/// Takes letters of auxiliary accounts, in the order given; answers the number of the last one of each.
 pub fn take_letters(
     conn: &mut PgConnection,
     company: CompanyId,
-    client: ClientId,
-    family: &str,
-    count: i32,
-) -> QueryResult<i32> {
+    wanted: &[(Account, i32)],
+) -> QueryResult<Vec<(Account, i32)>> {
     #[derive(QueryableByName)]
     struct Last {
+        #[diesel(sql_type = SqlUuid)]
+        client_id: ClientId,
+        #[diesel(sql_type = Text)]
+        family: String,
         #[diesel(sql_type = Integer)]
         last_code: i32,
     }
-    let last: Last = diesel::sql_query(
-        "INSERT INTO letter_counters AS c (company_id, client_id, family, last_code) VALUES ($1, $2, $3::bpchar, $4) \
-         ON CONFLICT (company_id, client_id, family) DO UPDATE SET last_code = c.last_code + EXCLUDED.last_code RETURNING last_code",
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let clients: Vec<ClientId> = wanted.iter().map(|(account, _)| account.client).collect();
+    let families: Vec<&str> = wanted
+        .iter()
+        .map(|(account, _)| account.family.as_str())
+        .collect();
+    let counts: Vec<i32> = wanted.iter().map(|(_, count)| *count).collect();
+    let last: Vec<Last> = diesel::sql_query(
+        "INSERT INTO letter_counters AS c (company_id, client_id, family, last_code) \
+         SELECT $1, t.client_id, t.family, t.letters FROM unnest($2, $3, $4) t(client_id, family, letters) \
+         ON CONFLICT (company_id, client_id, family) DO UPDATE SET last_code = c.last_code + EXCLUDED.last_code \
+         RETURNING client_id, family::text AS family, last_code",
     )
     .bind::<SqlUuid, _>(company)
-    .bind::<SqlUuid, _>(client)
-    .bind::<Text, _>(family)
-    .bind::<Integer, _>(count)
-    .get_result(conn)?;
-    Ok(last.last_code)
+    .bind::<Array<SqlUuid>, _>(clients)
+    .bind::<Array<Text>, _>(families)
+    .bind::<Array<Integer>, _>(counts)
+    .load(conn)?;
+    Ok(last
+        .into_iter()
+        .map(|row| {
+            let account = Account {
+                client: row.client_id,
+                family: row.family,
+            };
+            (account, row.last_code)
+        })
+        .collect())
 }
 
 /// What was allocated to a debit, and from what.

@@ -10,6 +10,7 @@ pub mod approval;
 pub mod audit;
 pub mod balances;
 pub mod bank;
+mod bulk;
 pub mod change;
 pub mod chart;
 pub mod client;

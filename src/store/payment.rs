@@ -3,14 +3,16 @@
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Date, Nullable, Numeric, Text, Uuid as SqlUuid};
 use rust_decimal::Decimal;
 
+use super::bulk;
 use super::list::{Bind, Sql, containing};
 use super::schema::{payment_events, payments};
 use crate::domain::ids::{ClientId, CompanyId, PaymentId};
 
 /// A receipt as recorded. `client_id` is null when the payer was unknown then.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = payments)]
 pub struct Payment {
     pub company_id: CompanyId,
@@ -35,6 +37,13 @@ pub struct Payment {
     /// The general account of the bank; the account map's when none.
     pub bank_account: Option<String>,
 }
+
+bulk::rows!(Payment => "payments" {
+    company_id: SqlUuid, id: SqlUuid, number: Text, external_ref: Nullable<Text>, external_series: Bool,
+    received_on: Date, method: Text, amount: BigInt, currency: Text, exchange_rate: Numeric,
+    client_id: Nullable<SqlUuid>, payer: Nullable<Text>, remittance: Nullable<Text>, matures_on: Nullable<Date>,
+    recorded_by: Text, purpose: Text, deposit_vat_rate: Nullable<Numeric>, bank_account: Nullable<Text>,
+});
 
 /// Those of these numbers that are taken.
 pub fn taken_numbers(
@@ -219,12 +228,7 @@ pub fn by_external_ref(
 
 /// Adds receipts.
 pub fn insert(conn: &mut PgConnection, rows: &[Payment]) -> QueryResult<()> {
-    for chunk in rows.chunks(500) {
-        diesel::insert_into(payments::table)
-            .values(chunk)
-            .execute(conn)?;
-    }
-    Ok(())
+    bulk::insert(conn, rows)
 }
 
 /// What became known of these receipts.
