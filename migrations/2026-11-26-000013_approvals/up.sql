@@ -47,7 +47,7 @@ CREATE TABLE approval_requests (
   CHECK ((status = 'PROPOSED') = (segregated IS NULL)),
   -- R12.1 and R12.6, whatever the code does.
   CONSTRAINT never_the_author CHECK (status NOT IN ('APPROVED', 'REJECTED') OR NOT segregated OR decided_by <> proposed_by),
-  CONSTRAINT rejected_with_a_reason CHECK (status <> 'REJECTED' OR decision <> ''),
+  CONSTRAINT rejected_with_a_reason CHECK (status <> 'REJECTED' OR coalesce(decision, '') <> ''),
   CONSTRAINT approved_with_a_result CHECK (status <> 'APPROVED' OR result_id IS NOT NULL)
 );
 CREATE INDEX approval_requests_waiting ON approval_requests (company_id, proposed_at, id) WHERE status = 'PROPOSED';
