@@ -99,7 +99,8 @@ END $$;
 GRANT SELECT, INSERT ON approval_requests, approval_events, approval_rules TO encours_app;
 GRANT UPDATE (status, decided_at, decided_by, decision, segregated, result_id, outcome) ON approval_requests TO encours_app;
 
-SELECT watch('approval_requests', 'WORKLIST', 'APPROVAL', added => $$'APPROVAL_' || n.status$$, 
+-- What waits, and what becomes of it; what was done at once waited for nobody.
+SELECT watch('approval_requests', 'WORKLIST', 'APPROVAL', added => $$CASE WHEN n.status = 'PROPOSED' THEN 'APPROVAL_PROPOSED' END$$,
   changed => $$CASE WHEN n.status <> 'PROPOSED' THEN 'APPROVAL_' || n.status END$$);
 
 -- What is there already: the rules of each company, and the files and runs that wait for a decision. Their request
