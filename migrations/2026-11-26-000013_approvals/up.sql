@@ -47,7 +47,7 @@ CREATE TABLE approval_requests (
   CHECK ((status = 'PROPOSED') = (segregated IS NULL)),
   -- R12.1 and R12.6, whatever the code does.
   CONSTRAINT never_the_author CHECK (status NOT IN ('APPROVED', 'REJECTED') OR NOT segregated OR decided_by <> proposed_by),
-  CONSTRAINT rejected_with_a_reason CHECK (status <> 'REJECTED' OR decision <> ''),
+  CONSTRAINT rejected_with_a_reason CHECK (status <> 'REJECTED' OR coalesce(decision, '') <> ''),
   CONSTRAINT approved_with_a_result CHECK (status <> 'APPROVED' OR result_id IS NOT NULL)
 );
 CREATE INDEX approval_requests_waiting ON approval_requests (company_id, proposed_at, id) WHERE status = 'PROPOSED';
@@ -99,7 +99,8 @@ END $$;
 GRANT SELECT, INSERT ON approval_requests, approval_events, approval_rules TO encours_app;
 GRANT UPDATE (status, decided_at, decided_by, decision, segregated, result_id, outcome) ON approval_requests TO encours_app;
 
-SELECT watch('approval_requests', 'WORKLIST', 'APPROVAL', added => $$'APPROVAL_' || n.status$$, 
+-- What waits, and what becomes of it; what was done at once waited for nobody.
+SELECT watch('approval_requests', 'WORKLIST', 'APPROVAL', added => $$CASE WHEN n.status = 'PROPOSED' THEN 'APPROVAL_PROPOSED' END$$,
   changed => $$CASE WHEN n.status <> 'PROPOSED' THEN 'APPROVAL_' || n.status END$$);
 
 -- What is there already: the rules of each company, and the files and runs that wait for a decision. Their request
