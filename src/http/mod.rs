@@ -11,34 +11,50 @@ pub mod health;
 pub mod import;
 pub mod live;
 pub mod metrics;
+mod patience;
 pub mod rate;
+pub mod tls;
 mod traced;
 
 use std::io;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 use graphql::GraphqlEndpoint;
+use tls::Certificate;
 
 /// Seconds for requests under way when the server is told to stop.
 const SHUTDOWN_SECONDS: u64 = 10;
 
+/// How requests come in.
+pub struct Wire {
+    /// Where.
+    pub listener: TcpListener,
+    /// With TLS: its settings, and the certificate to look after.
+    pub tls: Option<(rustls::ServerConfig, Certificate)>,
+    /// Whether the explorer page is served.
+    pub explorer: bool,
+    /// Connections of each thread at once.
+    pub max_connections: usize,
+    /// Longest time for the head of a request, and for the handshake of TLS before it: who dribbles is cut off.
+    pub head_time: Duration,
+}
+
 /// Serves until the process is told to stop; requests under way are finished.
-pub async fn serve(
-    listener: TcpListener,
-    endpoint: web::Data<GraphqlEndpoint>,
-    explorer: bool,
-) -> io::Result<()> {
+pub async fn serve(wire: Wire, endpoint: web::Data<GraphqlEndpoint>) -> io::Result<()> {
     let closing = endpoint.closing.clone();
     actix_web::rt::spawn(async move {
         terminated().await;
         closing.tell();
     });
-    HttpServer::new(move || {
+    let explorer = wire.explorer;
+    let server = HttpServer::new(move || {
         App::new()
             .wrap(Compress::default())
+            .wrap(from_fn(patience::patient))
             .wrap(from_fn(traced::traced))
             .app_data(endpoint.clone())
             .app_data(web::QueryConfig::default().error_handler(|error, _| unreadable(error)))
@@ -52,10 +68,18 @@ pub async fn serve(
             .default_service(web::to(not_found))
     })
     .tcp_nodelay(true)
-    .shutdown_timeout(SHUTDOWN_SECONDS)
-    .listen(listener)?
-    .run()
-    .await
+    .max_connections(wire.max_connections)
+    .client_request_timeout(wire.head_time)
+    .tls_handshake_timeout(wire.head_time)
+    .shutdown_timeout(SHUTDOWN_SECONDS);
+    let server = match wire.tls {
+        Some((config, certificate)) => {
+            actix_web::rt::spawn(certificate.watch());
+            server.listen_rustls_0_23(wire.listener, config)?
+        }
+        None => server.listen(wire.listener)?,
+    };
+    server.run().await
 }
 
 /// Ends when the process is told to stop. The server itself waits for the same signals and then lets requests

@@ -3,6 +3,7 @@
 mod access;
 mod accounting;
 mod bank;
+mod boundaries;
 mod collection;
 mod conformance;
 mod contract;
@@ -30,3 +31,4 @@ mod roles;
 mod schema;
 mod sequences;
 mod slips;
+mod wire;
