@@ -1,6 +1,8 @@
 //! The command line: every setting from a flag, else from the environment, checked once at start.
 
 mod access;
+mod reading;
+mod serving;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,9 +11,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use encours::domain::access::Role;
 use encours::domain::ids::{CompanyId, Id};
 use encours::embedded;
+use encours::http::auth::SECRET_BYTES;
+use reading::secret;
 use uuid::Uuid;
 
 pub use access::Access;
+pub use reading::{noted, read};
+pub use serving::Wire;
 
 /// API server for accounts receivable (suivi des créances clients).
 ///
@@ -60,6 +66,47 @@ pub enum Command {
     Schema,
     /// Ask a running server whether it is well: status 0 or 1
     Health(Health),
+}
+
+impl Cli {
+    /// Finishes what [`read`] began: secrets from files, and what is wrong with settings whatever else follows.
+    pub fn check(&mut self, mistakes: &mut Vec<String>) {
+        if let Some(options) = self.command.options() {
+            options.check(mistakes);
+        }
+        match &mut self.command {
+            Command::Serve(serve) => {
+                serve.desk.take_files(mistakes);
+                serve.wire.take_files(mistakes);
+                serve.wire.check(mistakes);
+            }
+            Command::Work(work) => work.desk.take_files(mistakes),
+            _ => {}
+        }
+    }
+}
+
+impl Command {
+    fn options(&mut self) -> Option<&mut Options> {
+        Some(match self {
+            Command::Serve(args) => &mut args.options,
+            Command::Migrate(options) | Command::Demo(options) => options,
+            Command::Company(CompanyCommand::Create(args)) => &mut args.options,
+            Command::Member(MemberCommand::Add(args)) => &mut args.options,
+            Command::Member(MemberCommand::List(args)) => &mut args.options,
+            Command::Member(MemberCommand::Disable(args)) => &mut args.options,
+            Command::Key(KeyCommand::Create(args)) => &mut args.options,
+            Command::Import(ImportCommand::Receivables(args)) => &mut args.options,
+            Command::Import(ImportCommand::Fec(args)) => &mut args.options,
+            Command::Import(ImportCommand::Bank(args)) => &mut args.file.options,
+            Command::Export(ExportCommand::Fec(args)) => &mut args.options,
+            Command::Work(args) => &mut args.options,
+            Command::Rate(RateCommand::Add(args)) => &mut args.options,
+            Command::Token(args) => &mut args.options,
+            Command::Check(args) => &mut args.options,
+            Command::Schema | Command::Health(_) => return None,
+        })
+    }
 }
 
 /// Where the data is, for every command.
@@ -116,6 +163,46 @@ impl Options {
     /// The secret that signs tokens.
     pub fn jwt_secret(&self) -> Option<&str> {
         filled(self.jwt_secret.as_deref())
+    }
+}
+
+impl Options {
+    /// Reads secrets from the files that hold them, and looks at what can be looked at before anything is started.
+    fn check(&mut self, mistakes: &mut Vec<String>) {
+        let database = self.database_url.take();
+        self.database_url = secret("DATABASE_URL", database, mistakes);
+        let serving = self.app_database_url.take();
+        self.app_database_url = secret("ENCOURS_APP_DATABASE_URL", serving, mistakes);
+        let key = self.jwt_secret.take();
+        self.jwt_secret = secret("ENCOURS_JWT_SECRET", key, mistakes);
+        noted(mistakes, check_url("DATABASE_URL", self.database_url()));
+        let serving = self.app_database_url();
+        noted(mistakes, check_url("ENCOURS_APP_DATABASE_URL", serving));
+        if serving.is_some() && self.database_url().is_none() {
+            mistakes.push(
+                "ENCOURS_APP_DATABASE_URL needs DATABASE_URL: the same database as its owner sees it"
+                    .into(),
+            );
+        }
+        if let Some(key) = self.jwt_secret().filter(|key| key.len() < SECRET_BYTES) {
+            mistakes.push(format!(
+                "ENCOURS_JWT_SECRET has {} bytes and needs {SECRET_BYTES} or more",
+                key.len()
+            ));
+        }
+    }
+}
+
+/// Whether a text can be the address of a database. It holds a password, so it is never shown.
+fn check_url(name: &str, url: Option<&str>) -> Result<(), String> {
+    let fits = url.is_none_or(|url| {
+        url.starts_with("postgres://") || url.starts_with("postgresql://") || url.contains('=')
+    });
+    match fits {
+        true => Ok(()),
+        false => Err(format!(
+            "{name} is no address of a Postgres: postgres://user:password@host/database"
+        )),
     }
 }
 
@@ -183,6 +270,9 @@ pub struct Serve {
     pub no_explorer: bool,
 
     #[command(flatten)]
+    pub wire: Wire,
+
+    #[command(flatten)]
     pub access: Access,
 
     #[command(flatten)]
@@ -234,6 +324,20 @@ pub struct DeskOptions {
         default_value = "no-reply@localhost.localdomain"
     )]
     pub mail_from: String,
+
+    /// Keys of the bucket that `--files` names, from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+    #[arg(skip)]
+    pub bucket_keys: Option<(String, String)>,
+}
+
+impl DeskOptions {
+    fn take_files(&mut self, mistakes: &mut Vec<String>) {
+        let url = self.smtp_url.take();
+        self.smtp_url = secret("ENCOURS_SMTP_URL", url, mistakes);
+        let mut key = |name: &str| secret(name, std::env::var(name).ok(), mistakes);
+        let keys = (key("AWS_ACCESS_KEY_ID"), key("AWS_SECRET_ACCESS_KEY"));
+        self.bucket_keys = keys.0.zip(keys.1);
+    }
 }
 
 /// What to do with companies.
@@ -586,6 +690,10 @@ pub struct Health {
         default_value = "127.0.0.1:8080"
     )]
     pub listen: String,
+
+    /// The server speaks TLS. Its certificate is not looked at: this machine asks itself
+    #[arg(long, env = "ENCOURS_TLS_CERT", value_parser = clap::builder::FalseyValueParser::new())]
+    pub tls: bool,
 }
 
 fn company(text: &str) -> Result<CompanyId, String> {

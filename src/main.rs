@@ -3,7 +3,7 @@
 mod config;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use actix_web::web;
 use anyhow::{Context, anyhow, bail};
-use clap::Parser;
 use diesel::connection::Connection;
 use encours::domain::access::{Caller, Role};
 use encours::domain::ids::{CompanyId, Id};
@@ -19,7 +18,6 @@ use encours::embedded::{self, Cluster};
 use encours::http::auth::jwks::Provider;
 use encours::http::auth::{self, Authenticator};
 use encours::http::graphql::{GraphqlEndpoint, Shape};
-use encours::http::guard::Limits;
 use encours::http::live::Closing;
 use encours::http::metrics::Metrics;
 use encours::http::rate::{Limiter, Rates};
@@ -34,16 +32,15 @@ use encours::store::{self, Conn, Db};
 use encours::telemetry::Tracer;
 use encours::telemetry::figures::Figures;
 use encours::{graphql, http, service};
+use tracing_subscriber::EnvFilter;
 
 use config::{
-    AddMember, AddRate, Check, Cli, Command, CompanyCommand, CreateCompany, CreateKey, DeskOptions,
+    AddMember, AddRate, Check, Command, CompanyCommand, CreateCompany, CreateKey, DeskOptions,
     DisableMember, ExportCommand, ExportFec, ImportBank, ImportCommand, ImportFile,
     ImportReceivables, KeyCommand, ListMembers, MemberCommand, Options, RateCommand, Serve, Switch,
-    Token, Work,
+    Token, Work, noted,
 };
 
-/// Longest execution of one request: a little longer than its longest statement.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the private Postgres is looked after.
 const WATCH: Duration = Duration::from_secs(1);
 /// How long printed tokens are valid.
@@ -56,11 +53,20 @@ const BALANCE_CONNECTIONS: u32 = 2;
 const SERVING_ROLE: &str = "encours_app";
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (mut cli, mut mistakes) =
+        config::read(std::env::args_os().collect()).unwrap_or_else(|error| error.exit());
     // One provider of cryptography for mail, webhooks and files.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    start_log(matches!(cli.command, Command::Serve(_)));
-    match run(cli.command) {
+    cli.check(&mut mistakes);
+    if let Err(mistake) = start_log(matches!(cli.command, Command::Serve(_))) {
+        mistakes.push(mistake);
+    }
+    let done = match cli.command {
+        // It has more to look at, and tells all of it at once.
+        Command::Serve(args) => serve(*args, mistakes),
+        command => right(mistakes).and_then(|()| run(command)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Whoever reads standard error may be gone: then nobody is left to tell.
@@ -75,9 +81,21 @@ fn main() -> ExitCode {
 #[error("{0}")]
 struct Usage(String);
 
+/// Goes on when there is no mistake in the settings, else names every one.
+fn right(mistakes: Vec<String>) -> anyhow::Result<()> {
+    match mistakes.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Usage(one.clone()).into()),
+        more => {
+            let list: String = more.iter().map(|it| format!("\n  - {it}")).collect();
+            Err(Usage(format!("{} mistakes in the settings:{list}", more.len())).into())
+        }
+    }
+}
+
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve(args) => serve(*args),
+        Command::Serve(args) => serve(*args, Vec::new()),
         Command::Migrate(options) => Database::open(&options).map(drop),
         Command::Demo(options) => demo(&options),
         Command::Company(CompanyCommand::Create(args)) => create_company(&args),
@@ -94,7 +112,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Token(args) => token(&args),
         Command::Check(args) => check(&args),
         Command::Schema => say(graphql::schema().sdl().trim_end()),
-        Command::Health(args) => match http::health::probe(&args.listen) {
+        Command::Health(args) => match http::health::probe(&args.listen, args.tls) {
             Ok(true) => Ok(()),
             Ok(false) => bail!("the server at {} is not well", args.listen),
             Err(error) => Err(error).with_context(|| format!("no server at {}", args.listen)),
@@ -197,33 +215,29 @@ impl Drop for Supervisor {
 }
 
 /// Where files are.
-fn objects(desk: &DeskOptions, options: &Options) -> anyhow::Result<Objects> {
+fn objects(desk: &DeskOptions, options: &Options) -> Result<Objects, String> {
     match desk.files.as_deref().filter(|place| !place.is_empty()) {
         None => Ok(Objects::directory(&options.data().join("files"))),
         Some(place) if place.starts_with("s3://") => {
-            let settings = BucketSettings::read(place)
-                .map_err(|why| Usage(format!("--files {place}: {why}")))?;
-            let key = |name: &str| {
-                std::env::var(name)
-                    .map_err(|_| Usage(format!("--files {place} needs {name} in the environment")))
-            };
-            Ok(Objects::bucket(
-                &settings,
-                &key("AWS_ACCESS_KEY_ID")?,
-                &key("AWS_SECRET_ACCESS_KEY")?,
-            )?)
+            let settings =
+                BucketSettings::read(place).map_err(|why| format!("--files {place}: {why}"))?;
+            let (key, secret) = desk.bucket_keys.as_ref().ok_or_else(|| {
+                format!("--files {place} needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment")
+            })?;
+            Objects::bucket(&settings, key, secret)
+                .map_err(|error| format!("--files {place}: {error}"))
         }
         Some(place) => Ok(Objects::directory(std::path::Path::new(place))),
     }
 }
 
 /// The mail server, when one is set.
-fn mailer(desk: &DeskOptions) -> anyhow::Result<Option<Mailer>> {
+fn mailer(desk: &DeskOptions) -> Result<Option<Mailer>, String> {
     match desk.smtp_url.as_deref().filter(|url| !url.is_empty()) {
         None => Ok(None),
         Some(url) => Mailer::new(url, &desk.mail_from)
             .map(Some)
-            .map_err(|why| Usage(format!("--smtp-url: {why}")).into()),
+            .map_err(|why| format!("--smtp-url: {why}")),
     }
 }
 
@@ -252,8 +266,8 @@ fn work(args: &Work) -> anyhow::Result<()> {
     let database = Database::open(&args.options)?;
     let desk = rounds::Desk {
         db: Db::open(&database.settings),
-        objects: objects(&args.desk, &args.options)?,
-        mailer: mailer(&args.desk)?,
+        objects: objects(&args.desk, &args.options).map_err(Usage)?,
+        mailer: mailer(&args.desk).map_err(Usage)?,
     };
     match args.company {
         Some(company) => {
@@ -282,19 +296,36 @@ fn balances(settings: &store::Settings, megabytes: u32) -> Balances {
     Balances::new(db, megabytes as usize * 1024 * 1024)
 }
 
-fn serve(args: Serve) -> anyhow::Result<()> {
-    let provider = args.access.provider().map_err(Usage)?;
+fn serve(args: Serve, mut mistakes: Vec<String>) -> anyhow::Result<()> {
+    let wrong = &mut mistakes;
+    let provider = noted(wrong, args.access.provider());
+    let certificate = noted(wrong, args.wire.certificate());
+    let collector = noted(wrong, args.wire.collector());
+    let objects = noted(wrong, objects(&args.desk, &args.options).map(Some));
+    let mailer = noted(wrong, mailer(&args.desk));
+    if let Err(error) = args.listen.to_socket_addrs() {
+        wrong.push(format!("--listen {}: {error}", args.listen));
+    }
+    right(mistakes)?;
+    let tls = certificate
+        .as_ref()
+        .map(|certificate| certificate.config())
+        .transpose()
+        .map_err(Usage)?;
+    let tracer = collector.map_or_else(Tracer::default, Tracer::to);
+    let objects = objects.context("files have no place")?;
     let listener = TcpListener::bind(&args.listen).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => anyhow!(
             "{} is in use: stop the other server or choose another port with --listen",
             args.listen
         ),
-        ErrorKind::InvalidInput => Usage(format!("--listen {}: {error}", args.listen)).into(),
         _ => anyhow!("cannot listen on {}: {error}", args.listen),
     })?;
     let address = listener.local_addr()?;
     let mut database = Database::open(&args.options)?;
     database.settings.pool_size = args.pool_size;
+    database.settings.replica_url = args.wire.replica_url().map(str::to_owned);
+    database.settings.statement_timeout = args.wire.statement_time();
     let authenticator = Authenticator::with(
         &secret(&args.options)?,
         args.access.policy(),
@@ -303,8 +334,6 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     .map_err(|error| Usage(error.to_string()))?;
     let db = Db::open(&database.settings);
     let owner_url = database.owner_url.clone();
-    let objects = objects(&args.desk, &args.options)?;
-    let mailer = mailer(&args.desk)?;
     // From here on, so that nothing below waits for a database that died. It stops after the server.
     let _supervisor = database.cluster.take().map(Supervisor::start);
 
@@ -335,14 +364,14 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     let endpoint = web::Data::new(GraphqlEndpoint {
         shape: Shape::of(&schema.sdl()),
         schema,
-        limits: Limits::default(),
-        timeout: REQUEST_TIMEOUT,
+        limits: args.wire.limits(),
+        timeout: args.wire.request_time(),
         store: db.clone(),
         objects: objects.clone(),
         balances,
         authenticator,
         metrics: Metrics::with(&figures),
-        tracer: Tracer::default(),
+        tracer,
         limiter: Limiter::new(Rates {
             burst: args.rate_burst,
             per_second: args.rate_per_second,
@@ -353,6 +382,7 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     // Their own connection: they never wait for requests, nor requests for them. They stop after the server.
     let _jobs = (args.jobs == Switch::On && !args.no_jobs).then(|| {
         database.settings.pool_size = JOB_CONNECTIONS;
+        database.settings.replica_url = None;
         let db = Db::open(&database.settings);
         let desk = rounds::Desk {
             db: db.clone(),
@@ -370,7 +400,8 @@ fn serve(args: Serve) -> anyhow::Result<()> {
             ],
         )
     });
-    say(&format!("listening on http://{address}"))?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    say(&format!("listening on {scheme}://{address}"))?;
     if args.print_tokens && tokens.is_empty() {
         tracing::warn!("there is no company yet, so there is no token to print");
     }
@@ -379,7 +410,7 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         .find(|(role, _)| *role == Role::Admin)
         .filter(|_| !args.no_explorer)
     {
-        say(&format!("http://{address}/#token={token}"))?;
+        say(&format!("{scheme}://{address}/#token={token}"))?;
     }
     for (role, token) in &tokens {
         say(&format!("{} {token}", role.code()))?;
@@ -387,9 +418,15 @@ fn serve(args: Serve) -> anyhow::Result<()> {
     if std::env::var_os("ENCOURS_STOP_ON_EOF").is_some() {
         stop_on_eof();
     }
-    let notice = Duration::from_secs(args.stop_notice);
-    let serving = http::serve(listener, endpoint, !args.no_explorer, notice);
-    actix_web::rt::System::new().block_on(serving)?;
+    let wire = http::Wire {
+        listener,
+        tls: tls.zip(certificate),
+        explorer: !args.no_explorer,
+        max_connections: args.wire.max_connections as usize,
+        head_time: Duration::from_secs(args.wire.head_seconds),
+        notice: Duration::from_secs(args.stop_notice),
+    };
+    actix_web::rt::System::new().block_on(http::serve(wire, endpoint))?;
     Ok(())
 }
 
@@ -779,15 +816,30 @@ fn say(line: &str) -> anyhow::Result<()> {
     }
 }
 
-/// The log goes to standard error; `ENCOURS_LOG` says how much of it, as in `info,encours=debug`.
-fn start_log(serving: bool) {
+/// The log goes to standard error; `ENCOURS_LOG` says how much of it, as in `info,encours=debug`, and
+/// `ENCOURS_LOG_FORMAT=json` writes an object a line.
+fn start_log(serving: bool) -> Result<(), String> {
     let usual = if serving { "info" } else { "warn" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ENCOURS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
-    let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt()
+    let text = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
+    let wanted = text("ENCOURS_LOG").map(|wanted| {
+        EnvFilter::try_new(&wanted).map_err(|error| format!("ENCOURS_LOG {wanted}: {error}"))
+    });
+    let format = text("ENCOURS_LOG_FORMAT").unwrap_or_else(|| "text".into());
+    let (filter, mistake) = match wanted {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(mistake)) => (EnvFilter::new(usual), Some(mistake)),
+        None => (EnvFilter::new(usual), None),
+    };
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_writer(io::stderr)
-        .init();
+        .with_writer(io::stderr);
+    match format.as_str() {
+        "json" => log.json().with_ansi(false).init(),
+        _ => log.with_ansi(io::stderr().is_terminal()).init(),
+    }
+    match (mistake, format.as_str()) {
+        (Some(mistake), _) => Err(mistake),
+        (None, "json" | "text") => Ok(()),
+        (None, other) => Err(format!("ENCOURS_LOG_FORMAT is json or text, not {other}")),
+    }
 }

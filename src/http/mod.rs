@@ -11,7 +11,9 @@ pub mod health;
 pub mod import;
 pub mod live;
 pub mod metrics;
+mod patience;
 pub mod rate;
+pub mod tls;
 mod traced;
 
 use std::io;
@@ -25,20 +27,33 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use tokio::signal::unix::{SignalKind, signal};
 
 use graphql::GraphqlEndpoint;
+use tls::Certificate;
 
 /// Seconds for requests under way when the server is told to stop.
 const SHUTDOWN_SECONDS: u64 = 10;
 
+/// How requests come in.
+pub struct Wire {
+    /// Where.
+    pub listener: TcpListener,
+    /// With TLS: its settings, and the certificate to look after.
+    pub tls: Option<(rustls::ServerConfig, Certificate)>,
+    /// Whether the explorer page is served.
+    pub explorer: bool,
+    /// Connections of each thread at once.
+    pub max_connections: usize,
+    /// Longest time for the head of a request, and for the handshake of TLS before it: who dribbles is cut off.
+    pub head_time: Duration,
+    /// So long the server still answers, no longer ready, when it is told to stop.
+    pub notice: Duration,
+}
+
 /// Serves until the process is told to stop. Then it is not ready any more, and goes on for the time of `notice`, so
 /// that whoever sends it requests hears of it; after that requests under way are finished. Told twice, it just ends.
-pub async fn serve(
-    listener: TcpListener,
-    endpoint: web::Data<GraphqlEndpoint>,
-    explorer: bool,
-    notice: Duration,
-) -> io::Result<()> {
+pub async fn serve(wire: Wire, endpoint: web::Data<GraphqlEndpoint>) -> io::Result<()> {
     let closing = endpoint.closing.clone();
     let leaving = closing.clone();
+    let (explorer, notice) = (wire.explorer, wire.notice);
     let server = HttpServer::new(move || {
         let leaving = leaving.clone();
         App::new()
@@ -56,6 +71,7 @@ pub async fn serve(
                 }
             })
             .wrap(Compress::default())
+            .wrap(from_fn(patience::patient))
             .wrap(from_fn(traced::traced))
             .app_data(endpoint.clone())
             .app_data(web::QueryConfig::default().error_handler(|error, _| unreadable(error)))
@@ -69,10 +85,19 @@ pub async fn serve(
             .default_service(web::to(not_found))
     })
     .tcp_nodelay(true)
+    .max_connections(wire.max_connections)
+    .client_request_timeout(wire.head_time)
+    .tls_handshake_timeout(wire.head_time)
     .shutdown_timeout(SHUTDOWN_SECONDS)
-    .disable_signals()
-    .listen(listener)?
-    .run();
+    .disable_signals();
+    let server = match wire.tls {
+        Some((config, certificate)) => {
+            actix_web::rt::spawn(certificate.watch());
+            server.listen_rustls_0_23(wire.listener, config)?
+        }
+        None => server.listen(wire.listener)?,
+    };
+    let server = server.run();
     let handle = server.handle();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -42,7 +42,7 @@ fn server() -> &'static Server {
 fn start() -> Server {
     let data = std::env::temp_dir().join(format!("encours-{}", Uuid::now_v7().simple()));
     std::fs::create_dir(&data).expect("a directory for the test server");
-    let (child, url) = serve(
+    let (child, url, _) = serve(
         &data,
         "trap '' INT HUP TERM; directory=$1; shift; \"$@\"; rm -rf \"$directory\"",
         &[],
@@ -63,14 +63,20 @@ fn start() -> Server {
 /// Another server on the same data, with further settings; it stops when it is dropped.
 pub struct Second {
     pub url: String,
+    log: PathBuf,
     child: Child,
 }
 
 impl Second {
     /// A server with a data directory of its own, and no private database but its own.
+    pub fn alone(data: &std::path::Path) -> Second {
+        Second::on(data, &[])
+    }
+
+    /// A server on a data directory of its own, with further settings.
     pub fn on(data: &std::path::Path, settings: &[(&str, &str)]) -> Second {
-        let (child, url) = serve(data, "shift; exec \"$@\"", settings);
-        Second { url, child }
+        let (child, url, log) = serve(data, "shift; exec \"$@\"", settings);
+        Second { url, log, child }
     }
 
     /// Ends it as a crash would.
@@ -80,15 +86,29 @@ impl Second {
     }
 
     pub fn start(settings: &[(&str, &str)]) -> Second {
-        let (child, url) = serve(&server().data, "shift; exec \"$@\"", settings);
-        Second { url, child }
+        Second::on(&server().data, settings)
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("the log of the server")
+    }
+
+    /// Fetches a path there.
+    pub fn fetch(&self, path: &str, headers: &[(&str, String)]) -> Answer {
+        sent(&self.url, path, headers, None)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status();
+        assert!(sent.expect("kill").success());
     }
 
     /// Sends it SIGTERM.
     pub fn terminate(&self) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status();
-        assert!(sent.expect("kill").success());
+        self.signal("-TERM");
     }
 
     /// Waits for its end: whether it was a good one.
@@ -160,7 +180,7 @@ fn settings() -> [(&'static str, String); 9] {
 }
 
 /// Runs the binary under a shell script, and waits for its address.
-fn serve(data: &std::path::Path, script: &str, more: &[(&str, &str)]) -> (Child, String) {
+fn serve(data: &std::path::Path, script: &str, more: &[(&str, &str)]) -> (Child, String, PathBuf) {
     let log = data.join(format!("server-{}.log", Uuid::now_v7().simple()));
     // The shell outlives the server, to take the directory away.
     let mut child = Command::new("sh")
@@ -193,7 +213,7 @@ fn serve(data: &std::path::Path, script: &str, more: &[(&str, &str)]) -> (Child,
             std::fs::read_to_string(&log).unwrap_or_default()
         )
     });
-    (child, url)
+    (child, url, log)
 }
 
 /// Sends a request to a server that may be gone: none when it does not answer.
@@ -466,6 +486,9 @@ pub struct Answer {
     pub allow: Option<String>,
     pub disposition: Option<String>,
     pub retry_after: Option<String>,
+    pub challenge: Option<String>,
+    /// Where the log of the database stood after a write.
+    pub position: Option<String>,
 }
 
 impl Answer {
@@ -489,6 +512,7 @@ impl Answer {
         let (status, allow) = (response.status().as_u16(), header("allow"));
         let disposition = header("content-disposition");
         let retry_after = header("retry-after");
+        let (challenge, position) = (header("www-authenticate"), header("x-encours-position"));
         let text = response
             .body_mut()
             .read_to_string()
@@ -500,6 +524,8 @@ impl Answer {
             allow,
             disposition,
             retry_after,
+            challenge,
+            position,
         }
     }
 
