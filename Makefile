@@ -2,7 +2,10 @@ LISTEN ?= 127.0.0.1:8080
 # The data directory; empty for the default one.
 DATA ?=
 
-.PHONY: run test setup fmt check schema drill
+# The companies that `make data` makes: s, m or l.
+SIZE ?= s
+
+.PHONY: run test setup fmt check schema drill data
 
 # Serves the demo company on a private database, and prints tokens to try it with.
 run: setup
@@ -34,6 +37,10 @@ check:
 schema:
 	cargo run --locked -- schema > schema.graphql.new
 	mv schema.graphql.new schema.graphql
+
+# Fills the database at DATABASE_URL with companies of a known size, and says how fast they went in.
+data:
+	cargo bench --locked --bench data -- --size $(SIZE)
 
 # Backs up a demo company, restores it beside itself, checks and compares.
 drill: setup
