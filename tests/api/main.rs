@@ -7,6 +7,7 @@ mod collection;
 mod contract;
 mod corrections;
 mod desk;
+mod distribution;
 mod dunning;
 mod faults;
 mod fec;
