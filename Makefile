@@ -2,7 +2,7 @@ LISTEN ?= 127.0.0.1:8080
 # The data directory; empty for the default one.
 DATA ?=
 
-.PHONY: run test setup tools fmt check schema drill bench sbom audit faults fuzz
+.PHONY: run test setup tools fmt check schema drill bench data sbom audit faults fuzz
 
 # Serves the demo company on a private database, and prints tokens to try it with.
 run: tools
@@ -39,6 +39,10 @@ schema:
 	cargo run --locked -- schema > schema.graphql.new
 	mv schema.graphql.new schema.graphql
 
+# Fills the database at DATABASE_URL with companies of a size (s, m or l), and says how fast they went in.
+data:
+	cargo bench --locked --bench data -- --size $(or $(SIZE),s)
+
 # Backs up a demo company, restores it beside itself, checks and compares; then loses it and goes back to a moment.
 drill: tools
 	cargo build --release --locked
@@ -56,9 +60,8 @@ fuzz: tools
 	ENCOURS_HOSTILE_ROUNDS=60 cargo test --release --locked --test api hostile:: -- --nocapture
 
 # Measures the questions beside raw SQL on companies of 10 thousand and 200 thousand invoices; SIZE=l has 2 million.
-SIZE ?= s m
 bench: tools
-	sh scripts/bench.sh $(SIZE)
+	sh scripts/bench.sh $(or $(SIZE),s m)
 
 # What the binary is made of, as CycloneDX JSON.
 sbom:

@@ -466,8 +466,10 @@ pub struct CreateKey {
 /// What to load.
 #[derive(Debug, Subcommand)]
 pub enum ImportCommand {
-    /// Load invoices and their settlements from a CSV file
+    /// Load invoices, credit notes and their settlements from a CSV file
     Receivables(ImportReceivables),
+    /// Load receipts and what they settled from a CSV file
+    Receipts(ImportReceipts),
     /// Take in a FEC (fichier des écritures comptables) of any software, whole or not at all
     Fec(ImportFile),
     /// Take in a bank statement (camt.053, camt.054, CFONB 120) and match its movements
@@ -481,6 +483,23 @@ pub enum ExportCommand {
     Fec(ExportFec),
 }
 
+/// The columns of receipts, for `--help`.
+const RECEIPTS_HELP: &str = "How the file's columns are named and written, in TOML.
+
+Columns, by our own names when the mapping has none:
+  number        needed; rows with the same number one after another are one receipt
+  client        needed
+  receivedOn    needed
+  amount        needed: of the whole receipt
+  currency      the company's when empty
+  exchangeRate  needed for another currency: what 1 of it is worth in the company's
+  method        TRANSFER when empty; CHEQUE (waits on a slip), CARD, DIRECT_DEBIT, CASH
+  invoice       the number of the invoice that the row settles; nothing when empty
+  allocated     how much of it; as much as both have open when empty
+  matchedOn     the day of the matching, if later than the receipt
+
+  dateFormat, decimalSeparator, delimiter, currency and [columns] as for receivables";
+
 /// The columns of receivables, for `--help`.
 const MAPPING_HELP: &str = "How the file's columns are named and written, in TOML.
 
@@ -490,11 +509,12 @@ Columns, by our own names when the mapping has none:
   number        needed
   issuedOn      needed
   dueOn         by the client's terms when empty
-  amount        needed, VAT included
+  amount        needed, VAT included; a credit note when negative
   currency      the company's when empty
   exchangeRate  needed for another currency: what 1 of it is worth in the company's
-  settledOn     a receipt of the whole amount on that day
-  vatRate       percent; no VAT when empty
+  settledOn     a receipt of the whole amount on that day; of a credit note, the day it was set against its invoice
+  vatRate       percent; no VAT when empty, and the invoice's rates for a credit note on one
+  creditOf      of a credit note: the number of the invoice it corrects, which it settles as far as it is open
 
   dateFormat = \"%d/%m/%Y\"     # %Y-%m-%d when absent
   decimalSeparator = \",\"      # a point when absent
@@ -565,10 +585,10 @@ pub struct ExportFec {
     pub partial_letters: bool,
 }
 
-/// Loads invoices, and a receipt for each one that was settled, from a CSV file with a header.
+/// Loads invoices and credit notes, and a receipt for each invoice that was settled, from a CSV file with a header.
 ///
 /// Columns go by these names: client, number, issuedOn, amount (all four needed; the amount includes VAT),
-/// clientName, dueOn, currency, settledOn, vatRate. A mapping in TOML names others under [columns], and sets
+/// clientName, dueOn, currency, exchangeRate, settledOn, vatRate, creditOf. A mapping in TOML names others under [columns], and sets
 /// dateFormat (%Y-%m-%d), decimalSeparator (.), delimiter (found in the header) and currency (the company's).
 /// The header of the IBM sample of receivables is known. Clients not known yet are created.
 ///
@@ -595,6 +615,31 @@ pub struct ImportReceivables {
     /// Leave the settlement days aside: every invoice stays open
     #[arg(long)]
     pub ignore_settlements: bool,
+}
+
+/// Loads receipts and what they settled from a CSV file with a header; the clients and invoices are there already.
+///
+/// Columns go by these names: number, client, receivedOn, amount (all four needed), currency, exchangeRate, method,
+/// invoice, allocated, matchedOn. A mapping in TOML names others under [columns], as for receivables.
+///
+/// The rows of a receipt go in together or not at all. Bad rows are left out and told as for receivables; the same
+/// file again goes on where it stopped, and does nothing once it is done.
+#[derive(Debug, Args)]
+pub struct ImportReceipts {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// The CSV file, in UTF-8
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// The company to load it into
+    #[arg(long, value_name = "ID", value_parser = company)]
+    pub company: CompanyId,
+
+    /// How the file's columns are named and written, in TOML: `[columns]` gives the file's name of each
+    #[arg(long, value_name = "FILE", long_help = RECEIPTS_HELP)]
+    pub mapping: Option<PathBuf>,
 }
 
 /// What to do with legal rates.

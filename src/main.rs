@@ -4,6 +4,7 @@ mod config;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::{TcpListener, ToSocketAddrs};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -24,6 +25,7 @@ use encours::http::rate::{Limiter, Rates};
 use encours::mailer::Mailer;
 use encours::objects::{BucketSettings, Objects};
 use encours::service::balances::Balances;
+use encours::service::import::{Summary, receipts, receivables};
 use encours::service::live::Feed;
 use encours::service::provision::memory::Provisions;
 use encours::service::webhook::Policy;
@@ -36,7 +38,7 @@ use tracing_subscriber::EnvFilter;
 
 use config::{
     AddMember, AddRate, Check, Command, CompanyCommand, CreateCompany, CreateKey, DeskOptions,
-    DisableMember, ExportCommand, ExportFec, ImportBank, ImportCommand, ImportFile,
+    DisableMember, ExportCommand, ExportFec, ImportBank, ImportCommand, ImportFile, ImportReceipts,
     ImportReceivables, KeyCommand, ListMembers, MemberCommand, Options, RateCommand, Serve, Switch,
     Token, Work, noted,
 };
@@ -104,6 +106,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Member(MemberCommand::Disable(args)) => disable_member(&args),
         Command::Key(KeyCommand::Create(args)) => create_key(&args),
         Command::Import(ImportCommand::Receivables(args)) => import_receivables(&args),
+        Command::Import(ImportCommand::Receipts(args)) => import_receipts(&args),
         Command::Import(ImportCommand::Fec(args)) => import_fec(&args),
         Command::Import(ImportCommand::Bank(args)) => import_bank(&args),
         Command::Export(ExportCommand::Fec(args)) => export_fec(&args),
@@ -502,47 +505,77 @@ fn create_company(args: &CreateCompany) -> anyhow::Result<()> {
 }
 
 fn import_receivables(args: &ImportReceivables) -> anyhow::Result<()> {
-    let mapping = args
-        .mapping
-        .as_ref()
-        .map(|path| {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-        })
-        .transpose()?;
+    let options = receivables::Options {
+        mapping: mapping(args.mapping.as_deref())?,
+        ignore_settlements: args.ignore_settlements,
+    };
     let database = Database::open(&args.options)?;
     let company = known_company(&mut database.owner()?, args.company)?;
-    let summary = service::import::receivables(
+    let summary = receivables::import(
         &Db::open(&database.settings),
         &auth::script(company, Role::ArAccountant),
         &args.file,
-        &service::import::Options {
-            mapping,
-            ignore_settlements: args.ignore_settlements,
-        },
-        |line| {
-            // Whoever reads standard error may be gone: the import goes on.
-            let _ = writeln!(io::stderr(), "{line}");
-        },
+        &options,
+        tell_row,
     )
     .with_context(|| format!("cannot import {}", args.file.display()))?;
+    say_imported(&args.file, &summary)
+}
+
+fn import_receipts(args: &ImportReceipts) -> anyhow::Result<()> {
+    let mapping = mapping(args.mapping.as_deref())?;
+    let database = Database::open(&args.options)?;
+    let company = known_company(&mut database.owner()?, args.company)?;
+    let summary = receipts::import(
+        &Db::open(&database.settings),
+        &auth::script(company, Role::ArAccountant),
+        &args.file,
+        mapping.as_deref(),
+        tell_row,
+    )
+    .with_context(|| format!("cannot import {}", args.file.display()))?;
+    say_imported(&args.file, &summary)
+}
+
+/// The text of a mapping.
+fn mapping(path: Option<&Path>) -> anyhow::Result<Option<String>> {
+    path.map(|path| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    })
+    .transpose()
+}
+
+/// Tells of a row that was left out. Whoever reads standard error may be gone: the import goes on.
+fn tell_row(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn say_imported(file: &Path, summary: &Summary) -> anyhow::Result<()> {
     if summary.finished_before {
         return say(&format!(
             "{} was imported before: {} rows, nothing to do",
-            args.file.display(),
+            file.display(),
             summary.skipped
         ));
     }
     if summary.skipped > 0 {
         say(&format!("taken up again after {} rows", summary.skipped))?;
     }
+    let made = &summary.made;
     say(&format!(
-        "{} rows read: {} invoices, {} receipts, {} clients created, {} rows refused",
-        summary.rows, summary.invoices, summary.receipts, summary.clients, summary.refused
+        "{} rows read: {} invoices, {} credit notes, {} receipts, {} matchings, {} clients created, {} rows refused",
+        summary.rows,
+        made.invoices,
+        made.credit_notes,
+        made.receipts,
+        made.allocations,
+        made.clients,
+        summary.refused
     ))?;
-    if summary.above_ceiling > 0 {
+    if made.above_ceiling > 0 {
         say(&format!(
             "{} invoices have terms above the legal ceiling (C. com. L441-10)",
-            summary.above_ceiling
+            made.above_ceiling
         ))?;
     }
     if summary.refused > 0 {

@@ -84,7 +84,8 @@ pub fn report_session(
         .report_session(caller, origin(request, endpoint), seen)
 }
 
-fn origin(request: &HttpRequest, endpoint: &GraphqlEndpoint) -> crate::domain::audit::Origin {
+/// Where a request comes from, for the audit trail.
+pub fn origin(request: &HttpRequest, endpoint: &GraphqlEndpoint) -> crate::domain::audit::Origin {
     let route = request.match_pattern();
     let route = route.as_deref().unwrap_or(request.path());
     let operation = format!("{} {route}", request.method());

@@ -131,6 +131,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/graphql").to(graphql::handle))
         .configure(auth::routes)
         .service(web::resource("/import/receivables").route(web::post().to(import::receivables)))
+        .service(web::resource("/import/receipts").route(web::post().to(import::receipts)))
         .service(web::resource("/import/fec").route(web::post().to(accounting::import)))
         .service(web::resource("/import/bank").route(web::post().to(accounting::import_bank)))
         .service(web::resource("/export/fec/{year}").route(web::get().to(accounting::export)))

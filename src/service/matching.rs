@@ -219,22 +219,28 @@ pub fn match_opened(
     pairs: &[(Pair, NaiveDate)],
     rule: &str,
 ) -> Result<()> {
-    let (at_once, by_day) = apart(conn, caller, &opened, pairs)?;
-    write_matched(conn, caller, books, opened, &at_once, rule)?;
-    for (on, pairs) in by_day {
+    let apart = set_apart(conn, caller, &opened, pairs)?;
+    write_matched(conn, caller, books, opened, &apart.at_once, rule)?;
+    for (on, pairs) in apart.by_day {
         match_pairs(conn, caller, books, &pairs, on, rule)?;
     }
     Ok(())
 }
 
-/// Sets the pairs apart that must be matched day by day: VAT on receipts is posted on the day of each (R2.4).
-#[expect(clippy::type_complexity, reason = "the two parts of one list")]
-fn apart(
+/// Pairs that are matched together, and those that must be matched day by day.
+#[derive(Default)]
+struct Apart {
+    at_once: Vec<(Pair, NaiveDate)>,
+    by_day: BTreeMap<NaiveDate, Vec<Pair>>,
+}
+
+/// Sets apart what must be matched day by day: VAT on receipts is posted on the day of each (R2.4).
+fn set_apart(
     conn: &mut PgConnection,
     caller: &Caller,
     opened: &[Opened],
     pairs: &[(Pair, NaiveDate)],
-) -> Result<(Vec<(Pair, NaiveDate)>, BTreeMap<NaiveDate, Vec<Pair>>)> {
+) -> Result<Apart> {
     let of_new: HashMap<ItemId, Option<DocumentId>> = opened
         .iter()
         .map(|opened| (opened.item.id, opened.item.invoice_id))
@@ -259,16 +265,16 @@ fn apart(
         .into_iter()
         .map(|standing| standing.invoice_id)
         .collect();
-    let (mut at_once, mut by_day) = (Vec::new(), BTreeMap::<NaiveDate, Vec<Pair>>::new());
+    let mut apart = Apart::default();
     for (pair, on) in pairs {
         let invoice = invoices.get(&pair.debit).copied().flatten();
         if invoice.is_some_and(|invoice| on_receipts.contains(&invoice.0)) {
-            by_day.entry(*on).or_default().push(*pair);
+            apart.by_day.entry(*on).or_default().push(*pair);
         } else {
-            at_once.push((*pair, *on));
+            apart.at_once.push((*pair, *on));
         }
     }
-    Ok((at_once, by_day))
+    Ok(apart)
 }
 
 /// The one way in which matchings are written. Items that are `opened` here are written as they stand

@@ -4,9 +4,9 @@
 
 pub mod access;
 pub mod accrual;
-pub mod balances;
 pub mod approval;
 pub mod audit;
+pub mod balances;
 pub mod bank;
 pub mod books;
 pub mod chart;

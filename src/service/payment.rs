@@ -350,7 +350,12 @@ pub fn bank_of<'a>(books: &'a Books, payment: &'a Payment) -> &'a str {
 
 /// Section 2.4: the money, and the client's account 411 (or 416 for what pays a doubtful claim, 2.10;
 /// 4191 for a deposit), or 471 while the payer is unknown.
-fn receipt_entry(books: &Books, payment: &Payment, currency: Currency, doubtful: Minor) -> Posting {
+pub fn receipt_entry(
+    books: &Books,
+    payment: &Payment,
+    currency: Currency,
+    doubtful: Minor,
+) -> Posting {
     let accounts = &books.settings.accounts;
     let on = payment.received_on;
     let mut debit = NewLine::debit(money_account(books, payment), payment.amount);

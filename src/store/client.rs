@@ -186,6 +186,22 @@ pub fn by_numbers(
         .load(conn)
 }
 
+/// The ids of clients by number, in no order.
+pub fn ids_by_number(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    numbers: &[String],
+) -> QueryResult<Vec<(String, ClientId)>> {
+    clients::table
+        .filter(
+            clients::company_id
+                .eq(company)
+                .and(clients::number.eq_any(numbers)),
+        )
+        .select((clients::number, clients::id))
+        .load(conn)
+}
+
 /// A client by another system's reference.
 pub fn by_external_ref(
     conn: &mut PgConnection,

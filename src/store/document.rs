@@ -1,5 +1,7 @@
 //! Invoices and credit notes, their lines and VAT, and drafts of invoices.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -254,17 +256,48 @@ pub fn by_external_ref(
         .optional()
 }
 
-/// Those of these invoice numbers that are taken: for imports.
+/// What an import asks of an invoice of the books.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = documents)]
+pub struct Brief {
+    pub id: DocumentId,
+    pub number: String,
+    pub client_id: ClientId,
+    pub issued_on: NaiveDate,
+    pub currency: String,
+    pub exchange_rate: Decimal,
+    pub vat_due: String,
+}
+
+/// Invoices by number, in no order.
+pub fn briefs(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    numbers: &[String],
+) -> QueryResult<Vec<Brief>> {
+    documents::table
+        .filter(
+            documents::company_id
+                .eq(company)
+                .and(documents::kind.eq(INVOICE))
+                .and(documents::number.eq_any(numbers)),
+        )
+        .select(Brief::as_select())
+        .load(conn)
+}
+
+/// Those of these numbers of invoices or of credit notes that are taken.
 pub fn taken_numbers(
     conn: &mut PgConnection,
     company: CompanyId,
+    kind: &str,
     numbers: &[String],
 ) -> QueryResult<Vec<String>> {
     documents::table
         .filter(
             documents::company_id
                 .eq(company)
-                .and(documents::kind.eq(INVOICE))
+                .and(documents::kind.eq(kind))
                 .and(documents::number.eq_any(numbers)),
         )
         .select(documents::number)
@@ -346,6 +379,36 @@ pub fn credited(
         .select(documents::id)
         .load(conn)?;
     taxes(conn, company, &notes)
+}
+
+/// What can still be credited on invoices, per VAT rate: what they bear less their credit notes (R2.5).
+pub fn creditable(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    invoices: &[DocumentId],
+) -> QueryResult<Vec<Tax>> {
+    let mut left = taxes(conn, company, invoices)?;
+    let notes: HashMap<DocumentId, DocumentId> = documents::table
+        .filter(
+            documents::company_id
+                .eq(company)
+                .and(documents::invoice_id.eq_any(invoices)),
+        )
+        .select((documents::id, documents::invoice_id.assume_not_null()))
+        .load(conn)?
+        .into_iter()
+        .collect();
+    let ids: Vec<DocumentId> = notes.keys().copied().collect();
+    for tax in taxes(conn, company, &ids)? {
+        let same = |left: &&mut Tax| {
+            notes.get(&tax.document_id) == Some(&left.document_id) && left.vat_rate == tax.vat_rate
+        };
+        if let Some(left) = left.iter_mut().find(same) {
+            left.net -= tax.net;
+            left.vat -= tax.vat;
+        }
+    }
+    Ok(left)
 }
 
 /// A draft of an invoice: free to change, without a number.

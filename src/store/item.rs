@@ -215,6 +215,30 @@ pub fn by_sources(
         .load(conn)
 }
 
+/// What these invoices have open on 411, locked in the order of the ids.
+pub fn open_of_invoices(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    invoices: &[DocumentId],
+) -> QueryResult<Vec<Item>> {
+    let sources: Vec<Uuid> = invoices.iter().map(|id| id.0).collect();
+    items::table
+        .filter(
+            items::company_id
+                .eq(company)
+                .and(items::source_id.eq_any(sources)),
+        )
+        .filter(
+            items::is_debit
+                .and(items::family.eq("411"))
+                .and(items::open_amount.gt(0)),
+        )
+        .order(items::id)
+        .select(Item::as_select())
+        .for_update()
+        .load(conn)
+}
+
 /// What is or was owed for an invoice: its own items, its deductions', and where they were moved to.
 pub fn debits_of_invoice(
     conn: &mut PgConnection,

@@ -440,7 +440,11 @@ impl Session {
 
     /// Where the log stood after the last write of this session; known only when there is a replica.
     pub fn position(&self) -> Option<Position> {
-        self.inner.position.lock().ok().and_then(|position| *position)
+        self.inner
+            .position
+            .lock()
+            .ok()
+            .and_then(|position| *position)
     }
 
     /// Reads from the request's snapshot: the same state of the books for every field of the document.

@@ -185,7 +185,9 @@ impl Replica {
             return;
         }
         let at = Instant::now();
-        if let Ok(Some(position)) = checkout(primary, Instant::now() + WAIT).and_then(|mut conn| position(&mut conn)) {
+        if let Ok(Some(position)) =
+            checkout(primary, Instant::now() + WAIT).and_then(|mut conn| position(&mut conn))
+        {
             held(&self.primary).push_back((at, position));
         }
         *asked = Some(Instant::now());

@@ -95,7 +95,7 @@ fn a_script_imports_over_http_what_its_role_allows() {
     let company = Company::new();
     let file = "client,number,issuedOn,dueOn,amount\n\
                 C1,A-1,2025-01-20,2025-02-19,100.00\n\
-                C1,A-2,2025-01-20,2025-02-19,-1.00\n";
+                C1,A-2,2025-01-20,2025-02-19,0.00\n";
     let path = "/import/receivables";
     let refused = company.as_role("AUDITOR").upload(path, "text/csv", file);
     assert_eq!(refused.status, 403);
@@ -151,5 +151,190 @@ fn a_mapping_and_rows_in_foreign_currencies_go_over_http_too() {
         books["agedBalance"]["totals"],
         json!([{ "currency": "USD", "total": "100.00" }])
     );
+    api.sound();
+}
+
+#[test]
+fn credit_notes_settle_what_they_correct_as_far_as_it_is_open() {
+    let api = Company::new().admin();
+    let file = "client,number,issuedOn,dueOn,amount,settledOn,vatRate,creditOf\n\
+                C1,F-1,2025-01-10,2025-02-09,120.00,,20,\n\
+                C1,A-1,2025-01-20,,-24.00,,,F-1\n\
+                C1,A-2,2025-01-25,,-60.00,2025-02-01,,F-1\n\
+                C1,A-3,2025-01-26,,-37.00,,,F-1\n\
+                C1,A-4,2025-01-26,,-10.00,,20,\n\
+                C1,A-4,2025-01-27,,-10.00,,20,\n\
+                C2,A-5,2025-01-27,,-10.00,,,F-1\n\
+                C1,A-6,2025-01-05,,-1.00,,,F-1\n\
+                C1,A-7,2025-01-27,,-1.00,,,F-9\n\
+                C1,A-8,2025-01-27,,-1.00,,10,F-1\n\
+                C1,A-9,2025-01-27,,-1.00,2025-01-28,,\n\
+                C1,F-2,2025-01-27,,1.00,,,F-1\n\
+                C1,F-3,2025-01-10,2025-02-09,50.00,2025-02-01,,\n\
+                C1,A-10,2025-02-10,,-20.00,,,F-3\n";
+    let answer = api.upload("/import/receivables", "text/csv", file).json();
+    let told: Vec<&str> = answer["badRows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .filter_map(|row| row.as_str())
+        .collect();
+    // R2.5: never more than the invoice, in total and per rate.
+    let expected = [
+        "line 5: amount: 36.00 EUR can still be credited on F-1, 37.00 EUR was asked",
+        "line 7: number: a credit note A-4 exists already",
+        "line 8: creditOf: invoice F-1 belongs to another client",
+        "line 9: issuedOn: invoice F-1 is of 2025-01-10: its credit note cannot be older",
+        "line 10: creditOf: there is no invoice F-9",
+        "line 11: amount: 0.00 EUR can still be credited on F-1, 1.00 EUR was asked",
+        "line 12: settledOn: say in creditOf which invoice the credit note was set against, or leave the day empty",
+        "line 13: creditOf: only a credit note corrects an invoice: its amount is negative",
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(
+        (
+            &answer["invoices"],
+            &answer["creditNotes"],
+            &answer["receipts"],
+            &answer["allocations"]
+        ),
+        (&json!(2), &json!(4), &json!(1), &json!(3)),
+        "{answer}"
+    );
+    let books = api.data(
+        "{ before: agedBalance(asOf: \"2025-01-31\") { totals { total } } \
+           after: agedBalance(asOf: \"2025-02-28\") { totals { total } ledgerCheck { difference } } \
+           creditNote(ref: { number: \"A-1\" }) { net vat unallocated invoice { number open } } }",
+        json!({}),
+    );
+    // 120 + 50 - 24 - 60 - 10 open at the end of January; then 50 is paid and 20 credited on nothing open.
+    assert_eq!(books["before"]["totals"][0]["total"], "76.00", "{books}");
+    assert_eq!(books["after"]["totals"][0]["total"], "6.00", "{books}");
+    assert_eq!(books["after"]["ledgerCheck"][0]["difference"], "0.00");
+    assert_eq!(
+        books["creditNote"],
+        json!({ "net": "20.00", "vat": "4.00", "unallocated": "0.00", "invoice": { "number": "F-1", "open": "36.00" } })
+    );
+    api.sound();
+
+    // A file that comes later corrects what the books hold, less what was credited before.
+    let later = "client,number,issuedOn,amount,creditOf\n\
+                 C1,B-1,2025-03-01,-40.00,F-1\n\
+                 C1,B-2,2025-03-01,-36.00,F-1\n";
+    let answer = api.upload("/import/receivables", "text/csv", later).json();
+    assert_eq!(
+        (&answer["refused"], &answer["allocations"]),
+        (&json!(1), &json!(1)),
+        "{answer}"
+    );
+    let books = api.data(
+        "{ agedBalance(asOf: \"2025-03-31\") { totals { total } } }",
+        json!({}),
+    );
+    assert_eq!(books["agedBalance"]["totals"][0]["total"], "-30.00");
+    api.sound();
+}
+
+#[test]
+fn receipts_go_in_whole_with_what_they_settle() {
+    let company = Company::new();
+    let api = company.admin();
+    let owed = "client,number,issuedOn,dueOn,amount,vatRate\n\
+                C1,F-1,2025-01-10,2025-02-09,120.00,20\n\
+                C1,F-2,2025-01-12,2025-02-11,60.00,20\n\
+                C1,F-3,2025-01-14,2025-02-13,30.00,20\n\
+                C2,G-1,2025-01-10,2025-02-09,10.00,20\n";
+    assert_eq!(
+        api.upload("/import/receivables", "text/csv", owed).json()["invoices"],
+        json!(4)
+    );
+    let paid = "number,client,receivedOn,amount,method,invoice,allocated,matchedOn\n\
+                R-1,C1,2025-02-07,150.00,TRANSFER,F-1,100.00,\n\
+                R-1,C1,2025-02-07,150.00,TRANSFER,F-2,,2025-02-10\n\
+                R-2,C1,2025-02-14,25.00,CHEQUE,,,\n\
+                R-3,C1,2025-02-14,20.00,,F-3,10.00,\n\
+                R-3,,,,,F-9,,\n\
+                R-4,C1,2025-02-14,40.00,,F-3,31.00,\n\
+                R-5,C1,2025-02-14,40.00,,G-1,10.00,\n\
+                R-6,C9,2025-02-14,40.00,,,,\n\
+                R-7,C1,2025-02-14,40.00,BILL,,,\n\
+                R-8,C1,2025-02-14,40.00,,F-3,,2025-02-13\n\
+                R-9,C1,2025-02-14,30.00,,F-3,30.00,\n\
+                R-9,C1,2025-02-14,35.00,,F-1,5.00,\n\
+                R-10,C1,2025-02-14,30.00,,F-3,,\n\
+                R-1,C1,2025-02-15,1.00,,,,\n";
+    let auditor = company.as_role("AUDITOR");
+    assert_eq!(
+        auditor.upload("/import/receipts", "text/csv", paid).status,
+        403
+    );
+    let answer = api.upload("/import/receipts", "text/csv", paid).json();
+    let told: Vec<&str> = answer["badRows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .filter_map(|row| row.as_str())
+        .collect();
+    let expected = [
+        "line 5: number: line 6 of the same receipt was refused",
+        "line 6: invoice: there is no invoice F-9",
+        "line 7: allocated: 30.00 EUR is open on invoice F-3 and 40.00 EUR is left of the receipt",
+        "line 8: invoice: invoice G-1 belongs to another client",
+        "line 9: client: there is no client C9",
+        "line 10: method: `BILL` is none of TRANSFER, CHEQUE, CARD, DIRECT_DEBIT, CASH",
+        "line 11: matchedOn: the matching is before the receipt",
+        "line 12: number: line 13 of the same receipt was refused",
+        "line 13: amount: the rows of one receipt must say the same, or nothing",
+        "line 15: number: a receipt R-1 exists already",
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(
+        (
+            &answer["receipts"],
+            &answer["allocations"],
+            &answer["refused"]
+        ),
+        (&json!(3), &json!(3), &json!(10)),
+        "{answer}"
+    );
+    let books = api.data(
+        "{ day: agedBalance(asOf: \"2025-02-07\") { totals { total } } \
+           invoice(ref: { number: \"F-2\" }) { open allocations { nodes { amount allocatedOn effectiveOn } } } \
+           end: agedBalance(asOf: \"2025-02-28\") { totals { total } ledgerCheck { difference } } }",
+        json!({}),
+    );
+    assert_eq!(books["day"]["totals"][0]["total"], "70.00", "{books}");
+    // R3.6: matched on its own day, after the money came.
+    assert_eq!(
+        books["invoice"],
+        json!({ "open": "10.00", "allocations": { "nodes": [
+            { "amount": "50.00", "allocatedOn": "2025-02-10", "effectiveOn": "2025-02-10" }] } })
+    );
+    assert_eq!(books["end"]["totals"][0]["total"], "15.00", "{books}");
+    assert_eq!(books["end"]["ledgerCheck"][0]["difference"], "0.00");
+    api.sound();
+    let again = api.upload("/import/receipts", "text/csv", paid).json();
+    assert_eq!(again["finishedBefore"], true, "{again}");
+}
+
+#[test]
+fn letters_of_a_batch_follow_the_days_of_its_matchings_r3_3() {
+    let company = Company::new();
+    let api = company.admin();
+    // In the order of the file the second invoice is settled first.
+    let file = "client,number,issuedOn,dueOn,amount,settledOn\n\
+                C1,F-1,2025-01-10,2025-02-09,10.00,2025-02-20\n\
+                C1,F-2,2025-01-11,2025-02-10,20.00,2025-02-10\n\
+                C2,F-3,2025-01-11,2025-02-10,30.00,2025-02-10\n\
+                C1,F-4,2025-01-12,2025-02-10,40.00,2025-02-20\n";
+    let answer = api.upload("/import/receivables", "text/csv", file).json();
+    assert_eq!(answer["allocations"], json!(4), "{answer}");
+    let letter = |number: &str| {
+        let document = "query($n: String!) { invoice(ref: { number: $n }) { allocations { nodes { matching { code } } } } }";
+        let found = api.data(document, json!({ "n": number }));
+        found["invoice"]["allocations"]["nodes"][0]["matching"]["code"].clone()
+    };
+    let letters: Vec<_> = ["F-1", "F-2", "F-3", "F-4"].map(letter).into();
+    assert_eq!(letters, ["B", "A", "A", "C"]);
     api.sound();
 }

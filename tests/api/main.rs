@@ -2,9 +2,9 @@
 
 mod access;
 mod accounting;
-mod balances;
 mod approval;
 mod audit;
+mod balances;
 mod bank;
 mod boundaries;
 mod collection;
@@ -12,6 +12,7 @@ mod conformance;
 mod contract;
 mod corrections;
 mod desk;
+mod distribution;
 mod dunning;
 mod faults;
 mod fec;

@@ -1,0 +1,356 @@
+//! Whole books from CSV files: what another system invoiced and credited ([`receivables`]), and the
+//! receipts that settled it ([`receipts`]).
+//!
+//! A file is read as a stream, ahead of the books that are being written. A batch of rows is one
+//! transaction that also moves the import's mark, so a file taken up again goes on after the last whole
+//! batch. A bad row is left out and told; nothing of it is written.
+
+mod layout;
+pub mod receipts;
+pub mod receivables;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+
+use csv::ByteRecord;
+use diesel::pg::PgConnection;
+use sha2::Digest;
+
+use self::layout::{Field, Layout, Mapping};
+use super::files;
+use crate::domain::access::Caller;
+use crate::domain::hex::hex;
+use crate::domain::refusal::{Refusal, RefusalCode};
+use crate::error::{Error, Result};
+use crate::store::{self, Db};
+
+/// Rows of one transaction: enough that the statements of a batch weigh little against its rows, and few
+/// enough that whoever else posts in the company waits for less than a second.
+const BATCH: usize = 2_000;
+/// How an allocation of an import came about.
+const RULE: &str = "IMPORT";
+
+/// What an import did, in this run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    /// Rows that earlier runs of the same file had dealt with.
+    pub skipped: u64,
+    /// Whether there was nothing left to do.
+    pub finished_before: bool,
+    pub rows: u64,
+    pub refused: u64,
+    /// What was made of the rows.
+    pub made: Made,
+}
+
+/// What became of rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Made {
+    pub invoices: u64,
+    pub credit_notes: u64,
+    pub receipts: u64,
+    /// Matchings: parts of invoices that a receipt or a credit note settled.
+    pub allocations: u64,
+    pub clients: u64,
+    /// Invoices taken in although their terms are above the legal ceiling (R6.2).
+    pub above_ceiling: u64,
+}
+
+impl Made {
+    fn add(&mut self, more: &Made) {
+        self.invoices += more.invoices;
+        self.credit_notes += more.credit_notes;
+        self.receipts += more.receipts;
+        self.allocations += more.allocations;
+        self.clients += more.clients;
+        self.above_ceiling += more.above_ceiling;
+    }
+}
+
+/// Why an import ended early. The batches before it are kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The file cannot be read.
+    #[error("{0}")]
+    File(#[from] io::Error),
+    /// The file cannot be read as CSV.
+    #[error("{0}")]
+    Csv(#[from] csv::Error),
+    /// The mapping does not fit the file.
+    #[error("{0}")]
+    Mapping(String),
+    /// The books refuse it or are away.
+    #[error("{0}")]
+    Books(#[from] Error),
+}
+
+/// A row of the file as it stands there.
+struct Record {
+    line: u64,
+    cells: ByteRecord,
+}
+
+/// A row of the file that was left out, and why.
+struct Bad {
+    line: u64,
+    field: String,
+    message: String,
+}
+
+impl Bad {
+    /// The first reason of a refusal; any other error ends the import.
+    fn of(line: u64, layout: &Layout, error: Error) -> Result<Bad> {
+        match error {
+            Error::Refused(reasons) => {
+                let reason = reasons.into_iter().next();
+                let (field, message) = reason
+                    .map(|reason| (reason.field.join("."), reason.message))
+                    .unwrap_or_default();
+                Ok(Bad {
+                    line,
+                    field: layout.shown(&field).to_owned(),
+                    message,
+                })
+            }
+            other => Err(other),
+        }
+    }
+}
+
+/// What became of a batch.
+#[derive(Default)]
+struct Outcome {
+    made: Made,
+    bad: Vec<Bad>,
+}
+
+/// A kind of file: its columns, and how a batch of its rows is booked.
+trait Kind {
+    /// What the table of imports calls it.
+    const NAME: &'static str;
+    /// Its columns.
+    const FIELDS: &'static [Field];
+    /// The mapping of a file that is known by its header.
+    fn sample(_header: &[String]) -> Option<Mapping> {
+        None
+    }
+    /// Whether a row continues the record of the row before it: the two stay in one batch.
+    fn continues(_layout: &Layout, _before: &ByteRecord, _row: &ByteRecord) -> bool {
+        false
+    }
+    /// What the file is read with besides its mapping, for its fingerprint.
+    fn manner(&self) -> u8 {
+        0
+    }
+    /// Books a batch.
+    fn book(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        layout: &Layout,
+        batch: &[Record],
+    ) -> Result<Outcome>;
+}
+
+/// Imports a file for the caller's company; `tell` hears of each row left out.
+fn run<K: Kind>(
+    kind: &K,
+    db: &Db,
+    caller: &Caller,
+    path: &Path,
+    mapping: Option<&str>,
+    mut tell: impl FnMut(&str),
+) -> std::result::Result<Summary, Failure> {
+    let hash = fingerprint(path, kind.manner(), mapping)?;
+    let mapping = mapping
+        .map(|text| Mapping::read(text, K::FIELDS))
+        .transpose()?;
+    let delimiter = match mapping.as_ref().and_then(|mapping| mapping.delimiter) {
+        Some(sign) => u8::try_from(sign)
+            .ok()
+            .filter(u8::is_ascii)
+            .ok_or_else(|| Failure::Mapping("the delimiter must be an ASCII character".into()))?,
+        None => delimiter_of(path)?,
+    };
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .flexible(true)
+        .from_path(path)?;
+    let header: Vec<String> = reader
+        .byte_headers()?
+        .iter()
+        .map(|name| String::from_utf8_lossy(name).trim().to_owned())
+        .collect();
+    let mapping = mapping.or_else(|| K::sample(&header)).unwrap_or_default();
+    let layout = Layout::of(mapping, K::FIELDS, header)?;
+
+    let (done, finished) =
+        db.write_now(caller, |conn, caller| begin(conn, caller, &hash, K::NAME))?;
+    let mut summary = Summary {
+        skipped: done,
+        finished_before: finished,
+        ..Summary::default()
+    };
+    if finished {
+        return Ok(summary);
+    }
+    // The next batch is read while the books take this one.
+    let (sender, batches) = mpsc::sync_channel(1);
+    thread::scope(|scope| {
+        let layout = &layout;
+        scope.spawn(move || {
+            // Nobody listens once the import has ended early.
+            let _ = read::<K>(reader, layout, done, |batch| sender.send(Ok(batch)).is_ok())
+                .or_else(|error| sender.send(Err(error)));
+        });
+        let mut known_to_planner = 0;
+        for batch in batches {
+            let Batch { rows, last } = batch?;
+            let mark = summary.skipped + summary.rows;
+            let outcome = db.write_now(caller, |conn, caller| {
+                let outcome = kind.book(conn, caller, layout, &rows)?;
+                let step = Step {
+                    hash: &hash,
+                    kind: K::NAME,
+                    mark,
+                    rows: rows.len(),
+                    refused: outcome.bad.len(),
+                    last,
+                };
+                advance(conn, caller, &step)?;
+                Ok(outcome)
+            })?;
+            summary.rows += rows.len() as u64;
+            summary.made.add(&outcome.made);
+            summary.refused += outcome.bad.len() as u64;
+            for bad in outcome.bad {
+                let (line, field, message) = (bad.line, bad.field, bad.message);
+                tell(&format!("{}:{line}: {field}: {message}", path.display()));
+            }
+            // As the company doubles.
+            if !last && summary.rows >= 2 * known_to_planner {
+                known_to_planner = summary.rows;
+                db.write_now(caller, |conn, _| {
+                    Ok(store::imports::refresh_statistics(conn)?)
+                })?;
+            }
+        }
+        Ok(summary)
+    })
+}
+
+/// Rows of one transaction.
+struct Batch {
+    rows: Vec<Record>,
+    /// Whether the file ends with them.
+    last: bool,
+}
+
+/// Reads the file behind the first `done` rows in batches, until `take` wants no more.
+fn read<K: Kind>(
+    mut reader: csv::Reader<File>,
+    layout: &Layout,
+    done: u64,
+    mut take: impl FnMut(Batch) -> bool,
+) -> std::result::Result<(), Failure> {
+    let mut records = reader.byte_records();
+    for record in records
+        .by_ref()
+        .take(usize::try_from(done).unwrap_or(usize::MAX))
+    {
+        record?;
+    }
+    let mut rows: Vec<Record> = Vec::with_capacity(BATCH);
+    for cells in records {
+        let cells = cells?;
+        let line = cells.position().map_or(0, csv::Position::line);
+        let whole = rows.len() >= BATCH
+            && rows
+                .last()
+                .is_none_or(|before| !K::continues(layout, &before.cells, &cells));
+        if whole {
+            let rows = std::mem::replace(&mut rows, Vec::with_capacity(BATCH));
+            if !take(Batch { rows, last: false }) {
+                return Ok(());
+            }
+        }
+        rows.push(Record { line, cells });
+    }
+    take(Batch { rows, last: true });
+    Ok(())
+}
+
+/// Names the content of a file together with how it is read.
+fn fingerprint(path: &Path, manner: u8, mapping: Option<&str>) -> io::Result<String> {
+    let mut hasher = files::digest(path)?;
+    hasher.update([0, manner]);
+    hasher.update(mapping.unwrap_or_default());
+    Ok(hex(&hasher.finalize()))
+}
+
+/// The sign that separates the header's columns: the most frequent of the usual three.
+fn delimiter_of(path: &Path) -> io::Result<u8> {
+    let mut header = Vec::new();
+    BufReader::new(File::open(path)?)
+        .take(64 * 1024)
+        .read_until(b'\n', &mut header)?;
+    let count = |sign: u8| header.iter().filter(|byte| **byte == sign).count();
+    Ok(*b"\t;,"
+        .iter()
+        .max_by_key(|sign| count(**sign))
+        .unwrap_or(&b','))
+}
+
+/// Rows done so far, and whether that was all.
+fn begin(conn: &mut PgConnection, caller: &Caller, hash: &str, kind: &str) -> Result<(u64, bool)> {
+    let (done, finished) = store::imports::begin(conn, caller.company, hash, kind, &caller.author)?;
+    Ok((u64::try_from(done).unwrap_or_default(), finished))
+}
+
+/// How far a batch moves the mark of its import.
+struct Step<'a> {
+    hash: &'a str,
+    kind: &'a str,
+    mark: u64,
+    rows: usize,
+    refused: usize,
+    last: bool,
+}
+
+/// Moves the mark of an import; it must still stand where this run left it.
+fn advance(conn: &mut PgConnection, caller: &Caller, step: &Step<'_>) -> Result<()> {
+    let count = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
+    let mark = i64::try_from(step.mark).unwrap_or(i64::MAX);
+    let moved = store::imports::advance(
+        conn,
+        caller.company,
+        step.hash,
+        step.kind,
+        mark,
+        count(step.rows),
+        count(step.refused),
+        step.last,
+    )?;
+    if moved {
+        Ok(())
+    } else {
+        Err(Refusal::new(
+            RefusalCode::Conflict,
+            "",
+            "another import of the same file is under way: wait for it",
+        )
+        .into())
+    }
+}
+
+fn taken(what: &str) -> Error {
+    Refusal::new(
+        RefusalCode::Duplicate,
+        "number",
+        format!("{what} exists already"),
+    )
+    .into()
+}
