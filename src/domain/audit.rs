@@ -198,6 +198,7 @@ mod tests {
             author: author.into(),
             role: super::super::access::Role::Admin,
             scopes: service,
+            approval: None,
             today: chrono::NaiveDate::default(),
         };
         for (author, service, kind) in [
