@@ -61,16 +61,13 @@ pub async fn permitted(
     }
 }
 
-/// A session for a request outside GraphQL; the audit trail calls it by method and route.
+/// A session for a request outside GraphQL.
 pub fn session(
     request: &HttpRequest,
     endpoint: &GraphqlEndpoint,
     caller: Caller,
 ) -> crate::store::Session {
-    let route = request.match_pattern();
-    let route = route.as_deref().unwrap_or(request.path());
-    let operation = format!("{} {route}", request.method());
-    let origin = endpoint.authenticator.origin(request, &operation);
+    let origin = endpoint.authenticator.origin(request);
     endpoint.store.session_from(caller, origin)
 }
 

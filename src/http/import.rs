@@ -50,9 +50,7 @@ pub async fn receivables(
     let file = Spool::new("import");
     match files::spool(&mut body, &file).await {
         Ok(()) => {
-            let origin = endpoint
-                .authenticator
-                .origin(&request, "POST /import/receivables");
+            let origin = endpoint.authenticator.origin(&request);
             let db = endpoint.store.coming_from(origin);
             run(db, caller, file.path(), asked.into_inner()).await
         }
