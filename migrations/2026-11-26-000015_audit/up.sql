@@ -137,7 +137,8 @@ CREATE FUNCTION audit_masked(key text, value jsonb) RETURNS jsonb LANGUAGE sql I
     ELSE value END
 $$;
 CREATE FUNCTION audit_image(image jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
-  SELECT jsonb_object_agg(e.key, audit_masked(e.key, e.value)) FROM jsonb_each(image) e
+  -- Who made a row is who made the entry.
+  SELECT jsonb_object_agg(e.key, audit_masked(e.key, e.value)) FROM jsonb_each(image) e WHERE e.key !~ '_by$'
 $$;
 
 -- Tells the updates of a table. Rows are compared before anything is called: the updates of derived columns, by far the most,
@@ -207,7 +208,7 @@ BEGIN
         old_row := to_jsonb(OLD) - %6$L::text[];
         new_row := to_jsonb(NEW) - %6$L::text[];
         SELECT jsonb_object_agg(o.key, audit_masked(o.key, o.value)), jsonb_object_agg(o.key, audit_masked(o.key, n.value)) INTO was, is_now
-        FROM jsonb_each(old_row) o JOIN jsonb_each(new_row) n ON n.key = o.key AND n.value <> o.value;
+        FROM jsonb_each(old_row) o JOIN jsonb_each(new_row) n ON n.key = o.key AND n.value <> o.value AND n.key !~ '_by$';
       ELSE
         was := audit_image(to_jsonb(OLD) - %6$L::text[] - 'company_id');
       END IF;

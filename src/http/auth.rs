@@ -214,12 +214,14 @@ impl Authenticator {
         client::address(request, &self.0.policy.trusted_proxies)
     }
 
-    /// Where a request comes from, for the audit trail.
-    pub fn origin(&self, request: &HttpRequest, operation: &str) -> Origin {
+    /// Where a request comes from, for the audit trail, which calls it by method and route.
+    pub fn origin(&self, request: &HttpRequest) -> Origin {
+        let route = request.match_pattern();
+        let route = route.as_deref().unwrap_or(request.path());
         Origin {
             request: Some(request_id(request)),
             address: Some(self.address(request)),
-            operation: Some(operation.to_owned()),
+            operation: Some(format!("{} {route}", request.method())),
         }
     }
 
@@ -230,7 +232,7 @@ impl Authenticator {
         let text = header
             .and_then(|header| key::basic(header).or_else(|| bearer(header).map(str::to_owned)));
         if let Some(text) = text {
-            key::note_refused(&text, self.origin(request, request.path()), db);
+            key::note_refused(&text, self.origin(request), db);
         }
     }
 

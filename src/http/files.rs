@@ -61,15 +61,14 @@ pub async fn permitted(
     }
 }
 
-/// A session for a request outside GraphQL; the audit trail calls it by method and route.
+/// A session for a request outside GraphQL.
 pub fn session(
     request: &HttpRequest,
     endpoint: &GraphqlEndpoint,
     caller: Caller,
 ) -> crate::store::Session {
-    endpoint
-        .store
-        .session_from(caller, origin(request, endpoint))
+    let origin = endpoint.authenticator.origin(request);
+    endpoint.store.session_from(caller, origin)
 }
 
 /// The same for what only reads the books: a replica may do.
@@ -79,17 +78,8 @@ pub fn report_session(
     caller: Caller,
 ) -> crate::store::Session {
     let seen = super::graphql::answer::seen(request);
-    endpoint
-        .store
-        .report_session(caller, origin(request, endpoint), seen)
-}
-
-/// Where a request comes from, for the audit trail.
-pub fn origin(request: &HttpRequest, endpoint: &GraphqlEndpoint) -> crate::domain::audit::Origin {
-    let route = request.match_pattern();
-    let route = route.as_deref().unwrap_or(request.path());
-    let operation = format!("{} {route}", request.method());
-    endpoint.authenticator.origin(request, &operation)
+    let origin = endpoint.authenticator.origin(request);
+    endpoint.store.report_session(caller, origin, seen)
 }
 
 /// A file that goes with its handle, however the request ends.

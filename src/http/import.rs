@@ -99,7 +99,7 @@ where
     if let Err(refused) = files::spool(&mut body, &file).await {
         return *refused;
     }
-    let db = endpoint.store.coming_from(files::origin(request, endpoint));
+    let db = endpoint.store.coming_from(endpoint.authenticator.origin(request));
     let permit = match db.reserve().await {
         Ok(permit) => permit,
         Err(_) => {

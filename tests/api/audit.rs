@@ -669,7 +669,7 @@ fn the_door_is_on_the_trail() {
         (&entry["actor"], &entry["address"]),
         (&json!(email), &json!(here))
     );
-    assert_eq!(entry["operation"], "/auth/accept");
+    assert_eq!(entry["operation"], "POST /auth/accept");
     // The membership was made by the person who accepted.
     let joined = one(&api, of("CREATED"));
     assert_eq!(

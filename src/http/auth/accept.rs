@@ -66,7 +66,7 @@ async fn accepted(
         author: invitation.email.clone(),
         ..nobody(token.company)
     };
-    let origin = endpoint.authenticator.origin(request, request.path());
+    let origin = endpoint.authenticator.origin(request);
     let session = endpoint.store.session_from(newcomer, origin);
     let company = token.company;
     let user = session

@@ -122,7 +122,7 @@ pub async fn opened(
     company: CompanyId,
 ) -> std::result::Result<HttpResponse, Failure> {
     let terms = endpoint.authenticator.policy().terms();
-    let origin = endpoint.authenticator.origin(request, request.path());
+    let origin = endpoint.authenticator.origin(request);
     let (opened, member) = endpoint
         .store
         .anonymous_write(move |conn| {
@@ -155,14 +155,17 @@ pub async fn known(
     };
     let guess = guess(request, endpoint, &email);
     let claimed = guess.clone();
-    let (wait, user, memberships) = endpoint
+    let (wait, locks, user, memberships) = endpoint
         .store
         .anonymous_write(move |conn| {
             let wait = claim(conn, &claimed)?;
+            // Told only if it turns out wrong: then it was this guess that locks the door.
+            let locks = waits(conn, &claimed)?;
             let user = store::member::by_email(conn, &email)?;
             // Asked for a user that does not exist too: the same work for all.
             let id = user.as_ref().map_or(UserId(Uuid::nil()), |user| user.id);
-            Ok((wait, user, store::member::memberships_of(conn, id)?))
+            let memberships = store::member::memberships_of(conn, id)?;
+            Ok((wait, locks, user, memberships))
         })
         .await?;
     if let Some(seconds) = wait {
@@ -173,13 +176,10 @@ pub async fn known(
         .into_iter()
         .map(|(company, _)| company)
         .collect();
-    match (
-        verified(endpoint, guess.clone(), password, hash).await,
-        user,
-    ) {
+    match (verified(endpoint, guess, password, hash).await, user) {
         (Ok(()), Some(user)) => Ok((user, companies)),
         (Err(Failure::Wrong(text)), Some(user)) => {
-            note_refused(request, endpoint, guess, &user, companies);
+            note_refused(request, endpoint, locks, &user, companies);
             Err(Failure::Wrong(text))
         }
         (Err(failure), _) => Err(failure),
@@ -187,29 +187,28 @@ pub async fn known(
     }
 }
 
-/// Tells the companies of a person that a password was wrong, and when further ones wait. Beside the answer: how long
+/// Tells the companies of a person that a password was wrong, and for how many seconds that locks the door. Beside the answer: how long
 /// that takes must not say whether there is such a person.
 pub fn note_refused(
     request: &HttpRequest,
     endpoint: &GraphqlEndpoint,
-    guess: Guess,
+    locks: Option<u64>,
     user: &User,
     companies: Vec<CompanyId>,
 ) {
-    let origin = endpoint.authenticator.origin(request, request.path());
+    let origin = endpoint.authenticator.origin(request);
     let (id, email) = (user.id, user.email.clone());
     let store = endpoint.store.clone();
     actix_web::rt::spawn(async move {
         let told = store
             .anonymous_write(move |conn| {
-                let waits = waits(conn, &guess)?;
                 for company in &companies {
                     let person = (id, email.as_str());
                     let tell = |conn: &mut _, what, details: &serde_json::Value| {
                         at_the_door(conn, *company, person, &origin, what, details)
                     };
                     tell(conn, Event::LogInRefused, &json!({}))?;
-                    if let Some(seconds) = waits {
+                    if let Some(seconds) = locks {
                         tell(conn, Event::LockedOut, &json!({ "seconds": seconds }))?;
                     }
                 }

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::http::graphql::GraphqlEndpoint;
 use crate::service::audit::at_the_door;
 use crate::service::session::{
-    Rotation, change_password, claim, log_out, rotate, session_of, switch as switched,
+    Rotation, change_password, claim, log_out, rotate, session_of, switch as switched, waits,
 };
 use crate::store;
 use crate::store::session::SessionRow;
@@ -49,7 +49,7 @@ async fn refreshed(
     let policy = endpoint.authenticator.policy();
     let terms = policy.terms();
     let client = client::digest(request, &policy.trusted_proxies);
-    let origin = endpoint.authenticator.origin(request, request.path());
+    let origin = endpoint.authenticator.origin(request);
     let rotation = endpoint
         .store
         .anonymous_write(move |conn| {
@@ -101,7 +101,7 @@ async fn logged_out(
     endpoint: &GraphqlEndpoint,
 ) -> Result<HttpResponse, Failure> {
     let store = &endpoint.store;
-    let origin = endpoint.authenticator.origin(request, request.path());
+    let origin = endpoint.authenticator.origin(request);
     let bearer = match &refresh_token {
         Some(_) => None,
         None => {
@@ -186,7 +186,7 @@ async fn taken_to(
     let session = session.ok_or(Failure::Wrong(ELSEWHERE))?;
     let company = CompanyId::read(company).ok_or(Failure::Wrong(ELSEWHERE))?;
     let terms = endpoint.authenticator.policy().terms();
-    let origin = endpoint.authenticator.origin(request, request.path());
+    let origin = endpoint.authenticator.origin(request);
     let (opened, member) = endpoint
         .store
         .anonymous_write(move |conn| {
@@ -234,9 +234,9 @@ async fn changed(
     let person = found.into_iter().next().ok_or(Failure::Wrong(NO_TOKEN))?;
     let guess = guess(request, endpoint, &person.email);
     let claimed = guess.clone();
-    let wait = endpoint
+    let (wait, locks) = endpoint
         .store
-        .anonymous_write(move |conn| claim(conn, &claimed))
+        .anonymous_write(move |conn| Ok((claim(conn, &claimed)?, waits(conn, &claimed)?)))
         .await?;
     if let Some(seconds) = wait {
         return Err(Failure::Locked(seconds));
@@ -249,16 +249,16 @@ async fn changed(
         .map(|(company, _)| company)
         .collect();
     let hash = person.password_hash.clone();
-    if let Err(failure) = verified(endpoint, guess.clone(), change.old_password, hash).await {
+    if let Err(failure) = verified(endpoint, guess, change.old_password, hash).await {
         if let Failure::Wrong(_) = failure {
-            note_refused(request, endpoint, guess, &person, companies);
+            note_refused(request, endpoint, locks, &person, companies);
         }
         return Err(failure);
     }
     crate::domain::password::check(&change.new_password, &person.email)
         .map_err(|why| Error::from(Refusal::invalid("newPassword", why)))?;
     let hash = password::hash(change.new_password).await?;
-    let origin = endpoint.authenticator.origin(request, request.path());
+    let origin = endpoint.authenticator.origin(request);
     endpoint
         .store
         .anonymous_write(move |conn| {
