@@ -85,11 +85,11 @@ fn set_aside(
         return Some(SetBy::Flag);
     }
     let mut variable = None;
-    *command = without_variable(command.clone(), name, &mut variable);
+    *command = without_variable(command.clone(), &flag[2..], &mut variable);
     variable.map(SetBy::Variable)
 }
 
-/// The command, with this setting deaf to the environment.
+/// The command, with the setting of this flag deaf to the environment.
 fn without_variable(
     command: clap::Command,
     name: &str,
@@ -97,7 +97,7 @@ fn without_variable(
 ) -> clap::Command {
     command
         .mut_args(|argument: Arg| {
-            if argument.to_string() != name {
+            if argument.get_long() != Some(name) {
                 return argument;
             }
             if let Some(found) = argument.get_env() {

@@ -1,5 +1,7 @@
 //! What an operator sees, and how one caller is kept from taking everything.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::harness::{Company, Second, send};
@@ -9,11 +11,30 @@ fn metrics_tell_what_was_asked_and_what_waits() {
     let api = Company::new().admin();
     api.client("C001");
     api.post(&json!({ "query": "{ nothing }" }));
-    let answer = send("/metrics", &[], None);
-    assert_eq!(answer.status, 200);
+    api.post(&json!({ "query": "{" }));
+    // A job that has just been started has not been round yet.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let answer = loop {
+        let answer = send("/metrics", &[], None);
+        assert_eq!(answer.status, 200);
+        if answer.text.contains("encours_job_last_success") && answer.text.contains("job=") {
+            break answer;
+        }
+        assert!(Instant::now() < deadline, "{}", answer.text);
+        std::thread::sleep(Duration::from_millis(100));
+    };
     for part in [
         "encours_graphql_requests_total{operation=\"mutation\",outcome=\"ok\"}",
-        "outcome=\"GRAPHQL_VALIDATION_FAILED\"",
+        "encours_graphql_requests_total{operation=\"query\",outcome=\"errors\"}",
+        "encours_graphql_requests_total{operation=\"none\",outcome=\"GRAPHQL_PARSE_FAILED\"}",
+        "encours_graphql_part_seconds_bucket{le=\"0.25\",part=\"sql\"}",
+        "encours_graphql_part_seconds_bucket{le=\"0.25\",part=\"pool\"}",
+        "encours_graphql_part_seconds_bucket{le=\"0.25\",part=\"resolvers\"}",
+        "encours_graphql_fields_total{field=\"Mutation.createClient\",outcome=\"ok\"}",
+        "encours_graphql_field_seconds_total{field=\"Mutation.createClient\"}",
+        "encours_job_rounds_total{job=\"webhooks\",outcome=\"ok\"}",
+        "encours_job_last_success_timestamp_seconds{job=\"webhooks\"}",
+        "encours_trace_spans_dropped 0",
         "encours_graphql_request_seconds_bucket{le=\"0.25\",operation=\"mutation\"}",
         "encours_sql_statements_total",
         "encours_pool_connections{name=\"most\"} 8",

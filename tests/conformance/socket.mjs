@@ -186,9 +186,12 @@ const protocol = {
     assert.equal((await socket.hear()).id, "2");
     assert.deepEqual(await socket.hear(), { id: "2", type: "complete" });
     const number = await openClient();
-    const next = await socket.hear();
-    assert.equal(next.id, "1");
-    assert.equal(next.payload.data.changes.client.number, number);
+    for (;;) {
+      const next = await socket.hear();
+      assert.equal(next.id, "1");
+      // What was done while an older transaction was under way may be told again.
+      if (next.payload.data.changes.client.number === number) break;
+    }
   }),
   "the client completes: silence, and the id is free": alone(async () => {
     const socket = await Socket.acknowledged();
@@ -239,9 +242,9 @@ const published = {
   "graphql-ws: a subscription, ended by the client": alone(async () => {
     const client = clientWith(authorization);
     const answers = client.iterate({ query: CHANGES, variables: { after: await here() } });
-    const first = answers.next();
+    let next = answers.next();
     const number = await openClient();
-    assert.equal((await first).value.data.changes.client.number, number);
+    while ((await next).value.data.changes.client.number !== number) next = answers.next();
     await answers.return();
     await client.dispose();
   }),
