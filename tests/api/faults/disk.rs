@@ -1,8 +1,8 @@
 //! A full disk: what needs room is refused in a typed way, what does not goes on, and with room all is well again.
 //!
 //! An ordinary user has no disk to fill. What a process may write is bounded instead (`prlimit --fsize`), for the
-//! backends of PostgreSQL, which take that as a disk without room, and for the server's own files. The long form
-//! fills a disk of its own too, log of the database included, where it may mount one (as root).
+//! backends of PostgreSQL, which take that as a disk without room. The long form fills a disk of its own too, log of
+//! the database included, where it may mount one (as root).
 
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
