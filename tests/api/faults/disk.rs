@@ -1,9 +1,11 @@
 //! A full disk: what needs room is refused in a typed way, what does not goes on, and with room all is well again.
 //!
 //! An ordinary user has no disk to fill. What a process may write is bounded instead (`prlimit --fsize`), for the
-//! backends of PostgreSQL, which take that as a disk without room, and for the server's own files. The long form
-//! fills a disk of its own too, log of the database included, where it may mount one (as root).
+//! backends of PostgreSQL, which take that as a disk without room. The long form fills a disk of its own too, log of
+//! the database included, where it may mount one (as root).
 
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 use super::{Ground, fresh_directory, long, postmaster, seconds};
 
 /// Bytes that a file may have: a segment of the write-ahead log just fits, a table that has grown does not.
-const MOST: &str = "--fsize=16777216";
+const MOST: &str = "--fsize=16777216:";
 
 /// The postmaster and its client backends: what is forked later has the limits of the postmaster.
 fn backends(data: &Path) -> Vec<String> {
@@ -36,10 +38,16 @@ fn backends(data: &Path) -> Vec<String> {
     std::iter::once(postmaster.clone()).chain(clients).collect()
 }
 
-fn limit(pids: &[String], most: &str) {
+/// Sets the soft limit, as the account of the processes: another may not, and only a soft one can be lifted again.
+fn limit(data: &Path, pids: &[String], most: &str) {
+    let owner = std::fs::metadata(data.join("postgres")).expect("the cluster");
     for pid in pids {
         // A backend that has ended meanwhile has no limit to set.
-        let _ = Command::new("prlimit").args(["--pid", pid, most]).output();
+        let _ = Command::new("prlimit")
+            .args(["--pid", pid, most])
+            .uid(owner.uid())
+            .gid(owner.gid())
+            .output();
     }
 }
 
@@ -89,7 +97,7 @@ fn a_full_disk_refuses_what_needs_room_and_nothing_else() {
     let before = ground.ask("{ clients { totalCount } }")["data"]["clients"]["totalCount"].clone();
     assert_eq!(before, 1);
     let bounded = backends(&ground.data);
-    limit(&bounded, MOST);
+    limit(&ground.data, &bounded, MOST);
     let answer = until_full(&ground);
     assert_eq!(
         answer["errors"][0]["extensions"]["code"], "UNAVAILABLE",
@@ -101,7 +109,7 @@ fn a_full_disk_refuses_what_needs_room_and_nothing_else() {
     // The room comes back, and nobody has to do anything.
     let mut unbounded = bounded;
     unbounded.extend(backends(&ground.data));
-    limit(&unbounded, "--fsize=unlimited");
+    limit(&ground.data, &unbounded, "--fsize=unlimited:");
     let answer = create(&ground, 1000);
     assert!(
         answer["data"]["createClient"]["client"]["number"].is_string(),
