@@ -97,6 +97,7 @@ impl Command {
             Command::Member(MemberCommand::Disable(args)) => &mut args.options,
             Command::Key(KeyCommand::Create(args)) => &mut args.options,
             Command::Import(ImportCommand::Receivables(args)) => &mut args.options,
+            Command::Import(ImportCommand::Receipts(args)) => &mut args.options,
             Command::Import(ImportCommand::Fec(args)) => &mut args.options,
             Command::Import(ImportCommand::Bank(args)) => &mut args.file.options,
             Command::Export(ExportCommand::Fec(args)) => &mut args.options,

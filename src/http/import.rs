@@ -99,7 +99,9 @@ where
     if let Err(refused) = files::spool(&mut body, &file).await {
         return *refused;
     }
-    let db = endpoint.store.coming_from(endpoint.authenticator.origin(request));
+    let db = endpoint
+        .store
+        .coming_from(endpoint.authenticator.origin(request));
     let permit = match db.reserve().await {
         Ok(permit) => permit,
         Err(_) => {
