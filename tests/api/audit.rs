@@ -648,7 +648,10 @@ fn awaited(api: &Api, filter: Value, count: usize) -> Vec<Value> {
         }
         thread::sleep(Duration::from_millis(100));
     }
-    panic!("{count} entries of {filter}: {:#?}", trail(api, filter));
+    panic!(
+        "{count} entries of {filter}: {:#?}",
+        trail(api, filter.clone())
+    );
 }
 
 #[test]

@@ -42,6 +42,7 @@ impl Quarter {
             role,
             scopes: None,
             today: on,
+            approval: None,
         }
     }
 
