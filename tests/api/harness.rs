@@ -69,11 +69,6 @@ pub struct Second {
 
 impl Second {
     /// A server with a data directory of its own, and no private database but its own.
-    pub fn alone(data: &std::path::Path) -> Second {
-        Second::on(data, &[])
-    }
-
-    /// A server on a data directory of its own, with further settings.
     pub fn on(data: &std::path::Path, settings: &[(&str, &str)]) -> Second {
         let (child, url, log) = serve(data, "shift; exec \"$@\"", settings);
         Second { url, log, child }
