@@ -219,11 +219,10 @@ fn a_fact_is_shown_as_it_was_written_whatever_became_of_it() {
     let entries = trail(&api, json!({ "recordId": dispute }));
     assert_eq!(entries[0]["after"]["status"], "OPEN", "{entries:#?}");
     assert_eq!(entries[0]["after"]["closed_on"], Value::Null);
-    let last = entries.last().expect("an entry");
-    assert_eq!(
-        (&last["action"], &last["after"]["status"]),
-        (&json!("CHANGED"), &json!("WITHDRAWN"))
-    );
+    let withdrawn = entries
+        .iter()
+        .any(|entry| entry["action"] == "CHANGED" && entry["after"]["status"] == "WITHDRAWN");
+    assert!(withdrawn, "{entries:#?}");
     // The cached open amount of an item follows from allocations: it is not told.
     api.payment("C001", "RG-1", &day("02-20"), "1200.00");
     api.allocate(&day("02-20"), &[("FA-1", "RG-1", "1200.00")]);

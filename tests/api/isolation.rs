@@ -181,6 +181,7 @@ fn uuid_of(id: &str) -> String {
 /// What a route asks for; the rest is open to whoever comes, before there is a caller.
 const ROUTES: &[(&str, &str, Action)] = &[
     ("POST", "/import/receivables", Action::Import),
+    ("POST", "/import/receipts", Action::Import),
     ("POST", "/import/fec", Action::Import),
     ("POST", "/import/bank", Action::Import),
     ("GET", "/export/fec/{year}", Action::ExportAccounting),
@@ -222,7 +223,7 @@ fn requested(api: &Api, method: &str, path: &str) -> (u16, String) {
             (status, String::from_utf8_lossy(&bytes).into_owned())
         }
         _ => {
-            let kind = if path.contains("receivables") {
+            let kind = if path.contains("receivables") || path.contains("receipts") {
                 "text/csv"
             } else {
                 "application/octet-stream"

@@ -78,7 +78,7 @@ fn name() -> String {
 
 fn contact(api: &Api, client: &str, name: &str, email: &str, phone: &str) -> String {
     let input = json!({ "client": { "number": client }, "role": "ACCOUNTING", "name": name, "email": email, "phone": phone,
-        "idempotencyKey": format!("contact-{email}") });
+        "idempotencyKey": format!("contact-{}", Uuid::now_v7()) });
     let added = mutate(
         api,
         "addContact",
