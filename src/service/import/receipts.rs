@@ -338,11 +338,10 @@ impl Plan<'_> {
         let mut left = receipt.amount;
         for part in &receipt.parts {
             let laid = self.lay(&receipt, id, client, part, left);
-            let laid = laid.and_then(|laid| {
+            let laid = laid.map(|laid| {
                 left -= laid.iter().map(|made| made.amount).sum::<Minor>();
                 self.reserve(&laid, 1);
                 settlements.extend(laid);
-                Ok(())
             });
             if let Err(error) = laid {
                 // What the rows before took is open again.

@@ -62,9 +62,12 @@ struct Memo {
     assessed: HashSet<Uuid>,
 }
 
+/// Memos with what they are for, the one that was asked for longest ago first.
+type Memos = Mutex<Vec<(Key, Arc<Memo>)>>;
+
 /// The provisions remembered, shared by all requests. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Provisions(Option<Arc<Mutex<Vec<(Key, Arc<Memo>)>>>>);
+pub struct Provisions(Option<Arc<Memos>>);
 
 /// What a snapshot sees: a memo, and the clients that are otherwise.
 struct Seen {
@@ -244,12 +247,12 @@ fn settled(touched: &Touched) -> usize {
     touched.clients.iter().filter(settled).count()
 }
 
-fn lock(memos: &Mutex<Vec<(Key, Arc<Memo>)>>) -> MutexGuard<'_, Vec<(Key, Arc<Memo>)>> {
+fn lock(memos: &Memos) -> MutexGuard<'_, Vec<(Key, Arc<Memo>)>> {
     memos.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The memo of a key, which becomes the last one to be forgotten.
-fn taken(memos: &Mutex<Vec<(Key, Arc<Memo>)>>, key: &Key) -> Option<Arc<Memo>> {
+fn taken(memos: &Memos, key: &Key) -> Option<Arc<Memo>> {
     let mut memos = lock(memos);
     let place = memos.iter().position(|(of, _)| of == key)?;
     let found = memos.remove(place);
@@ -258,7 +261,7 @@ fn taken(memos: &Mutex<Vec<(Key, Arc<Memo>)>>, key: &Key) -> Option<Arc<Memo>> {
     Some(memo)
 }
 
-fn put(memos: &Mutex<Vec<(Key, Arc<Memo>)>>, key: Key, memo: Arc<Memo>) {
+fn put(memos: &Memos, key: Key, memo: Arc<Memo>) {
     let mut memos = lock(memos);
     // Somebody with a later snapshot may have been quicker.
     if memos
