@@ -256,7 +256,7 @@ fn one_company(
     report.receipts.add(summary.made.receipts, began);
     report.allocations += summary.made.allocations;
 
-    quarrel(db, &caller(Role::CreditManager), &told, report)?;
+    quarrel(db, &caller(Role::Admin), &told, report)?;
     println!(
         "{name}: {} invoices, {} credit notes, {} receipts, {} deductions, {} disputes",
         told.invoices,

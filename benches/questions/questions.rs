@@ -32,7 +32,10 @@ fn text(value: &Value) -> String {
 
 /// `1234.50` as minor units.
 fn cents(value: &Value) -> String {
-    text(value).replace('.', "")
+    let digits = text(value).replace('.', "");
+    digits
+        .parse::<i64>()
+        .map_or(digits, |minor| minor.to_string())
 }
 
 fn lines(answer: &str) -> Vec<String> {

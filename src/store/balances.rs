@@ -193,14 +193,8 @@ impl TailRow {
     }
 }
 
-/// One statement: the snapshot's horizon, then the ledger rows and the disputes of the tail.
-const TAIL: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xid, NULL::uuid AS item_id, NULL::uuid AS client_id, NULL::text AS currency, NULL::text AS family, \
-   NULL::boolean AS is_debit, NULL::date AS due_on, NULL::date AS posted_on, NULL::date AS invoiced_on, NULL::date AS effective_on, NULL::bigint AS delta \
- UNION ALL (SELECT l.xid::text::bigint, l.item_id, i.client_id, i.currency::text, i.family::text, i.is_debit, i.due_on, i.posted_on, i.invoiced_on, l.effective_on, l.delta \
-   FROM receivable_ledger l JOIN items i ON i.company_id = l.company_id AND i.id = l.item_id WHERE l.company_id = ? AND l.xid >= ?::text::xid8 LIMIT ?) \
- UNION ALL (SELECT t.xid::text::bigint, di.item_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL \
-   FROM changes t JOIN dispute_items di ON di.company_id = t.company_id AND di.dispute_id = t.subject_id \
-   WHERE t.company_id = ? AND t.xid >= ?::text::xid8 AND t.topic = 'DISPUTES' LIMIT ?)";
+/// The snapshot's horizon, then the ledger rows and the disputes of the tail.
+const TAIL: &str = "SELECT * FROM ledger_tail(?, ?::text::xid8, ?)";
 
 /// Reads the tail, at most `limit` rows of each kind.
 pub fn tail(
@@ -210,14 +204,7 @@ pub fn tail(
     limit: usize,
 ) -> QueryResult<Tail> {
     let most = Bind::Number(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
-    let binds = [
-        Bind::Id(company.0),
-        Bind::Text(since.to_string()),
-        most.clone(),
-        Bind::Id(company.0),
-        Bind::Text(since.to_string()),
-        most,
-    ];
+    let binds = [Bind::Id(company.0), Bind::Text(since.to_string()), most];
     let rows: Vec<TailRow> = Steady::new(TAIL, binds).load(conn)?;
     let mut tail = Tail::default();
     for row in rows {
@@ -257,10 +244,7 @@ pub struct Touched {
     pub is_cut: bool,
 }
 
-const TOUCHED: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xid, NULL::uuid AS client_id \
- UNION ALL (SELECT l.xid::text::bigint, l.client_id FROM receivable_ledger l WHERE l.company_id = ? AND l.xid >= ?::text::xid8 LIMIT ?) \
- UNION ALL (SELECT t.xid::text::bigint, t.client_id FROM changes t \
-   WHERE t.company_id = ? AND t.xid >= ?::text::xid8 AND t.topic IN ('DISPUTES', 'CLIENTS') AND t.client_id IS NOT NULL LIMIT ?)";
+const TOUCHED: &str = "SELECT * FROM clients_touched(?, ?::text::xid8, ?)";
 
 /// Reads who was touched, at most `limit` rows of each kind.
 pub fn touched(
@@ -277,14 +261,7 @@ pub fn touched(
         client_id: Option<Uuid>,
     }
     let most = Bind::Number(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
-    let binds = [
-        Bind::Id(company.0),
-        Bind::Text(since.to_string()),
-        most.clone(),
-        Bind::Id(company.0),
-        Bind::Text(since.to_string()),
-        most,
-    ];
+    let binds = [Bind::Id(company.0), Bind::Text(since.to_string()), most];
     let rows: Vec<Row> = Steady::new(TOUCHED, binds).load(conn)?;
     let mut touched = Touched::default();
     for row in rows {
