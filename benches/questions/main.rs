@@ -444,7 +444,7 @@ fn writes(
 fn big_invoice(number: &str, today: &str) -> String {
     serde_json::json!({
         "query": "mutation($input: IssueInvoiceInput!) { issueInvoice(input: $input) { invoice { number } userErrors { code field message } } }",
-        "variables": { "input": { "client": { "number": number }, "issuedOn": today,
+        "variables": { "input": { "client": { "number": number }, "issuedOn": today, "dueOn": today,
             "lines": [{ "description": "Prestation", "quantity": "1", "unitPrice": "10000000.00", "vatRate": "0" }] } },
     })
     .to_string()

@@ -349,7 +349,7 @@ impl Writing {
         let (_, number) = &self.clients[(connection * 31 + turn) % self.clients.len()];
         body(
             "mutation($input: IssueInvoiceInput!) { issueInvoice(input: $input) { invoice { id number total } userErrors { code field message } } }",
-            json!({ "input": { "client": { "number": number }, "issuedOn": self.today,
+            json!({ "input": { "client": { "number": number }, "issuedOn": self.today, "dueOn": self.today,
                 "lines": [{ "description": "Prestation", "quantity": "1", "unitPrice": "100.00", "vatRate": "20" }] } }),
         )
     }
