@@ -256,6 +256,10 @@ fn one_company(
     report.receipts.add(summary.made.receipts, began);
     report.allocations += summary.made.allocations;
 
+    // As the server's own statistics would be some minutes later.
+    db.write_now(&caller(Role::Admin), |conn, _| {
+        Ok(store::imports::refresh_statistics(conn)?)
+    })?;
     quarrel(db, &caller(Role::Admin), &told, report)?;
     println!(
         "{name}: {} invoices, {} credit notes, {} receipts, {} deductions, {} disputes",
