@@ -220,7 +220,7 @@ impl<'a, W: Write> Trade<'a, W> {
         let never = !on_time && self.rng.chance(NEVER / 0.4);
         let insolvent = payer.insolvent_on.is_some_and(|on| first >= on);
         if never || insolvent || first > self.until {
-            if self.rng.chance(DISPUTED) {
+            if self.rng.chance(DISPUTED) && cents > 100 {
                 let on = (day + Duration::days(self.rng.between(5, 60))).min(self.until);
                 self.told.disputes.push(Quarrel {
                     invoice: number,
@@ -230,11 +230,13 @@ impl<'a, W: Write> Trade<'a, W> {
             }
             return;
         }
-        let deducted = if self.rng.chance(0.02) {
+        let share = if self.rng.chance(0.02) {
             cents * self.rng.between(2, 15) / 100
         } else {
             0
         };
+        // A euro or less is not worth a dispute (R2.12).
+        let deducted = if share > 100 { share } else { 0 };
         let mut left = cents - deducted;
         let mut on = first;
         let parts = if self.rng.chance(0.08) {
