@@ -3,10 +3,9 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
 use uuid::Uuid;
 
-use super::list::{Bind, Sql};
+use super::list::{self, Bind, Sql};
 use super::schema::{approval_events, approval_requests, approval_rules};
 use crate::domain::ids::{ApprovalId, ClientId, CompanyId, DocumentId, ItemId, UserId};
 
@@ -311,17 +310,6 @@ pub fn rules(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<Rul
         .load(conn)
 }
 
-#[derive(QueryableByName)]
-struct Found {
-    #[diesel(sql_type = Bool)]
-    found: bool,
-}
-
-fn is_found(conn: &mut PgConnection, sql: Sql) -> QueryResult<bool> {
-    let row: Found = sql.query().get_result(conn)?;
-    Ok(row.found)
-}
-
 /// A receipt that was recorded by hand: no movement on a bank account stands behind it.
 const BY_HAND: &str = "NOT EXISTS (SELECT 1 FROM bank_lines b WHERE b.company_id = p.company_id AND b.payment_id = p.id)";
 
@@ -347,7 +335,7 @@ pub fn recorded_receipts(
             Bind::Text(author.to_owned()),
         ],
     );
-    is_found(conn, sql)
+    list::found(conn, sql)
 }
 
 /// Whether this person credited, without a second one, an invoice that one of these items belongs to (R12.2).
@@ -370,7 +358,7 @@ pub fn credited_alone(
             Bind::Text(author.to_owned()),
         ],
     );
-    is_found(conn, sql)
+    list::found(conn, sql)
 }
 
 /// Whether one of these items is a receipt that this person recorded by hand.
@@ -392,5 +380,5 @@ pub fn own_receipts(
             Bind::Text(author.to_owned()),
         ],
     );
-    is_found(conn, sql)
+    list::found(conn, sql)
 }

@@ -10,7 +10,7 @@ use diesel::sql_types::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::list::{Bind, Direction, Keyset, Sql};
+use super::list::{self, Bind, Direction, Keyset, Sql};
 use crate::domain::access::Caller;
 use crate::domain::audit::{ActorKind, Event, Origin};
 use crate::domain::ids::{ClientId, CompanyId, Id};
@@ -103,11 +103,6 @@ pub fn just_told(
     event: Event,
     record_id: &str,
 ) -> QueryResult<bool> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Bool)]
-        found: bool,
-    }
     let mut sql = Sql::default();
     sql.push(
         "SELECT EXISTS (SELECT 1 FROM audit_entries e WHERE e.company_id = ? AND e.record_id = ? AND e.action = ? \
@@ -118,7 +113,7 @@ pub fn just_told(
             Bind::Text(event.code().to_owned()),
         ],
     );
-    Ok(sql.query().get_result::<Found>(conn)?.found)
+    list::found(conn, sql)
 }
 
 /// An entry of the trail.
@@ -269,11 +264,6 @@ pub fn seal(conn: &mut PgConnection, company: CompanyId, most: i32) -> QueryResu
 
 /// Whether anything waits to be sealed: one probe of the index.
 pub fn waits(conn: &mut PgConnection, company: CompanyId) -> QueryResult<bool> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Bool)]
-        found: bool,
-    }
     let mut sql = Sql::default();
     sql.push(
         "SELECT EXISTS (SELECT 1 FROM audit_entries e WHERE e.company_id = ? AND e.xid < pg_snapshot_xmin(pg_current_snapshot()) \
@@ -285,7 +275,7 @@ pub fn waits(conn: &mut PgConnection, company: CompanyId) -> QueryResult<bool> {
             Bind::Id(company.0),
         ],
     );
-    Ok(sql.query().get_result::<Found>(conn)?.found)
+    list::found(conn, sql)
 }
 
 /// How much of a chain was proven, and where it is broken.
@@ -346,13 +336,7 @@ pub fn include_all(conn: &mut PgConnection) -> QueryResult<()> {
 
 /// Makes a trail go on that a dump brought from another server. Whether it was one: for the owner's connection only.
 pub fn rebase(conn: &mut PgConnection) -> QueryResult<bool> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Bool)]
-        found: bool,
-    }
-    let found: Found = diesel::sql_query("SELECT rebase_audit() AS found").get_result(conn)?;
-    Ok(found.found)
+    list::found(conn, Sql::new("SELECT rebase_audit() AS found"))
 }
 
 /// The number of an entry as a page's cursor has it.

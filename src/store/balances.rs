@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::list::{Bind, Sql, Steady};
+use super::list::{self, Bind, Sql, Steady};
 use crate::domain::ids::CompanyId;
 
 /// What of an item never changes and places it in a balance.
@@ -277,11 +277,5 @@ pub fn touched(
 /// Makes the tail of a ledger short again that a dump brought from another server. Whether it was one: for the
 /// owner's connection only.
 pub fn rebase(conn: &mut PgConnection) -> QueryResult<bool> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Bool)]
-        found: bool,
-    }
-    let found: Found = diesel::sql_query("SELECT rebase_ledger() AS found").get_result(conn)?;
-    Ok(found.found)
+    list::found(conn, Sql::new("SELECT rebase_ledger() AS found"))
 }

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::list::{Bind, Sql};
+use super::list::{self, Bind, Sql};
 use crate::domain::change::Position;
 use crate::domain::ids::{ClientId, CompanyId};
 
@@ -142,11 +142,6 @@ pub fn any_behind(
     company: CompanyId,
     after: Position,
 ) -> QueryResult<bool> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = diesel::sql_types::Bool)]
-        found: bool,
-    }
     let mut sql = Sql::default();
     sql.push(
         "SELECT EXISTS (SELECT 1 FROM changes t WHERE t.company_id = ? \
@@ -157,16 +152,10 @@ pub fn any_behind(
             Bind::Number(after.seq),
         ],
     );
-    Ok(sql.query().get_result::<Found>(conn)?.found)
+    list::found(conn, sql)
 }
 
 /// Makes a feed readable that a dump brought from another server. Whether it was one: for the owner's connection only.
 pub fn rebase(conn: &mut PgConnection) -> QueryResult<bool> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = diesel::sql_types::Bool)]
-        found: bool,
-    }
-    let found: Found = diesel::sql_query("SELECT rebase_changes() AS found").get_result(conn)?;
-    Ok(found.found)
+    list::found(conn, Sql::new("SELECT rebase_changes() AS found"))
 }

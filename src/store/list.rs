@@ -345,6 +345,16 @@ pub fn count(conn: &mut PgConnection, from: &Sql) -> QueryResult<i64> {
     Ok(row.count)
 }
 
+/// What a statement says that selects one truth value as `found`.
+pub fn found(conn: &mut PgConnection, sql: Sql) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Bool)]
+        found: bool,
+    }
+    Ok(sql.query().get_result::<Found>(conn)?.found)
+}
+
 /// Text for a `LIKE` that finds `text` anywhere, with the pattern's own signs taken literally.
 pub fn containing(text: &str) -> String {
     let mut pattern = String::from("%");

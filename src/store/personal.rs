@@ -8,6 +8,7 @@ use diesel::sql_types::{BigInt, Date, Jsonb, Nullable, Text, Timestamptz, Uuid a
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::list::{self, Bind, Sql};
 use crate::domain::ids::{ClientId, CompanyId, ContactId, ErasureId, UserId};
 
 /// A table from which values were taken, and how many of its rows had some.
@@ -100,19 +101,13 @@ pub fn latest(conn: &mut PgConnection, company: CompanyId, most: i64) -> QueryRe
 
 /// Whether what is past its retention was erased on a day already.
 pub fn purged_on(conn: &mut PgConnection, company: CompanyId, day: NaiveDate) -> QueryResult<bool> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = diesel::sql_types::Bool)]
-        found: bool,
-    }
-    let found: Found = diesel::sql_query(
-        "SELECT EXISTS (SELECT 1 FROM erasures WHERE company_id = $1 AND subject_type = 'RETENTION' \
-           AND (recorded_at AT TIME ZONE 'Europe/Paris')::date >= $2) AS found",
-    )
-    .bind::<SqlUuid, _>(company)
-    .bind::<Date, _>(day)
-    .get_result(conn)?;
-    Ok(found.found)
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT EXISTS (SELECT 1 FROM erasures WHERE company_id = ? AND subject_type = 'RETENTION' \
+           AND (recorded_at AT TIME ZONE 'Europe/Paris')::date >= ?) AS found",
+        [Bind::Id(company.0), Bind::Day(day)],
+    );
+    list::found(conn, sql)
 }
 
 /// Erases a contact. Nothing is answered for one that does not exist.
