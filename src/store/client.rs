@@ -219,6 +219,21 @@ pub fn by_external_ref(
         .optional()
 }
 
+/// Adds to a statement over the clients `c` where a page begins, its order by number, and how many rows to read.
+pub(super) fn in_number_order(sql: &mut Sql, page: &Keyset, limit: i64) {
+    let reading = page.reading(Direction::Ascending);
+    if let Some((number, _)) = &page.from {
+        sql.and(
+            &format!("c.number {} ?", reading.beyond()),
+            [Bind::Text(number.clone())],
+        );
+    }
+    sql.push(
+        &format!(" ORDER BY c.number {} LIMIT ?", reading.order()),
+        [Bind::Number(limit)],
+    );
+}
+
 /// A page, by number, of the clients `c` that a statement asks the ids of; and whether more follow.
 pub fn page_by_number(
     conn: &mut PgConnection,
@@ -230,17 +245,7 @@ pub fn page_by_number(
         #[diesel(sql_type = SqlUuid)]
         id: Uuid,
     }
-    let reading = page.reading(Direction::Ascending);
-    if let Some((number, _)) = &page.from {
-        sql.and(
-            &format!("c.number {} ?", reading.beyond()),
-            [Bind::Text(number.clone())],
-        );
-    }
-    sql.push(
-        &format!(" ORDER BY c.number {} LIMIT ?", reading.order()),
-        [Bind::Number(page.limit())],
-    );
+    in_number_order(&mut sql, page, page.limit());
     let rows: Vec<Row> = sql.query().load(conn)?;
     Ok(page.page(rows.into_iter().map(|row| row.id).collect()))
 }

@@ -238,22 +238,12 @@ pub fn client_numbers(
         #[diesel(sql_type = Text)]
         number: String,
     }
-    let reading = page.reading(super::list::Direction::Ascending);
     let mut sql = Sql::default();
     sql.push(
         "SELECT c.id, c.number FROM clients c WHERE c.company_id = ?",
         [Bind::Id(company.0)],
     );
-    if let Some((number, _)) = &page.from {
-        sql.and(
-            &format!("c.number {} ?", reading.beyond()),
-            [Bind::Text(number.clone())],
-        );
-    }
-    sql.push(
-        &format!(" ORDER BY c.number {} LIMIT ?", reading.order()),
-        [Bind::Number(page.size)],
-    );
+    client::in_number_order(&mut sql, page, page.size);
     let rows: Vec<Numbered> = sql.query().load(conn)?;
     Ok(rows.into_iter().map(|row| (row.id, row.number)).collect())
 }
