@@ -85,13 +85,8 @@ pub fn gate(conn: &mut PgConnection, caller: &Caller, books: &Books, matter: Mat
             &matter.result,
         )?);
     }
-    let Some((ground, approver)) = matter.needs(&books.settings.approvals) else {
+    let Some(need) = need_of(books, matter) else {
         return Ok(());
-    };
-    let need = Need {
-        matter,
-        ground,
-        approver,
     };
     if books.company.segregation {
         return Err(refusal(need).into());
@@ -543,6 +538,16 @@ fn decide_file(
     Ok(())
 }
 
+/// Why a matter needs a second person, and whom, by the company's settings; none when it needs nobody.
+fn need_of(books: &Books, matter: Matter) -> Option<Need> {
+    let (ground, approver) = matter.needs(&books.settings.approvals)?;
+    Some(Need {
+        matter,
+        ground,
+        approver,
+    })
+}
+
 /// Puts a file or a run that waits into the queue, under its own id.
 pub fn file(
     conn: &mut PgConnection,
@@ -552,13 +557,8 @@ pub fn file(
     id: uuid::Uuid,
     asked: Asked,
 ) -> Result<()> {
-    let Some((ground, approver)) = matter.needs(&books.settings.approvals) else {
+    let Some(need) = need_of(books, matter) else {
         return Ok(());
-    };
-    let need = Need {
-        matter,
-        ground,
-        approver,
     };
     let made = Request {
         operation: Some(asked.operation),
