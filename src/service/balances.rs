@@ -233,7 +233,7 @@ impl Balances {
             })?;
             let Some(held) = held else { continue };
             let facts = aging::totals(conn, &population, &layout)?;
-            if format!("{held:?}") != format!("{facts:?}") {
+            if held != facts {
                 broken.get_or_insert_with(|| format!("on {on}: {held:?} instead of {facts:?}"));
             }
         }

@@ -244,7 +244,7 @@ impl Layout {
 }
 
 /// A row of an aged balance. Amounts in minor units, credits negative.
-#[derive(Clone, Debug, QueryableByName)]
+#[derive(Clone, PartialEq, Eq, Debug, QueryableByName)]
 pub struct Row {
     /// The client, or nil in totals.
     #[diesel(sql_type = SqlUuid)]
