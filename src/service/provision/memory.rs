@@ -75,7 +75,6 @@ struct Seen {
     /// Who is computed anew, and what came of it.
     anew: HashSet<Uuid>,
     parts: HashMap<Who, Part>,
-    context: Context,
 }
 
 impl Seen {
@@ -116,10 +115,12 @@ impl Provisions {
         caller: &Caller,
         run: &Run,
     ) -> Result<BTreeMap<String, Totals>> {
-        let Some(seen) = self.seen(conn, caller, run, true)? else {
+        let Some((memos, key)) = self.of(caller, run) else {
             return run.totals(conn, caller);
         };
-        let mut totals = BTreeMap::from([(seen.context.currency.clone(), Totals::default())]);
+        let context = run.context(conn, caller)?;
+        let seen = seen(conn, caller, run, &context, memos, key)?;
+        let mut totals = BTreeMap::from([(context.currency.clone(), Totals::default())]);
         let mut sums = HashMap::<[u8; 3], Totals>::new();
         for ((_, currency), part) in seen.parts() {
             let sum = sums.entry(*currency).or_default();
@@ -127,7 +128,7 @@ impl Provisions {
             sum.required += part.required;
             sum.charge += part.required;
         }
-        for ((client, currency), previous) in &seen.context.previous {
+        for ((client, currency), previous) in &context.previous {
             let currency = code(currency)?;
             let required = seen.part(&(*client, currency)).required;
             let sum = sums.entry(currency).or_default();
@@ -150,10 +151,9 @@ impl Provisions {
         run: &Run,
         page: &Keyset,
     ) -> Result<(Vec<ClientId>, bool)> {
-        let Some(seen) = self.seen(conn, caller, run, false)? else {
+        let Some(listed) = self.listed(conn, caller, run)? else {
             return run.client_ids(conn, caller, page);
         };
-        let listed = listed(conn, caller, run, &seen)?;
         let limit = usize::try_from(page.limit()).unwrap_or(usize::MAX);
         let mut step = Keyset {
             size: STEP,
@@ -181,64 +181,104 @@ impl Provisions {
 
     /// How many there are, as [`Run::client_count`].
     pub fn client_count(&self, conn: &mut PgConnection, caller: &Caller, run: &Run) -> Result<i64> {
-        match self.seen(conn, caller, run, false)? {
-            Some(seen) => {
-                let listed = listed(conn, caller, run, &seen)?;
-                Ok(i64::try_from(listed.len()).unwrap_or(i64::MAX))
-            }
+        match self.listed(conn, caller, run)? {
+            Some(listed) => Ok(i64::try_from(listed.len()).unwrap_or(i64::MAX)),
             None => run.client_count(conn, caller),
         }
     }
 
-    /// What the snapshot sees. Without a memo one is made when `make` says so; none when nothing is remembered.
-    fn seen(
+    /// What is remembered, and for what this run is; none when memory has no part in it.
+    fn of(&self, caller: &Caller, run: &Run) -> Option<(&Memos, Key)> {
+        let memos = self.0.as_deref()?;
+        let is_whole = run.known_at.is_none() && caller.portfolio().is_none();
+        is_whole.then(|| {
+            let key = Key {
+                company: caller.company,
+                as_of: run.as_of,
+                framework: run.framework,
+                content: run.content.clone(),
+            };
+            (memos, key)
+        })
+    }
+
+    /// The clients with something open, and those that 491 names; none when memory cannot tell.
+    fn listed(
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
         run: &Run,
-        make: bool,
-    ) -> Result<Option<Seen>> {
-        let Some(memos) = &self.0 else {
+    ) -> Result<Option<HashSet<Uuid>>> {
+        let Some((memos, key)) = self.of(caller, run) else {
             return Ok(None);
         };
-        if run.known_at.is_some() || caller.portfolio().is_some() {
+        let Some((memo, touched)) = current(conn, caller, memos, &key)? else {
             return Ok(None);
-        }
-        let key = Key {
-            company: caller.company,
-            as_of: run.as_of,
-            framework: run.framework,
-            content: run.content.clone(),
         };
-        let found = taken(memos, &key);
-        if let Some(memo) = found {
-            let touched = balances::touched(conn, caller.company, memo.horizon, 4 * AT_MOST)?;
-            if touched.horizon < memo.horizon {
-                // A snapshot older than the memo.
-                return Ok(None);
-            }
-            if !touched.is_cut
-                && let Some(seen) = brought_up(conn, caller, run, memo, &touched)?
-            {
-                if settled(&touched) >= RENEW {
-                    put(memos, key, renewed(&seen, &touched));
-                }
-                return Ok(Some(seen));
-            }
-        }
-        if !make {
+        // Estimates change what is required, not whether anything is open.
+        let anew = touched_since(&memo, &touched);
+        let Some(seen) = brought_up(conn, caller, run, memo, anew, None)? else {
             return Ok(None);
-        }
-        let context = run.context(conn, caller)?;
-        let memo = Arc::new(made(conn, caller, run, &context)?);
-        put(memos, key, Arc::clone(&memo));
-        Ok(Some(Seen {
-            memo,
-            anew: HashSet::new(),
-            parts: HashMap::new(),
-            context,
-        }))
+        };
+        let mut listed: HashSet<Uuid> = seen
+            .parts()
+            .filter(|(_, part)| part.is_open)
+            .map(|((client, _), _)| *client)
+            .collect();
+        listed.extend(store::provision::named(conn, caller.company, run.as_of)?);
+        Ok(Some(listed))
     }
+}
+
+/// The memo of a key and who was touched since; none when this snapshot cannot go by one.
+fn current(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    memos: &Memos,
+    key: &Key,
+) -> Result<Option<(Arc<Memo>, Touched)>> {
+    let Some(memo) = taken(memos, key) else {
+        return Ok(None);
+    };
+    let touched = balances::touched(conn, caller.company, memo.horizon, 4 * AT_MOST)?;
+    // A snapshot older than the memo cannot do without what the memo has of later.
+    let fits = !touched.is_cut && touched.horizon >= memo.horizon;
+    Ok(fits.then_some((memo, touched)))
+}
+
+/// What the snapshot sees; a memo is made, or made anew, where that saves the next question work.
+fn seen(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    run: &Run,
+    context: &Context,
+    memos: &Memos,
+    key: Key,
+) -> Result<Seen> {
+    if let Some((memo, touched)) = current(conn, caller, memos, &key)? {
+        let mut anew = touched_since(&memo, &touched);
+        anew.extend(&memo.assessed);
+        anew.extend(assessed(context));
+        if let Some(seen) = brought_up(conn, caller, run, memo, anew, Some(context))? {
+            if settled(&touched) >= RENEW {
+                put(memos, key, renewed(&seen, context, &touched));
+            }
+            return Ok(seen);
+        }
+    }
+    let memo = Arc::new(made(conn, caller, run, context)?);
+    put(memos, key, Arc::clone(&memo));
+    Ok(Seen {
+        memo,
+        anew: HashSet::new(),
+        parts: HashMap::new(),
+    })
+}
+
+/// The clients that may be otherwise than in the memo.
+fn touched_since(memo: &Memo, touched: &Touched) -> HashSet<Uuid> {
+    let clients = touched.clients.iter().map(|(_, client)| *client);
+    clients.chain(memo.unsettled.iter().copied()).collect()
 }
 
 /// Rows that a new memo need not look at again.
@@ -323,37 +363,32 @@ fn computed(
         .collect()
 }
 
-/// The memo with what changed since; none when that is too much.
+/// The memo with these clients computed anew; none when they are too many. The context is read when it is needed.
 fn brought_up(
     conn: &mut PgConnection,
     caller: &Caller,
     run: &Run,
     memo: Arc<Memo>,
-    touched: &Touched,
+    anew: HashSet<Uuid>,
+    context: Option<&Context>,
 ) -> Result<Option<Seen>> {
-    let context = run.context(conn, caller)?;
-    let mut anew: HashSet<Uuid> = touched.clients.iter().map(|(_, client)| *client).collect();
-    anew.extend(&memo.unsettled);
-    anew.extend(&memo.assessed);
-    anew.extend(assessed(&context));
     if anew.len() > AT_MOST {
         return Ok(None);
     }
     let ids: Vec<ClientId> = anew.iter().copied().map(ClientId).collect();
-    let parts = match ids.is_empty() {
-        true => HashMap::new(),
-        false => computed(conn, caller, run, &context, &ids)?,
+    let parts = match (ids.is_empty(), context) {
+        (true, _) => HashMap::new(),
+        (false, Some(context)) => computed(conn, caller, run, context, &ids)?,
+        (false, None) => {
+            let context = run.context(conn, caller)?;
+            computed(conn, caller, run, &context, &ids)?
+        }
     };
-    Ok(Some(Seen {
-        memo,
-        anew,
-        parts,
-        context,
-    }))
+    Ok(Some(Seen { memo, anew, parts }))
 }
 
 /// What a snapshot saw, as the memo of the next questions.
-fn renewed(seen: &Seen, touched: &Touched) -> Arc<Memo> {
+fn renewed(seen: &Seen, context: &Context, touched: &Touched) -> Arc<Memo> {
     let ahead = touched
         .clients
         .iter()
@@ -362,22 +397,6 @@ fn renewed(seen: &Seen, touched: &Touched) -> Arc<Memo> {
         horizon: touched.horizon,
         parts: seen.parts().map(|(who, part)| (*who, *part)).collect(),
         unsettled: ahead.map(|(_, client)| *client).collect(),
-        assessed: assessed(&seen.context).collect(),
+        assessed: assessed(context).collect(),
     })
-}
-
-/// The clients with something open, and those that 491 names.
-fn listed(
-    conn: &mut PgConnection,
-    caller: &Caller,
-    run: &Run,
-    seen: &Seen,
-) -> Result<HashSet<Uuid>> {
-    let mut listed: HashSet<Uuid> = seen
-        .parts()
-        .filter(|(_, part)| part.is_open)
-        .map(|((client, _), _)| *client)
-        .collect();
-    listed.extend(store::provision::named(conn, caller.company, run.as_of)?);
-    Ok(listed)
 }
