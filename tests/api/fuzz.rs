@@ -71,11 +71,14 @@ struct Corpus {
 
 impl Corpus {
     fn of(kind: &'static str, words: &'static [&'static str]) -> Corpus {
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(directory(kind))
-            .expect("a corpus")
+        let mut paths: Vec<PathBuf> = sources(kind)
+            .iter()
+            .filter_map(|directory| std::fs::read_dir(directory).ok())
+            .flatten()
             .map(|entry| entry.expect("a file").path())
+            .filter(|path| kind != "graphql" || path.extension().is_some_and(|it| it == "graphql"))
             .collect();
-        paths.sort();
+        paths.sort_by_key(|path| path.file_name().map(std::ffi::OsStr::to_owned));
         let files: Vec<Vec<u8>> = paths
             .iter()
             .map(|path| std::fs::read(path).expect("a file"))
@@ -127,6 +130,7 @@ impl Corpus {
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
             let path = directory(self.kind).join(format!("found-{name}"));
+            std::fs::create_dir_all(directory(self.kind)).expect("a corpus");
             std::fs::write(&path, input).expect("kept");
             panic!("{} breaks on {} after {took:?}", self.kind, path.display());
         }
@@ -195,6 +199,16 @@ impl Corpus {
             }
         }
     }
+}
+
+/// Where the files of a corpus are: what was found before, and for documents those that clients rely on.
+fn sources(kind: &str) -> Vec<PathBuf> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = vec![directory(kind)];
+    if kind == "graphql" {
+        sources.extend(["examples/queries", "tests/contract"].map(|path| root.join(path)));
+    }
+    sources
 }
 
 fn directory(kind: &str) -> PathBuf {
