@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Date, Integer, Nullable, Text, Uuid as SqlUuid};
 
 use crate::domain::ids::CompanyId;
+use crate::error::{Error, Result};
 
 /// Numbers taken from a series.
 #[derive(Clone, Copy, Debug, QueryableByName)]
@@ -21,6 +22,9 @@ pub struct Taken {
 }
 
 /// Takes `count` numbers; locks the series until the transaction ends.
+///
+/// It touches one row by its key, so what takes long is never the statement: behind several writers it waits
+/// for each of them in turn, and may come to the limit of a statement before that of a lock.
 pub fn take(
     conn: &mut PgConnection,
     company: CompanyId,
@@ -28,8 +32,8 @@ pub fn take(
     fiscal_year: i32,
     on: Option<NaiveDate>,
     count: i64,
-) -> QueryResult<Taken> {
-    diesel::sql_query(
+) -> Result<Taken> {
+    let taken = diesel::sql_query(
         "INSERT INTO counters AS c (company_id, series, fiscal_year, last_number, last_on) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (company_id, series, fiscal_year) DO UPDATE \
          SET last_number = c.last_number + EXCLUDED.last_number, last_on = GREATEST(c.last_on, EXCLUDED.last_on) \
@@ -40,5 +44,9 @@ pub fn take(
     .bind::<Integer, _>(fiscal_year)
     .bind::<BigInt, _>(count)
     .bind::<Nullable<Date>, _>(on)
-    .get_result(conn)
+    .get_result(conn);
+    taken.map_err(|error| match Error::from(error) {
+        Error::Timeout => Error::Unavailable(format!("others draw numbers of series {series}")),
+        other => other,
+    })
 }
