@@ -292,7 +292,6 @@ impl GraphqlEndpoint {
     ) -> Result<Done, Rejection> {
         let Checked { asked, doc, walk } = checked;
         let _place = self.limiter.admit(&caller, walk.cost).await?;
-        let told = read_by(&caller, &doc, &walk);
         let is_report = walk.operation_type == OperationType::Query
             && walk
                 .root_fields
@@ -311,7 +310,7 @@ impl GraphqlEndpoint {
         let outcome = tokio::time::timeout(self.timeout, run).await;
         let statements = session.statements();
         self.metrics.asked_database(statements);
-        let noted = note_read(&session, told).await;
+        let noted = note_read(&session, &walk).await;
         self.metrics.spent(since.elapsed(), session.spent());
         session.finish().await;
         let mut response = match outcome {
@@ -384,61 +383,26 @@ impl GraphqlEndpoint {
     }
 }
 
-/// The fields that the trail is to tell of, whatever they answer: the questions of an auditor.
-struct Told {
-    fields: Vec<String>,
-    always: bool,
-}
-
-fn read_by(caller: &Caller, doc: &ExecutableDocument, walk: &Walk) -> Told {
-    let fields = root_fields(doc, walk.operation_name.as_deref());
-    let asks = fields
-        .iter()
-        .any(|name| !name.starts_with("__") && name != "viewer");
+/// Writes down what was read: every question of an auditor, and contacts of many clients at once. Whoever cannot
+/// be written down gets no answer.
+async fn note_read(session: &Session, walk: &Walk) -> crate::error::Result<()> {
+    let (caller, personal) = (session.caller(), session.personal());
     let is_auditor = !caller.is_service() && caller.role == Role::Auditor;
-    let always = asks && is_auditor && walk.operation_type == OperationType::Query;
-    Told { fields, always }
-}
-
-/// Writes down what was read. Whoever cannot be written down gets no answer.
-async fn note_read(session: &Session, told: Told) -> crate::error::Result<()> {
-    let personal = session.personal();
-    if !told.always && personal <= BULK {
+    let asks = is_auditor
+        && walk.operation_type == OperationType::Query
+        && walk
+            .root_fields
+            .iter()
+            .any(|name| !name.starts_with("__") && name != "viewer");
+    if !asks && personal <= BULK {
         return Ok(());
     }
+    let mut fields = walk.root_fields.clone();
+    fields.sort();
+    fields.dedup();
     session
-        .write(move |conn, caller| audit::read(conn, caller, &told.fields, personal))
+        .write(move |conn, caller| audit::read(conn, caller, &fields, personal))
         .await
-}
-
-/// The names of the fields that an operation asks for at its root, fragments included. The document was walked: it ends.
-fn root_fields(doc: &ExecutableDocument, operation: Option<&str>) -> Vec<String> {
-    let chosen = doc
-        .operations
-        .iter()
-        .find(|(name, _)| name.map(|name| name.as_str()) == operation);
-    let mut waiting: Vec<_> = chosen
-        .map(|(_, operation)| operation.node.selection_set.node.items.iter().collect())
-        .unwrap_or_default();
-    let mut names: Vec<String> = Vec::new();
-    while let Some(item) = waiting.pop() {
-        match &item.node {
-            Selection::Field(field) => names.push(field.node.name.node.to_string()),
-            Selection::InlineFragment(part) => {
-                waiting.extend(&part.node.selection_set.node.items);
-            }
-            Selection::FragmentSpread(spread) => {
-                let part = doc.fragments.get(&spread.node.fragment_name.node);
-                waiting.extend(
-                    part.iter()
-                        .flat_map(|part| &part.node.selection_set.node.items),
-                );
-            }
-        }
-    }
-    names.sort();
-    names.dedup();
-    names
 }
 
 fn parsed(document: &str) -> Result<ExecutableDocument, Rejection> {
