@@ -23,8 +23,11 @@ use self::layout::{Field, Layout, Mapping};
 use super::files;
 use crate::domain::access::Caller;
 use crate::domain::hex::hex;
+use crate::domain::ids::ClientId;
+use crate::domain::money::Currency;
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
+use crate::store::document::Brief;
 use crate::store::{self, Db};
 
 /// Rows of one transaction: enough that the statements of a batch weigh little against its rows, and few
@@ -153,6 +156,24 @@ trait Kind {
         layout: &Layout,
         batch: &[Record],
     ) -> Result<Outcome>;
+}
+
+/// Refuses an invoice, named in a column, that is another client's or in another currency than the row.
+fn check_named(field: &str, invoice: &Brief, client: ClientId, currency: Currency) -> Result<()> {
+    let number = &invoice.number;
+    if invoice.client_id != client {
+        let message = format!("invoice {number} belongs to another client");
+        return Err(Refusal::invalid(field, message).into());
+    }
+    if invoice.currency != currency.code() {
+        return Err(Refusal::new(
+            RefusalCode::CurrencyMismatch,
+            "currency",
+            format!("invoice {number} is in {}", invoice.currency),
+        )
+        .into());
+    }
+    Ok(())
 }
 
 /// Imports a file for the caller's company; `tell` hears of each row left out.

@@ -393,18 +393,7 @@ impl Plan<'_> {
             self.known.invoices.get(number).ok_or_else(|| {
                 Refusal::invalid("invoice", format!("there is no invoice {number}"))
             })?;
-        if invoice.client_id != client {
-            let message = format!("invoice {number} belongs to another client");
-            return Err(Refusal::invalid("invoice", message).into());
-        }
-        if invoice.currency != receipt.currency.code() {
-            return Err(Refusal::new(
-                RefusalCode::CurrencyMismatch,
-                "currency",
-                format!("invoice {number} is in {}", invoice.currency),
-            )
-            .into());
-        }
+        super::check_named("invoice", invoice, client, receipt.currency)?;
         let items = self.known.open.get(&invoice.id);
         let items = items.map(Vec::as_slice).unwrap_or_default();
         let open: Minor = items.iter().map(|item| item.open_amount).sum();

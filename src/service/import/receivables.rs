@@ -809,18 +809,7 @@ impl Plan<'_> {
 /// A credit note fits its invoice.
 fn check_corrected(invoice: &Brief, client: ClientId, row: &Row) -> Result<()> {
     let number = &invoice.number;
-    if invoice.client_id != client {
-        let message = format!("invoice {number} belongs to another client");
-        return Err(Refusal::invalid("creditOf", message).into());
-    }
-    if invoice.currency != row.currency.code() {
-        return Err(Refusal::new(
-            RefusalCode::CurrencyMismatch,
-            "currency",
-            format!("invoice {number} is in {}", invoice.currency),
-        )
-        .into());
-    }
+    super::check_named("creditOf", invoice, client, row.currency)?;
     if row.issued_on < invoice.issued_on {
         let day = invoice.issued_on;
         let message = format!("invoice {number} is of {day}: its credit note cannot be older");
