@@ -4,6 +4,7 @@ pub mod accounting;
 pub mod auth;
 mod desk;
 pub mod explorer;
+mod export;
 pub mod files;
 pub mod graphql;
 pub mod guard;
@@ -135,6 +136,7 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/import/fec").route(web::post().to(accounting::import)))
         .service(web::resource("/import/bank").route(web::post().to(accounting::import_bank)))
         .service(web::resource("/export/fec/{year}").route(web::get().to(accounting::export)))
+        .service(web::resource("/export/{file}").route(web::get().to(export::export)))
         .service(web::resource("/files").route(web::post().to(desk::attach)))
         .service(web::resource("/files/{id}").route(web::get().to(desk::fetch)))
         .service(web::resource("/letters/{kind}/{subject}").route(web::get().to(desk::letter)))

@@ -10,7 +10,7 @@ use diesel::sql_types::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::list::{self, Bind, Direction, Keyset, Sql};
+use super::list::{self, Bind, Direction, Keyset, Sql, steady};
 use crate::domain::access::Caller;
 use crate::domain::audit::{ActorKind, Event, Origin};
 use crate::domain::ids::{ClientId, CompanyId, Id};
@@ -103,6 +103,12 @@ pub fn just_told(
     event: Event,
     record_id: &str,
 ) -> QueryResult<bool> {
+    // Whoever is about to tell the same is waited for.
+    steady(
+        "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))",
+        [Bind::Text(format!("{} {record_id}", event.code()))],
+    )
+    .execute(conn)?;
     let mut sql = Sql::default();
     sql.push(
         "SELECT EXISTS (SELECT 1 FROM audit_entries e WHERE e.company_id = ? AND e.record_id = ? AND e.action = ? \

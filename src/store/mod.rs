@@ -21,6 +21,7 @@ pub mod document;
 pub mod doubtful;
 pub mod dunning;
 pub mod dunning_run;
+pub mod export;
 pub mod fec;
 pub mod file;
 pub mod idempotency;

@@ -484,6 +484,7 @@ pub struct Answer {
     pub challenge: Option<String>,
     /// Where the log of the database stood after a write.
     pub position: Option<String>,
+    pub etag: Option<String>,
 }
 
 impl Answer {
@@ -508,6 +509,7 @@ impl Answer {
         let disposition = header("content-disposition");
         let retry_after = header("retry-after");
         let (challenge, position) = (header("www-authenticate"), header("x-encours-position"));
+        let etag = header("etag");
         let text = response
             .body_mut()
             .read_to_string()
@@ -521,6 +523,7 @@ impl Answer {
             retry_after,
             challenge,
             position,
+            etag,
         }
     }
 

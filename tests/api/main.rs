@@ -14,6 +14,7 @@ mod corrections;
 mod desk;
 mod distribution;
 mod dunning;
+mod export;
 mod faults;
 mod fec;
 mod fuzz;
