@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::list::{self, Bind, Sql, Steady};
+use super::list::{self, Bind, Sql, steady};
 use crate::domain::ids::CompanyId;
 
 /// What of an item never changes and places it in a balance.
@@ -205,7 +205,7 @@ pub fn tail(
 ) -> QueryResult<Tail> {
     let most = Bind::Number(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
     let binds = [Bind::Id(company.0), Bind::Text(since.to_string()), most];
-    let rows: Vec<TailRow> = Steady::new(TAIL, binds).load(conn)?;
+    let rows: Vec<TailRow> = steady(TAIL, binds).load(conn)?;
     let mut tail = Tail::default();
     for row in rows {
         match (row.item_id, row.delta) {
@@ -262,7 +262,7 @@ pub fn touched(
     }
     let most = Bind::Number(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
     let binds = [Bind::Id(company.0), Bind::Text(since.to_string()), most];
-    let rows: Vec<Row> = Steady::new(TOUCHED, binds).load(conn)?;
+    let rows: Vec<Row> = steady(TOUCHED, binds).load(conn)?;
     let mut touched = Touched::default();
     for row in rows {
         match row.client_id {

@@ -3,11 +3,11 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, SmallInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Date, Nullable, SmallInt, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::bulk;
-use super::list::{Bind, Sql};
+use super::list::{Bind, Sql, steady};
 use super::schema::items;
 use crate::domain::ids::{
     AllocationId, ClientId, CompanyId, DocumentId, EntryId, ItemId, MatchingId,
@@ -132,17 +132,20 @@ pub fn refresh(
     if ids.is_empty() {
         return Ok(());
     }
-    diesel::sql_query(
+    steady(
         "UPDATE items i SET open_amount = abs(s.open), settled_on = CASE WHEN s.open = 0 THEN s.last_on END, changed_at = now(), \
            matching_id = s.matching_id \
-         FROM (SELECT t.id, t.matching_id, l.open, l.last_on FROM unnest($2, $3) t(id, matching_id) CROSS JOIN LATERAL \
+         FROM (SELECT t.id, t.matching_id, l.open, l.last_on FROM unnest(?, ?) t(id, matching_id) CROSS JOIN LATERAL \
                  (SELECT sum(l.delta)::bigint AS open, max(l.effective_on) AS last_on FROM receivable_ledger l \
-                  WHERE l.company_id = $1 AND l.item_id = t.id) l) s \
-         WHERE i.company_id = $1 AND i.id = s.id",
+                  WHERE l.company_id = ? AND l.item_id = t.id) l) s \
+         WHERE i.company_id = ? AND i.id = s.id",
+        [
+            Bind::ids(ids),
+            groups_of(groups),
+            Bind::Id(company.0),
+            Bind::Id(company.0),
+        ],
     )
-    .bind::<SqlUuid, _>(company)
-    .bind::<Array<SqlUuid>, _>(ids)
-    .bind::<Array<Nullable<SqlUuid>>, _>(groups)
     .execute(conn)
     .map(drop)
 }
@@ -162,13 +165,12 @@ pub fn base_values(
     company: CompanyId,
     ids: &[ItemId],
 ) -> QueryResult<Vec<BaseValue>> {
-    diesel::sql_query(
+    steady(
         "SELECT i.id AS item_id, (l.base_debit + l.base_credit)::bigint AS base FROM items i \
          JOIN journal_lines l ON l.company_id = i.company_id AND l.entry_id = i.entry_id AND l.line = i.entry_line \
-         WHERE i.company_id = $1 AND i.id = ANY($2)",
+         WHERE i.company_id = ? AND i.id = ANY(?)",
+        [Bind::Id(company.0), Bind::ids(ids)],
     )
-    .bind::<SqlUuid, _>(company)
-    .bind::<Array<SqlUuid>, _>(ids)
     .load(conn)
 }
 
@@ -333,15 +335,17 @@ pub fn regroup(
     if ids.is_empty() {
         return Ok(());
     }
-    diesel::sql_query(
-        "UPDATE items i SET matching_id = t.matching_id FROM unnest($2, $3) t(id, matching_id) \
-         WHERE i.company_id = $1 AND i.id = t.id AND i.matching_id IS DISTINCT FROM t.matching_id",
+    steady(
+        "UPDATE items i SET matching_id = t.matching_id FROM unnest(?, ?) t(id, matching_id) \
+         WHERE i.company_id = ? AND i.id = t.id AND i.matching_id IS DISTINCT FROM t.matching_id",
+        [Bind::ids(ids), groups_of(groups), Bind::Id(company.0)],
     )
-    .bind::<SqlUuid, _>(company)
-    .bind::<Array<SqlUuid>, _>(ids)
-    .bind::<Array<Nullable<SqlUuid>>, _>(groups)
     .execute(conn)
     .map(drop)
+}
+
+fn groups_of(groups: &[Option<MatchingId>]) -> Bind {
+    Bind::IdsOrNone(groups.iter().map(|group| group.map(|id| id.0)).collect())
 }
 
 /// When an item was recorded.

@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Bool, Date, Integer, Nullable, SmallInt, Text, U
 use uuid::Uuid;
 
 use super::bulk;
-use super::list::{Bind, Sql};
+use super::list::{Bind, Sql, steady};
 use super::schema::{journal_entries, journal_lines};
 use crate::domain::ids::{ClientId, CompanyId, EntryId};
 
@@ -94,13 +94,17 @@ pub fn seal(
     first: i64,
     last: i64,
 ) -> QueryResult<()> {
-    diesel::sql_query("SELECT seal_entries($1, $2, $3, $4)")
-        .bind::<SqlUuid, _>(company)
-        .bind::<Integer, _>(year)
-        .bind::<BigInt, _>(first)
-        .bind::<BigInt, _>(last)
-        .execute(conn)
-        .map(drop)
+    steady(
+        "SELECT seal_entries(?, ?, ?, ?)",
+        [
+            Bind::Id(company.0),
+            Bind::Small(year),
+            Bind::Number(first),
+            Bind::Number(last),
+        ],
+    )
+    .execute(conn)
+    .map(drop)
 }
 
 /// What a list of entries may be narrowed to.

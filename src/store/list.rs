@@ -1,13 +1,17 @@
 //! One way to list: a filter, an order and a keyset page give ids; the records are then loaded by id.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, BoxedSqlQuery, Query, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{
     Array, BigInt, Bool, Date, Integer, Nullable, Text, Timestamptz, Untyped, Uuid as SqlUuid,
 };
 use uuid::Uuid;
+
+use crate::domain::ids::Id;
 
 /// A value given to a statement.
 #[derive(Clone, Debug)]
@@ -16,20 +20,30 @@ pub enum Bind {
     Id(Uuid),
     /// Identifiers.
     Ids(Vec<Uuid>),
+    /// Identifiers, some of them absent.
+    IdsOrNone(Vec<Option<Uuid>>),
     /// Text.
     Text(String),
     /// Texts.
     Texts(Vec<String>),
     /// A day.
     Day(NaiveDate),
+    /// A day that may be absent.
+    DayOrNone(Option<NaiveDate>),
     /// An instant; none means up to now.
     Instant(Option<DateTime<Utc>>),
     /// A whole number, such as minor units.
     Number(i64),
+    /// A small whole number, such as a year.
+    Small(i32),
     /// Small whole numbers, such as bucket bounds.
     Numbers(Vec<i32>),
+    /// Whole numbers, such as minor units.
+    Amounts(Vec<i64>),
     /// Yes or no.
     Flag(bool),
+    /// Yes or no, for each of many.
+    Flags(Vec<bool>),
 }
 
 /// A statement under construction: text with `?` for each value.
@@ -50,16 +64,8 @@ impl Sql {
 
     /// Adds text in which each `?` stands for the next value. Values never become text.
     pub fn push(&mut self, text: &str, binds: impl IntoIterator<Item = Bind>) -> &mut Sql {
-        let mut binds = binds.into_iter();
-        for (position, part) in text.split('?').enumerate() {
-            if position > 0
-                && let Some(bind) = binds.next()
-            {
-                self.binds.push(bind);
-                self.text.push_str(&format!("${}", self.binds.len()));
-            }
-            self.text.push_str(part);
-        }
+        self.text.push_str(text);
+        self.binds.extend(binds);
         self
     }
 
@@ -92,18 +98,7 @@ impl Sql {
 
     /// Adds another statement's text and values.
     pub fn append(&mut self, other: &Sql) -> &mut Sql {
-        // The other's `$n` are renumbered behind ours.
-        let shift = self.binds.len();
-        let mut parts = other.text.split('$');
-        self.text.push_str(parts.next().unwrap_or_default());
-        for part in parts {
-            let digits = part.chars().take_while(char::is_ascii_digit).count();
-            let number: usize = part[..digits].parse().unwrap_or_default();
-            self.text
-                .push_str(&format!("${}{}", number + shift, &part[digits..]));
-        }
-        self.binds.extend(other.binds.iter().cloned());
-        self
+        self.push(&other.text, other.binds.iter().cloned())
     }
 
     /// Whether nothing was added yet.
@@ -111,66 +106,55 @@ impl Sql {
         self.text.is_empty()
     }
 
-    /// The statement, ready to load.
-    pub fn query(self) -> BoxedSqlQuery<'static, Pg, diesel::query_builder::SqlQuery> {
-        let mut query = diesel::sql_query(self.text).into_boxed::<Pg>();
-        for bind in self.binds {
-            query = match bind {
-                Bind::Id(value) => query.bind::<SqlUuid, _>(value),
-                Bind::Ids(value) => query.bind::<Array<SqlUuid>, _>(value),
-                Bind::Text(value) => query.bind::<Text, _>(value),
-                Bind::Texts(value) => query.bind::<Array<Text>, _>(value),
-                Bind::Day(value) => query.bind::<Date, _>(value),
-                Bind::Instant(value) => query.bind::<Nullable<Timestamptz>, _>(value),
-                Bind::Number(value) => query.bind::<BigInt, _>(value),
-                Bind::Numbers(value) => query.bind::<Array<Integer>, _>(value),
-                Bind::Flag(value) => query.bind::<Bool, _>(value),
-            };
+    /// The statement, ready to load; PostgreSQL plans it for these values.
+    pub fn query(self) -> Statement {
+        Statement {
+            text: self.text.into(),
+            binds: self.binds,
+            is_steady: false,
         }
-        query
+    }
+
+    /// The same for a text that is one of few, see [`steady`].
+    pub fn steady(self) -> Statement {
+        Statement {
+            is_steady: true,
+            ..self.query()
+        }
     }
 }
 
 /// A statement whose text never changes, with `?` for each value: a connection parses and prepares it once.
 ///
-/// For what is asked at every turn and is answered by one probe of an index. PostgreSQL soon keeps one plan for
-/// all values, so a statement that touches many rows of one company and few of another is a [`Sql`].
-#[derive(Clone, Debug)]
-pub struct Steady {
-    text: &'static str,
-    binds: Vec<Bind>,
-}
-
-impl Steady {
-    /// The statement with its values, in order.
-    pub fn new(text: &'static str, binds: impl IntoIterator<Item = Bind>) -> Steady {
-        Steady {
-            text,
-            binds: binds.into_iter().collect(),
-        }
+/// For what is asked at every turn and goes by keys. PostgreSQL soon keeps one plan for all values, so a statement
+/// that touches many rows of one company and few of another is a [`Sql::query`].
+pub fn steady(text: &'static str, binds: impl IntoIterator<Item = Bind>) -> Statement {
+    Statement {
+        text: text.into(),
+        binds: binds.into_iter().collect(),
+        is_steady: true,
     }
 }
 
-impl QueryFragment<Pg> for Steady {
+/// A statement with its values.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    text: Cow<'static, str>,
+    binds: Vec<Bind>,
+    is_steady: bool,
+}
+
+impl QueryFragment<Pg> for Statement {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        if !self.is_steady {
+            out.unsafe_to_cache_prepared();
+        }
         let mut binds = self.binds.iter();
         for (position, part) in self.text.split('?').enumerate() {
             if position > 0
                 && let Some(bind) = binds.next()
             {
-                match bind {
-                    Bind::Id(value) => out.push_bind_param::<SqlUuid, _>(value)?,
-                    Bind::Ids(value) => out.push_bind_param::<Array<SqlUuid>, _>(value)?,
-                    Bind::Text(value) => out.push_bind_param::<Text, _>(value)?,
-                    Bind::Texts(value) => out.push_bind_param::<Array<Text>, _>(value)?,
-                    Bind::Day(value) => out.push_bind_param::<Date, _>(value)?,
-                    Bind::Instant(value) => {
-                        out.push_bind_param::<Nullable<Timestamptz>, _>(value)?
-                    }
-                    Bind::Number(value) => out.push_bind_param::<BigInt, _>(value)?,
-                    Bind::Numbers(value) => out.push_bind_param::<Array<Integer>, _>(value)?,
-                    Bind::Flag(value) => out.push_bind_param::<Bool, _>(value)?,
-                }
+                bind.push(&mut out)?;
             }
             out.push_sql(part);
         }
@@ -178,16 +162,42 @@ impl QueryFragment<Pg> for Steady {
     }
 }
 
-impl QueryId for Steady {
+impl Bind {
+    /// The identifiers of records.
+    pub fn ids<I: Id>(ids: &[I]) -> Bind {
+        Bind::Ids(ids.iter().map(|id| id.uuid()).collect())
+    }
+
+    fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        match self {
+            Bind::Id(value) => out.push_bind_param::<SqlUuid, _>(value),
+            Bind::Ids(value) => out.push_bind_param::<Array<SqlUuid>, _>(value),
+            Bind::IdsOrNone(value) => out.push_bind_param::<Array<Nullable<SqlUuid>>, _>(value),
+            Bind::Text(value) => out.push_bind_param::<Text, _>(value),
+            Bind::Texts(value) => out.push_bind_param::<Array<Text>, _>(value),
+            Bind::Day(value) => out.push_bind_param::<Date, _>(value),
+            Bind::DayOrNone(value) => out.push_bind_param::<Nullable<Date>, _>(value),
+            Bind::Instant(value) => out.push_bind_param::<Nullable<Timestamptz>, _>(value),
+            Bind::Number(value) => out.push_bind_param::<BigInt, _>(value),
+            Bind::Small(value) => out.push_bind_param::<Integer, _>(value),
+            Bind::Numbers(value) => out.push_bind_param::<Array<Integer>, _>(value),
+            Bind::Amounts(value) => out.push_bind_param::<Array<BigInt>, _>(value),
+            Bind::Flag(value) => out.push_bind_param::<Bool, _>(value),
+            Bind::Flags(value) => out.push_bind_param::<Array<Bool>, _>(value),
+        }
+    }
+}
+
+impl QueryId for Statement {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl Query for Steady {
+impl Query for Statement {
     type SqlType = Untyped;
 }
 
-impl RunQueryDsl<PgConnection> for Steady {}
+impl RunQueryDsl<PgConnection> for Statement {}
 
 /// The first digits behind all that begin with these; none behind nines.
 fn after_digits(digits: &str) -> Option<String> {
@@ -380,11 +390,11 @@ mod tests {
             .and("b = ?", [Bind::Number(2)]);
         let mut outer = Sql::default();
         outer.push("SELECT ? ", [Bind::Flag(true)]).append(&inner);
+        let shown = diesel::debug_query::<Pg, _>(&outer.query()).to_string();
         assert_eq!(
-            outer.text,
-            "SELECT $1 FROM x t WHERE true AND a = $2 AND b = $3"
+            shown,
+            "SELECT $1 FROM x t WHERE true AND a = $2 AND b = $3 -- binds: [true, 1, 2]"
         );
-        assert_eq!(outer.binds.len(), 3);
     }
 
     #[test]

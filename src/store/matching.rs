@@ -3,9 +3,10 @@
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Date, Integer, Nullable, Text, Uuid as SqlUuid};
 
 use super::bulk;
+use super::list::{Bind, steady};
 use super::schema::{allocations, matchings};
 use crate::domain::ids::{AllocationId, ClientId, CompanyId, ItemId, MatchingId};
 
@@ -191,17 +192,16 @@ pub fn update_groups(
     if groups.is_empty() {
         return Ok(());
     }
-    let ids: Vec<MatchingId> = groups.iter().map(|group| group.id).collect();
-    let residuals: Vec<i64> = groups.iter().map(|group| group.residual).collect();
-    let complete: Vec<bool> = groups.iter().map(|group| group.complete).collect();
-    diesel::sql_query(
-        "UPDATE matchings m SET residual = t.residual, complete = t.complete FROM unnest($2, $3, $4) t(id, residual, complete) \
-         WHERE m.company_id = $1 AND m.id = t.id",
+    steady(
+        "UPDATE matchings m SET residual = t.residual, complete = t.complete FROM unnest(?, ?, ?) t(id, residual, complete) \
+         WHERE m.company_id = ? AND m.id = t.id",
+        [
+            Bind::Ids(groups.iter().map(|group| group.id.0).collect()),
+            Bind::Amounts(groups.iter().map(|group| group.residual).collect()),
+            Bind::Flags(groups.iter().map(|group| group.complete).collect()),
+            Bind::Id(company.0),
+        ],
     )
-    .bind::<SqlUuid, _>(company)
-    .bind::<Array<SqlUuid>, _>(ids)
-    .bind::<Array<BigInt>, _>(residuals)
-    .bind::<Array<Bool>, _>(complete)
     .execute(conn)
     .map(drop)
 }
@@ -252,22 +252,19 @@ pub fn take_letters(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let clients: Vec<ClientId> = wanted.iter().map(|(account, _)| account.client).collect();
-    let families: Vec<&str> = wanted
-        .iter()
-        .map(|(account, _)| account.family.as_str())
-        .collect();
-    let counts: Vec<i32> = wanted.iter().map(|(_, count)| *count).collect();
-    let last: Vec<Last> = diesel::sql_query(
+    let families = wanted.iter().map(|(account, _)| account.family.clone());
+    let last: Vec<Last> = steady(
         "INSERT INTO letter_counters AS c (company_id, client_id, family, last_code) \
-         SELECT $1, t.client_id, t.family, t.letters FROM unnest($2, $3, $4) t(client_id, family, letters) \
+         SELECT ?, t.client_id, t.family, t.letters FROM unnest(?, ?, ?) t(client_id, family, letters) \
          ON CONFLICT (company_id, client_id, family) DO UPDATE SET last_code = c.last_code + EXCLUDED.last_code \
          RETURNING client_id, family::text AS family, last_code",
+        [
+            Bind::Id(company.0),
+            Bind::Ids(wanted.iter().map(|(account, _)| account.client.0).collect()),
+            Bind::Texts(families.collect()),
+            Bind::Numbers(wanted.iter().map(|(_, count)| *count).collect()),
+        ],
     )
-    .bind::<SqlUuid, _>(company)
-    .bind::<Array<SqlUuid>, _>(clients)
-    .bind::<Array<Text>, _>(families)
-    .bind::<Array<Integer>, _>(counts)
     .load(conn)?;
     Ok(last
         .into_iter()

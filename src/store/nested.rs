@@ -117,7 +117,7 @@ pub fn children(
         &format!(" ORDER BY {day} {order}, t.id {order} LIMIT ?) s ORDER BY p.n, s.sort {order}, s.id {order}"),
         [Bind::Number(page.limit())],
     );
-    sql.query().load(conn)
+    sql.steady().load(conn)
 }
 
 /// A parent and how many children it has.
@@ -144,5 +144,5 @@ pub fn counts(
         ),
         [Bind::Id(company.0), Bind::Ids(parents.to_vec())],
     );
-    sql.query().load(conn)
+    sql.steady().load(conn)
 }

@@ -4,8 +4,9 @@
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Date, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Date, Nullable};
 
+use super::list::{Bind, steady};
 use crate::domain::ids::CompanyId;
 use crate::error::{Error, Result};
 
@@ -33,17 +34,19 @@ pub fn take(
     on: Option<NaiveDate>,
     count: i64,
 ) -> Result<Taken> {
-    let taken = diesel::sql_query(
-        "INSERT INTO counters AS c (company_id, series, fiscal_year, last_number, last_on) VALUES ($1, $2, $3, $4, $5) \
+    let taken = steady(
+        "INSERT INTO counters AS c (company_id, series, fiscal_year, last_number, last_on) VALUES (?, ?, ?, ?, ?) \
          ON CONFLICT (company_id, series, fiscal_year) DO UPDATE \
          SET last_number = c.last_number + EXCLUDED.last_number, last_on = GREATEST(c.last_on, EXCLUDED.last_on) \
          RETURNING last_number, last_on",
+        [
+            Bind::Id(company.0),
+            Bind::Text(series.to_owned()),
+            Bind::Small(fiscal_year),
+            Bind::Number(count),
+            Bind::DayOrNone(on),
+        ],
     )
-    .bind::<SqlUuid, _>(company)
-    .bind::<Text, _>(series)
-    .bind::<Integer, _>(fiscal_year)
-    .bind::<BigInt, _>(count)
-    .bind::<Nullable<Date>, _>(on)
     .get_result(conn);
     taken.map_err(|error| match Error::from(error) {
         Error::Timeout => Error::Unavailable(format!("others draw numbers of series {series}")),
