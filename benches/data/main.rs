@@ -79,6 +79,10 @@ struct Arguments {
     #[arg(long)]
     until: Option<NaiveDate>,
 
+    /// Deductions and disputes of a company at most: they are made one by one
+    #[arg(long, default_value_t = usize::MAX)]
+    quarrels: usize,
+
     /// Keep the files that were imported in this directory
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -239,7 +243,9 @@ fn one_company(
     let began = Instant::now();
     let create = |path: &Path| File::create(path).map(BufWriter::new);
     let trade = Trade::new(&payers, rng, until, create(&owed)?, create(&paid)?);
-    let told = trade.run(from, invoices)?;
+    let mut told = trade.run(from, invoices)?;
+    told.deductions.truncate(arguments.quarrels);
+    told.disputes.truncate(arguments.quarrels);
     let documents = told.invoices + told.credit_notes + told.receipts;
     report.writing.add(documents, began);
 
