@@ -17,12 +17,14 @@ use crate::store::{self};
 /// The group that each item stands in, if any.
 pub type Groups = HashMap<ItemId, Option<MatchingId>>;
 
-/// Writes the groups that items stand in once `added` is allocated; the caller moves the items there.
+/// Writes the groups that items stand in once `added` is allocated, and moves those of merged groups; the caller moves
+/// the items that it was given.
 ///
-/// `items` are those whose open amounts changed, as they are afterwards; `added` is not written yet, what
-/// ended is ended already. A group keeps the oldest letter among its items, a letter that no group keeps is
-/// never used again, and new letters follow the days of the allocations.
-pub fn regroup(
+/// `items` are those whose open amounts changed, as they are afterwards; `added` is not written yet. A group keeps the
+/// oldest letter among its items, a letter that no group keeps is never used again, and new letters follow the days of
+/// the allocations. Groups are taken whole, so that what it costs does not grow with them: an account that is paid in
+/// parts for years is one group.
+pub fn join(
     conn: &mut PgConnection,
     caller: &Caller,
     items: &HashMap<ItemId, Item>,
@@ -31,39 +33,168 @@ pub fn regroup(
     let company = caller.company;
     let before: BTreeSet<MatchingId> = items.values().filter_map(|item| item.matching_id).collect();
     let before: Vec<MatchingId> = before.into_iter().collect();
-    let mut members: BTreeMap<ItemId, Item> = BTreeMap::new();
-    let mut edges = Vec::new();
-    let mut groups: HashMap<MatchingId, Matching> = HashMap::new();
-    // What is in no group has no running allocation.
-    if !before.is_empty() {
-        for item in store::item::by_matchings(conn, company, &before)? {
-            members.insert(item.id, item);
-        }
-        let grouped: Vec<ItemId> = members.keys().copied().collect();
-        for allocation in store::matching::active_of(conn, company, &grouped)? {
-            edges.push((allocation.debit_item_id, allocation.credit_item_id));
-        }
-        for group in store::matching::groups(conn, company, &before)? {
-            groups.insert(group.id, group);
+    let groups: HashMap<MatchingId, Matching> = match before.is_empty() {
+        true => HashMap::new(),
+        false => store::matching::groups_for_update(conn, company, &before)?
+            .into_iter()
+            .map(|group| (group.id, group))
+            .collect(),
+    };
+    let part = |item: &Item| item.matching_id.map_or(Part::Item(item.id), Part::Group);
+    let ids: Vec<Part> = items.values().map(part).collect();
+    let mut edges = Vec::with_capacity(added.len());
+    for made in added {
+        if let (Some(debit), Some(credit)) = (
+            items.get(&made.debit_item_id),
+            items.get(&made.credit_item_id),
+        ) {
+            edges.push((part(debit), part(credit)));
         }
     }
-    members.extend(items.iter().map(|(id, item)| (*id, item.clone())));
-    edges.extend(
-        added
-            .iter()
-            .map(|made| (made.debit_item_id, made.credit_item_id)),
-    );
-
-    let ids: Vec<ItemId> = members.keys().copied().collect();
-    let mut components = lettering::components(&ids, &edges);
+    let mut touched: HashMap<Part, Vec<&Item>> = HashMap::with_capacity(ids.len());
+    for item in items.values() {
+        touched.entry(part(item)).or_default().push(item);
+    }
+    let mut components: Vec<Component<'_>> = lettering::components(&ids, &edges)
+        .into_iter()
+        .map(|parts| Component::of(&parts, &touched, &groups))
+        .collect();
     let began = first_days(added);
     components.sort_by_cached_key(|component| {
-        let day = component.iter().filter_map(|id| began.get(id)).min();
-        (day.copied(), component.first().copied())
+        let ids = || component.items.iter().map(|item| item.id);
+        let day = ids().filter_map(|id| began.get(&id)).min();
+        (day.copied(), ids().min())
     });
+    // With a residual something is open; without one, all is settled unless a debit and a credit wait for each other.
+    let doubtful: Vec<MatchingId> = components
+        .iter()
+        .filter(|component| component.is_settled())
+        .flat_map(|component| component.groups.iter().map(|group| group.id))
+        .collect();
+    let all: Vec<ItemId> = items.keys().copied().collect();
+    let open: BTreeSet<MatchingId> = store::matching::still_open(conn, company, &doubtful, &all)?
+        .into_iter()
+        .collect();
+    let mut plan = Plan::default();
+    let mut stands = Groups::with_capacity(items.len());
+    let mut merged = Vec::new();
+    for component in components {
+        let complete = component.is_settled()
+            && !component
+                .groups
+                .iter()
+                .any(|group| open.contains(&group.id));
+        let oldest = component
+            .groups
+            .iter()
+            .copied()
+            .min_by_key(|group| lettering::number(&group.code));
+        let members = component.items.len() + component.groups.len();
+        let kept = match component.items.first() {
+            Some(first) if members > 1 => {
+                Some(plan.keep(caller, first, oldest, component.residual, complete))
+            }
+            _ => None,
+        };
+        if let Some(kept) = kept {
+            let others = component.groups.iter().filter(|group| group.id != kept);
+            merged.extend(others.map(|group| (group.id, kept)));
+        }
+        stands.extend(component.items.iter().map(|item| (item.id, kept)));
+    }
+    plan.write(conn, caller)?;
+    store::item::merge_groups(conn, company, &merged)?;
+    let ended: Vec<MatchingId> = merged.into_iter().map(|(group, _)| group).collect();
+    store::matching::end_groups(conn, company, &ended)?;
+    Ok(stands)
+}
+
+/// A group of the books, or an item that stands in none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Part {
+    Item(ItemId),
+    Group(MatchingId),
+}
+
+/// What allocations tie together: whole groups, and the items among those that changed.
+struct Component<'a> {
+    groups: Vec<&'a Matching>,
+    items: Vec<&'a Item>,
+    /// Debits less credits of all its items.
+    residual: Minor,
+}
+
+impl<'a> Component<'a> {
+    fn of(
+        parts: &[Part],
+        touched: &HashMap<Part, Vec<&'a Item>>,
+        groups: &'a HashMap<MatchingId, Matching>,
+    ) -> Component<'a> {
+        let found = parts.iter().filter_map(|part| match part {
+            Part::Group(id) => groups.get(id),
+            Part::Item(_) => None,
+        });
+        let groups: Vec<&Matching> = found.collect();
+        let mut residual: Minor = groups.iter().map(|group| group.residual).sum();
+        let mut items = Vec::new();
+        for part in parts {
+            let members = touched.get(part).map_or(&[][..], Vec::as_slice);
+            if let Part::Item(_) = part {
+                residual += members.iter().map(|item| signed(item)).sum::<Minor>();
+            }
+            items.extend_from_slice(members);
+        }
+        Component {
+            groups,
+            items,
+            residual,
+        }
+    }
+
+    /// Whether nothing is open of what changed, and nothing in sum.
+    fn is_settled(&self) -> bool {
+        self.residual == 0 && self.items.iter().all(|item| item.open_amount == 0)
+    }
+}
+
+/// An amount in the sign of a balance.
+fn signed(item: &Item) -> Minor {
+    if item.is_debit {
+        item.amount
+    } else {
+        -item.amount
+    }
+}
+
+/// Writes the groups that items stand in after allocations of theirs have ended; the caller moves the items there.
+///
+/// A group may fall apart, so all of its items are looked at; otherwise as [`join`].
+pub fn part(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    items: &HashMap<ItemId, Item>,
+) -> Result<Groups> {
+    let company = caller.company;
+    let before: BTreeSet<MatchingId> = items.values().filter_map(|item| item.matching_id).collect();
+    let before: Vec<MatchingId> = before.into_iter().collect();
+    let mut members: BTreeMap<ItemId, Item> = store::item::by_matchings(conn, company, &before)?
+        .into_iter()
+        .map(|item| (item.id, item))
+        .collect();
+    let grouped: Vec<ItemId> = members.keys().copied().collect();
+    let edges: Vec<(ItemId, ItemId)> = store::matching::active_of(conn, company, &grouped)?
+        .into_iter()
+        .map(|allocation| (allocation.debit_item_id, allocation.credit_item_id))
+        .collect();
+    let groups: HashMap<MatchingId, Matching> = store::matching::groups(conn, company, &before)?
+        .into_iter()
+        .map(|group| (group.id, group))
+        .collect();
+    members.extend(items.iter().map(|(id, item)| (*id, item.clone())));
+    let ids: Vec<ItemId> = members.keys().copied().collect();
     let mut plan = Plan::default();
     let mut stands = Groups::with_capacity(members.len());
-    for component in components {
+    for component in lettering::components(&ids, &edges) {
         let group = plan.place(caller, &component, &members, &groups);
         stands.extend(component.into_iter().map(|id| (id, group)));
     }
@@ -110,20 +241,25 @@ impl Plan {
         let [first, _, ..] = members.as_slice() else {
             return None;
         };
-        let side = |item: &&Item| -> Minor {
-            if item.is_debit {
-                item.amount
-            } else {
-                -item.amount
-            }
-        };
-        let residual: Minor = members.iter().map(side).sum();
+        let residual: Minor = members.iter().map(|item| signed(item)).sum();
         let complete = members.iter().all(|item| item.open_amount == 0);
         let oldest = members
             .iter()
             .filter_map(|item| groups.get(&item.matching_id?))
             .filter(|group| !self.kept.contains(&group.id))
             .min_by_key(|group| lettering::number(&group.code));
+        Some(self.keep(caller, first, oldest, residual, complete))
+    }
+
+    /// Keeps a group as it is now, or makes a new one on the account of an item.
+    fn keep(
+        &mut self,
+        caller: &Caller,
+        first: &Item,
+        oldest: Option<&Matching>,
+        residual: Minor,
+        complete: bool,
+    ) -> MatchingId {
         let id = oldest.map_or_else(MatchingId::new, |group| group.id);
         let group = Matching {
             company_id: caller.company,
@@ -141,7 +277,7 @@ impl Plan {
             self.new.push(group);
         }
         self.kept.insert(id);
-        Some(id)
+        id
     }
 
     /// Draws the letters of the new groups, as many as each account needs at once.

@@ -379,7 +379,7 @@ fn write_matched(
         }
         allocations.push(allocation);
     }
-    let groups = lettering::regroup(conn, caller, &items, &allocations)?;
+    let groups = lettering::join(conn, caller, &items, &allocations)?;
     let fresh: Vec<Item> = order
         .iter()
         .filter_map(|id| items.get(id))
@@ -393,11 +393,13 @@ fn write_matched(
         })
         .collect();
     let openings: Vec<Change> = fresh.iter().map(Change::opening).collect();
-    store::item::insert(conn, &fresh)?;
-    store::matching::insert(conn, &allocations)?;
-    store::item::append(conn, &openings)?;
-    store::item::append(conn, &changes)?;
-    move_items(conn, caller, &items, &known, &groups)?;
+    let changes: Vec<Change> = openings.into_iter().chain(changes).collect();
+    store::item::insert(conn, &fresh, &allocations, &changes)?;
+    let stands: Vec<Option<MatchingId>> = known
+        .iter()
+        .map(|id| groups.get(id).copied().flatten())
+        .collect();
+    store::item::refresh(conn, company, &known, &stands)?;
     exchange::post(conn, caller, books, &allocations, &items, None)?;
     if let Some(last) = allocations.iter().map(|made| made.effective_on).max() {
         vat_receipts::refresh(conn, caller, books, &invoices_of(&items), last)?;
@@ -528,7 +530,7 @@ pub fn end_allocations(
         }
     }
     store::item::append(conn, &changes)?;
-    let groups = lettering::regroup(conn, caller, &items, &[])?;
+    let groups = lettering::part(conn, caller, &items)?;
     move_items(conn, caller, &items, &ids, &groups)?;
     exchange::post(conn, caller, books, allocations, &items, Some(on))?;
     vat_receipts::refresh(conn, caller, books, &invoices_of(&items), on)

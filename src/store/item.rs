@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::bulk;
 use super::list::{Bind, Sql, steady};
+use super::matching::Allocation;
 use super::schema::items;
 use crate::domain::ids::{
     AllocationId, ClientId, CompanyId, DocumentId, EntryId, ItemId, MatchingId,
@@ -111,9 +112,15 @@ impl Change {
     }
 }
 
-/// Adds items. Their ledger is appended by the caller: the row that opens each, and what settled it already.
-pub fn insert(conn: &mut PgConnection, rows: &[Item]) -> QueryResult<()> {
-    bulk::insert(conn, rows)
+/// Adds items with allocations and the rows of the ledger: for each item the one that opens it and what settled it
+/// already. Call [`refresh`] for the items concerned that are not new.
+pub fn insert(
+    conn: &mut PgConnection,
+    rows: &[Item],
+    allocations: &[Allocation],
+    changes: &[Change],
+) -> QueryResult<()> {
+    bulk::insert_all(conn, &[&rows, &allocations, &changes])
 }
 
 /// Appends to the ledger. Call [`refresh`] for the items concerned that are not new.
@@ -339,6 +346,24 @@ pub fn regroup(
         "UPDATE items i SET matching_id = t.matching_id FROM unnest(?, ?) t(id, matching_id) \
          WHERE i.company_id = ? AND i.id = t.id AND i.matching_id IS DISTINCT FROM t.matching_id",
         [Bind::ids(ids), groups_of(groups), Bind::Id(company.0)],
+    )
+    .execute(conn)
+    .map(drop)
+}
+
+/// Moves the items of groups to others that they were merged with.
+pub fn merge_groups(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    merged: &[(MatchingId, MatchingId)],
+) -> QueryResult<()> {
+    if merged.is_empty() {
+        return Ok(());
+    }
+    let (old, kept): (Vec<MatchingId>, Vec<MatchingId>) = merged.iter().copied().unzip();
+    steady(
+        "UPDATE items i SET matching_id = t.kept FROM unnest(?, ?) t(old, kept) WHERE i.company_id = ? AND i.matching_id = t.old",
+        [Bind::ids(&old), Bind::ids(&kept), Bind::Id(company.0)],
     )
     .execute(conn)
     .map(drop)

@@ -57,11 +57,6 @@ bulk::rows!(Matching => "matchings" {
     complete: Bool,
 });
 
-/// Adds allocations.
-pub fn insert(conn: &mut PgConnection, rows: &[Allocation]) -> QueryResult<()> {
-    bulk::insert(conn, rows)
-}
-
 /// Allocations by id, in no order.
 pub fn by_ids(
     conn: &mut PgConnection,
@@ -178,6 +173,24 @@ pub fn groups(
         .load(conn)
 }
 
+/// Groups by id, locked in the order of their ids: what is added to one is added to what others added.
+pub fn groups_for_update(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[MatchingId],
+) -> QueryResult<Vec<Matching>> {
+    matchings::table
+        .filter(
+            matchings::company_id
+                .eq(company)
+                .and(matchings::id.eq_any(ids)),
+        )
+        .order(matchings::id)
+        .select(Matching::as_select())
+        .for_update()
+        .load(conn)
+}
+
 /// Adds groups.
 pub fn insert_groups(conn: &mut PgConnection, rows: &[Matching]) -> QueryResult<()> {
     bulk::insert(conn, rows)
@@ -204,6 +217,30 @@ pub fn update_groups(
     )
     .execute(conn)
     .map(drop)
+}
+
+/// Which of these groups have an open item apart from `except`.
+pub fn still_open(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    groups: &[MatchingId],
+    except: &[ItemId],
+) -> QueryResult<Vec<MatchingId>> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = SqlUuid)]
+        id: MatchingId,
+    }
+    if groups.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found: Vec<Found> = steady(
+        "SELECT DISTINCT i.matching_id AS id FROM items i WHERE i.company_id = ? AND i.matching_id = ANY(?) AND i.open_amount > 0 \
+           AND NOT EXISTS (SELECT 1 FROM unnest(?) u(id) WHERE u.id = i.id)",
+        [Bind::Id(company.0), Bind::ids(groups), Bind::ids(except)],
+    )
+    .load(conn)?;
+    Ok(found.into_iter().map(|found| found.id).collect())
 }
 
 /// Ends groups that lost their items; their letters are not used again (R3.3).
