@@ -227,6 +227,23 @@ pub struct ClientProvision<K> {
     pub release: Minor,
 }
 
+impl<K> ClientProvision<K> {
+    /// What is required, and the movement from what is carried to that (R5.10).
+    pub fn moved(
+        claims: Vec<ClaimProvision<K>>,
+        required: Minor,
+        previous: Minor,
+    ) -> ClientProvision<K> {
+        ClientProvision {
+            claims,
+            required,
+            previous,
+            charge: required.saturating_sub(previous).max(0),
+            release: previous.saturating_sub(required).max(0),
+        }
+    }
+}
+
 /// The provision required for a client's claims, and its movement since the last one.
 ///
 /// Unallocated credits and insurance cover are used up by the oldest due dates first (R5.6,
@@ -262,14 +279,7 @@ pub fn client_provision<K: Copy + Ord>(
     let required = claims
         .iter()
         .fold(0, |sum: Minor, claim| sum.saturating_add(claim.provision));
-    let previous = client.previous;
-    ClientProvision {
-        claims,
-        required,
-        previous,
-        charge: required.saturating_sub(previous).max(0),
-        release: previous.saturating_sub(required).max(0),
-    }
+    ClientProvision::moved(claims, required, client.previous)
 }
 
 /// R5.2 to R5.9: net of VAT, disputed and insured parts apart.

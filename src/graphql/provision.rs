@@ -389,14 +389,16 @@ impl DoubtfulDebtProvision {
         let (run, keyset) = (self.0.clone(), asked.keyset.clone());
         let (session, provisions) = (session(ctx)?.clone(), provisions(ctx));
         let asking = provisions.clone();
-        let (mut results, more) = session
-            .read(move |conn, caller| {
-                let (ids, more) = asking.client_ids(conn, caller, &run, &keyset)?;
-                let clients = store::client::by_ids(conn, caller.company, &ids)?;
-                Ok((run.clients(conn, caller, &clients)?, more))
-            })
+        let asked_for = ctx.look_ahead();
+        let with_claims = [
+            asked_for.field("nodes"),
+            asked_for.field("edges").field("node"),
+        ]
+        .iter()
+        .any(|node| node.field("claims").exists());
+        let (results, more) = session
+            .read(move |conn, caller| asking.page(conn, caller, &run, &keyset, with_claims))
             .await?;
-        results.sort_by(|a, b| (&a.number, &a.currency).cmp(&(&b.number, &b.currency)));
         let cursors = results
             .iter()
             .map(|result| asked.cursor(&result.number, Uuid::nil()))

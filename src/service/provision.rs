@@ -355,6 +355,19 @@ impl Run {
         self.clients_with(conn, caller, clients, &context)
     }
 
+    /// The same by number and currency, with a context at hand.
+    fn sorted(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        clients: &[Client],
+        context: &Context,
+    ) -> Result<Vec<ClientResult>> {
+        let mut results = self.clients_with(conn, caller, clients, context)?;
+        results.sort_by(|a, b| (&a.number, &a.currency).cmp(&(&b.number, &b.currency)));
+        Ok(results)
+    }
+
     fn clients_with(
         &self,
         conn: &mut PgConnection,

@@ -37,7 +37,9 @@ const PROVISIONS: &str = "query($on: Date, $far: DateTime!) {
 }
 fragment P on DoubtfulDebtProvision {
   totals { currency base required previous charge release }
-  clients(first: 1) { totalCount nodes { client { number } required charge } pageInfo { hasNextPage } }
+  clients(first: 1) { totalCount nodes { client { number } currency required previous charge release } pageInfo { hasNextPage } }
+  more: clients(first: 4) { nodes { client { number } currency required } }
+  claimed: clients(first: 4) { nodes { client { number } currency required claims { reference base } } }
   last: clients(last: 1) { nodes { client { number } required } }
 }";
 

@@ -6,18 +6,18 @@
 //! was: rules per claim and per client stay in one place, and the answer is that of the snapshot, to the cent.
 //! What is provided already (491) and individual estimates are read each time.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use uuid::Uuid;
 
-use super::{Context, Run, Totals};
+use super::{ClientResult, Context, Run, Totals};
 use crate::domain::access::Caller;
 use crate::domain::ids::{ClientId, CompanyId};
 use crate::domain::money::Minor;
-use crate::domain::provision::Framework;
+use crate::domain::provision::{ClientProvision, Framework};
 use crate::error::{Error, Result};
 use crate::store::balances::{self, Touched};
 use crate::store::list::Keyset;
@@ -56,6 +56,8 @@ struct Part {
 struct Memo {
     horizon: i64,
     parts: HashMap<Who, Part>,
+    /// The currencies of the parts.
+    currencies: BTreeSet<[u8; 3]>,
     /// Clients whose part may be ahead of the horizon.
     unsettled: HashSet<Uuid>,
     /// Clients with an individual estimate then.
@@ -84,6 +86,37 @@ impl Seen {
             .iter()
             .filter(|((client, _), _)| !self.anew.contains(client))
             .chain(&self.parts)
+    }
+
+    /// All currencies, in order.
+    fn currencies(&self) -> BTreeSet<[u8; 3]> {
+        let anew = self.parts.keys().map(|(_, currency)| *currency);
+        self.memo.currencies.iter().copied().chain(anew).collect()
+    }
+
+    /// A client's provision in a currency without its claims; none when nothing is open or provided.
+    fn row(
+        &self,
+        context: &Context,
+        client: Uuid,
+        number: &str,
+        currency: &[u8; 3],
+    ) -> Option<ClientResult> {
+        let part = self.part(&(client, *currency));
+        let currency = String::from_utf8_lossy(currency).into_owned();
+        let held = context.previous.get(&(client, currency.clone()));
+        if !part.is_open && held.is_none() {
+            return None;
+        }
+        let previous = held.copied().unwrap_or_default();
+        Some(ClientResult {
+            client: ClientId(client),
+            number: number.to_owned(),
+            currency,
+            provision: ClientProvision::moved(Vec::new(), part.required, previous),
+            claims: Vec::new(),
+            is_open: part.is_open,
+        })
     }
 
     fn part(&self, who: &Who) -> Part {
@@ -143,48 +176,59 @@ impl Provisions {
         Ok(totals)
     }
 
-    /// A page of clients with something open or provided, as [`Run::client_ids`].
-    pub fn client_ids(
+    /// A page of clients with something open or provided, as [`Run::client_ids`] and [`Run::clients`], by number and
+    /// currency; their claims are read only if they are wanted.
+    pub fn page(
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
         run: &Run,
         page: &Keyset,
-    ) -> Result<(Vec<ClientId>, bool)> {
-        let Some(listed) = self.listed(conn, caller, run)? else {
-            return run.client_ids(conn, caller, page);
+        with_claims: bool,
+    ) -> Result<(Vec<ClientResult>, bool)> {
+        let context = run.context(conn, caller)?;
+        let Some((memos, key)) = self.of(caller, run) else {
+            let (ids, more) = run.client_ids(conn, caller, page)?;
+            let clients = store::client::by_ids(conn, caller.company, &ids)?;
+            return Ok((run.sorted(conn, caller, &clients, &context)?, more));
         };
-        let limit = usize::try_from(page.limit()).unwrap_or(usize::MAX);
-        let mut step = Keyset {
-            size: STEP,
-            ..page.clone()
+        let seen = seen(conn, caller, run, &context, memos, key)?;
+        let currencies = seen.currencies();
+        let named: HashSet<Uuid> = store::provision::named(conn, caller.company, run.as_of)?
+            .into_iter()
+            .collect();
+        let is_listed = |client: Uuid| {
+            named.contains(&client)
+                || currencies
+                    .iter()
+                    .any(|currency| seen.part(&(client, *currency)).is_open)
         };
-        let mut found = Vec::new();
-        loop {
-            let clients = store::provision::client_numbers(conn, caller.company, &step)?;
-            let is_last = clients.len() < STEP as usize;
-            step.from = clients.last().map(|(id, number)| (number.clone(), *id));
-            found.extend(
-                clients
-                    .into_iter()
-                    .map(|(id, _)| id)
-                    .filter(|id| listed.contains(id)),
-            );
-            if is_last || found.len() >= limit {
-                break;
+        let (found, more) = walked(conn, caller, page, is_listed)?;
+        if with_claims {
+            let ids: Vec<ClientId> = found.iter().map(|(id, _)| ClientId(*id)).collect();
+            let clients = store::client::by_ids(conn, caller.company, &ids)?;
+            return Ok((run.sorted(conn, caller, &clients, &context)?, more));
+        }
+        let mut rows = Vec::with_capacity(found.len());
+        for (client, number) in found {
+            for currency in &currencies {
+                rows.extend(seen.row(&context, client, &number, currency));
             }
         }
-        found.truncate(limit);
-        let (ids, more) = page.page(found);
-        Ok((ids.into_iter().map(ClientId).collect(), more))
+        Ok((rows, more))
     }
 
     /// How many there are, as [`Run::client_count`].
     pub fn client_count(&self, conn: &mut PgConnection, caller: &Caller, run: &Run) -> Result<i64> {
-        match self.listed(conn, caller, run)? {
-            Some(listed) => Ok(i64::try_from(listed.len()).unwrap_or(i64::MAX)),
-            None => run.client_count(conn, caller),
-        }
+        let Some((memos, key)) = self.of(caller, run) else {
+            return run.client_count(conn, caller);
+        };
+        let context = run.context(conn, caller)?;
+        let seen = seen(conn, caller, run, &context, memos, key)?;
+        let open = seen.parts().filter(|(_, part)| part.is_open);
+        let mut listed: HashSet<Uuid> = open.map(|((client, _), _)| *client).collect();
+        listed.extend(store::provision::named(conn, caller.company, run.as_of)?);
+        Ok(i64::try_from(listed.len()).unwrap_or(i64::MAX))
     }
 
     /// What is remembered, and for what this run is; none when memory has no part in it.
@@ -201,33 +245,32 @@ impl Provisions {
             (memos, key)
         })
     }
+}
 
-    /// The clients with something open, and those that 491 names; none when memory cannot tell.
-    fn listed(
-        &self,
-        conn: &mut PgConnection,
-        caller: &Caller,
-        run: &Run,
-    ) -> Result<Option<HashSet<Uuid>>> {
-        let Some((memos, key)) = self.of(caller, run) else {
-            return Ok(None);
-        };
-        let Some((memo, touched)) = current(conn, caller, memos, &key)? else {
-            return Ok(None);
-        };
-        // Estimates change what is required, not whether anything is open.
-        let anew = touched_since(&memo, &touched);
-        let Some(seen) = brought_up(conn, caller, run, memo, anew, None)? else {
-            return Ok(None);
-        };
-        let mut listed: HashSet<Uuid> = seen
-            .parts()
-            .filter(|(_, part)| part.is_open)
-            .map(|((client, _), _)| *client)
-            .collect();
-        listed.extend(store::provision::named(conn, caller.company, run.as_of)?);
-        Ok(Some(listed))
+/// The next clients of a page that are listed, with their numbers; and whether more follow.
+fn walked(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    page: &Keyset,
+    is_listed: impl Fn(Uuid) -> bool,
+) -> Result<(Vec<(Uuid, String)>, bool)> {
+    let limit = usize::try_from(page.limit()).unwrap_or(usize::MAX);
+    let mut step = Keyset {
+        size: STEP,
+        ..page.clone()
+    };
+    let mut found = Vec::new();
+    loop {
+        let clients = store::provision::client_numbers(conn, caller.company, &step)?;
+        let is_last = clients.len() < STEP as usize;
+        step.from = clients.last().map(|(id, number)| (number.clone(), *id));
+        found.extend(clients.into_iter().filter(|(id, _)| is_listed(*id)));
+        if is_last || found.len() >= limit {
+            break;
+        }
     }
+    found.truncate(limit);
+    Ok(page.page(found))
 }
 
 /// The memo of a key and who was touched since; none when this snapshot cannot go by one.
@@ -259,7 +302,7 @@ fn seen(
         let mut anew = touched_since(&memo, &touched);
         anew.extend(&memo.assessed);
         anew.extend(assessed(context));
-        if let Some(seen) = brought_up(conn, caller, run, memo, anew, Some(context))? {
+        if let Some(seen) = brought_up(conn, caller, run, memo, anew, context)? {
             if settled(&touched) >= RENEW {
                 put(memos, key, renewed(&seen, context, &touched));
             }
@@ -332,6 +375,7 @@ fn made(conn: &mut PgConnection, caller: &Caller, run: &Run, context: &Context) 
     }
     Ok(Memo {
         horizon,
+        currencies: currencies_of(&parts),
         parts,
         unsettled: later
             .clients
@@ -363,26 +407,22 @@ fn computed(
         .collect()
 }
 
-/// The memo with these clients computed anew; none when they are too many. The context is read when it is needed.
+/// The memo with these clients computed anew; none when they are too many.
 fn brought_up(
     conn: &mut PgConnection,
     caller: &Caller,
     run: &Run,
     memo: Arc<Memo>,
     anew: HashSet<Uuid>,
-    context: Option<&Context>,
+    context: &Context,
 ) -> Result<Option<Seen>> {
     if anew.len() > AT_MOST {
         return Ok(None);
     }
     let ids: Vec<ClientId> = anew.iter().copied().map(ClientId).collect();
-    let parts = match (ids.is_empty(), context) {
-        (true, _) => HashMap::new(),
-        (false, Some(context)) => computed(conn, caller, run, context, &ids)?,
-        (false, None) => {
-            let context = run.context(conn, caller)?;
-            computed(conn, caller, run, &context, &ids)?
-        }
+    let parts = match ids.is_empty() {
+        true => HashMap::new(),
+        false => computed(conn, caller, run, context, &ids)?,
     };
     Ok(Some(Seen { memo, anew, parts }))
 }
@@ -393,10 +433,16 @@ fn renewed(seen: &Seen, context: &Context, touched: &Touched) -> Arc<Memo> {
         .clients
         .iter()
         .filter(|(xid, _)| *xid >= touched.horizon);
+    let parts = seen.parts().map(|(who, part)| (*who, *part)).collect();
     Arc::new(Memo {
         horizon: touched.horizon,
-        parts: seen.parts().map(|(who, part)| (*who, *part)).collect(),
+        currencies: currencies_of(&parts),
+        parts,
         unsettled: ahead.map(|(_, client)| *client).collect(),
         assessed: assessed(context).collect(),
     })
+}
+
+fn currencies_of(parts: &HashMap<Who, Part>) -> BTreeSet<[u8; 3]> {
+    parts.keys().map(|(_, currency)| *currency).collect()
 }
