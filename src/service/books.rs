@@ -1,5 +1,7 @@
 //! The books of a company: its settings, the days that may be posted, numbers, and posting itself.
 
+use std::collections::HashMap;
+
 use chrono::{Datelike, NaiveDate};
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
@@ -23,6 +25,8 @@ pub struct Books {
     pub settings: Settings,
     pub currency: Currency,
     closed_through: Option<NaiveDate>,
+    /// The accounts that the company closed, and when.
+    closed_accounts: HashMap<String, NaiveDate>,
     /// The last day of the current financial year: later days belong to periods not open yet.
     open_until: NaiveDate,
 }
@@ -50,13 +54,14 @@ pub fn open(conn: &mut PgConnection, caller: &Caller) -> Result<Books> {
         ))
     })?;
     let currency = currency(&company.currency)?;
-    let closed_through = store::company::closed_through(conn, caller.company)?;
+    let (closed_through, closed_accounts) = store::company::closings(conn, caller.company)?;
     let open_until = year_of(&company, caller.today).ends_on;
     Ok(Books {
         company,
         settings,
         currency,
         closed_through,
+        closed_accounts: closed_accounts.into_iter().collect(),
         open_until,
     })
 }
@@ -349,8 +354,7 @@ pub fn post(
         .map(|opened| opened.item)
         .collect();
     let changes: Vec<Change> = items.iter().map(Change::opening).collect();
-    store::item::insert(conn, &items)?;
-    store::item::append(conn, &changes)?;
+    store::item::insert(conn, &items, &[], &changes)?;
     Ok(items)
 }
 
@@ -363,7 +367,7 @@ pub fn enter(
     postings: Vec<Posting>,
 ) -> Result<Vec<Opened>> {
     let company = caller.company;
-    check_accounts(conn, books, &postings)?;
+    check_accounts(books, &postings)?;
     let mut per_year = std::collections::BTreeMap::<i32, i64>::new();
     for posting in &postings {
         *per_year
@@ -443,29 +447,21 @@ pub fn enter(
 }
 
 /// Every account is in the chart of its financial year (R1.2), and the company has not closed it.
-fn check_accounts(conn: &mut PgConnection, books: &Books, postings: &[Posting]) -> Result<()> {
-    let mut asked = std::collections::BTreeMap::<&str, NaiveDate>::new();
+fn check_accounts(books: &Books, postings: &[Posting]) -> Result<()> {
     for posting in postings {
         let year_opens_on = books.year(posting.posted_on).starts_on;
-        for line in &posting.lines {
-            let latest = asked.entry(&line.account).or_insert(posting.posted_on);
-            *latest = posting.posted_on.max(*latest);
-            chart::account_of(&line.account, year_opens_on).map_err(not_in_chart)?;
-        }
-    }
-    let numbers: Vec<&str> = asked.keys().copied().collect();
-    for (number, closed_on) in store::chart::closed(conn, books.company.company_id, &numbers)? {
-        if asked
-            .get(number.as_str())
-            .is_some_and(|on| *on >= closed_on)
-        {
-            return Err(Refusal::new(
-                RefusalCode::AccountNotInChart,
-                "",
-                format!("the company closed account {number} on {closed_on}"),
-            )
-            .detail("account", number)
-            .into());
+        for NewLine { account, .. } in &posting.lines {
+            chart::account_of(account, year_opens_on).map_err(not_in_chart)?;
+            let closed = books.closed_accounts.get(account);
+            if let Some(closed_on) = closed.filter(|closed_on| posting.posted_on >= **closed_on) {
+                return Err(Refusal::new(
+                    RefusalCode::AccountNotInChart,
+                    "",
+                    format!("the company closed account {account} on {closed_on}"),
+                )
+                .detail("account", account.clone())
+                .into());
+            }
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! A list of `VALUES` has another text for every number of rows and a parameter for every cell, so
 //! Postgres spends longer on reading it than on writing the rows. Here one row and thousands are the
-//! same prepared statement.
+//! same prepared statement, and few rows of tables that belong together go in one.
 
 use std::fmt::Debug;
 
@@ -18,6 +18,8 @@ use diesel::sql_types::{
 
 /// Rows of one statement. One statement of this many stays well within the time-out.
 const CHUNK: usize = 5_000;
+/// So few rows that the way to the database costs more than writing them.
+const FEW: usize = 200;
 
 /// A type of column, as SQL names it.
 pub trait Named {
@@ -78,11 +80,15 @@ pub trait Row: Sized {
     const TABLE: &'static str;
     /// Its columns, filled from `rows`.
     fn columns(rows: &[Self]) -> Vec<Column<'_>>;
+    /// Whether a row and the next must go in one statement.
+    fn is_one(_row: &Self, _next: &Self) -> bool {
+        false
+    }
 }
 
 /// Says which table the records are rows of, and the type of each column.
 macro_rules! rows {
-    ($row:ty => $table:literal { $($column:ident: $kind:ty),+ $(,)? }) => {
+    ($row:ty => $table:literal $(with $is_one:expr,)? { $($column:ident: $kind:ty),+ $(,)? }) => {
         impl $crate::store::bulk::Row for $row {
             const TABLE: &'static str = $table;
             fn columns(rows: &[Self]) -> Vec<$crate::store::bulk::Column<'_>> {
@@ -91,6 +97,10 @@ macro_rules! rows {
                     rows.iter().map(|row| &row.$column).collect(),
                 )),+]
             }
+            $(fn is_one(row: &Self, next: &Self) -> bool {
+                let is_one: fn(&Self, &Self) -> bool = $is_one;
+                is_one(row, next)
+            })?
         }
     };
 }
@@ -123,6 +133,15 @@ impl QueryFragment<Pg> for Insert<'_> {
     }
 }
 
+impl<'a> Insert<'a> {
+    fn of<R: Row>(rows: &'a [R]) -> Insert<'a> {
+        Insert {
+            table: R::TABLE,
+            columns: R::columns(rows),
+        }
+    }
+}
+
 // Without a static id diesel keeps the prepared statement by its text, which is the same every time.
 impl QueryId for Insert<'_> {
     type QueryId = ();
@@ -133,28 +152,77 @@ impl RunQueryDsl<PgConnection> for Insert<'_> {}
 
 /// Adds rows, in order.
 pub fn insert<R: Row>(conn: &mut PgConnection, rows: &[R]) -> QueryResult<()> {
-    insert_whole(conn, rows, |_, _| false)
-}
-
-/// Adds rows, in order; two that belong `together` go in one statement.
-pub fn insert_whole<R: Row>(
-    conn: &mut PgConnection,
-    rows: &[R],
-    together: impl Fn(&R, &R) -> bool,
-) -> QueryResult<()> {
     let mut rest = rows;
     while !rest.is_empty() {
         let mut end = rest.len().min(CHUNK);
-        while end < rest.len() && together(&rest[end - 1], &rest[end]) {
+        while end < rest.len() && R::is_one(&rest[end - 1], &rest[end]) {
             end += 1;
         }
         let (chunk, behind) = rest.split_at(end);
-        Insert {
-            table: R::TABLE,
-            columns: R::columns(chunk),
-        }
-        .execute(conn)?;
+        Insert::of(chunk).execute(conn)?;
         rest = behind;
     }
     Ok(())
+}
+
+/// Rows of some table.
+pub trait Rows {
+    /// How many.
+    fn count(&self) -> usize;
+    /// The statement that adds them all.
+    fn together(&self) -> Box<dyn QueryFragment<Pg> + '_>;
+    /// Adds them.
+    fn add(&self, conn: &mut PgConnection) -> QueryResult<()>;
+}
+
+impl<R: Row> Rows for &[R] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+    fn together(&self) -> Box<dyn QueryFragment<Pg> + '_> {
+        Box::new(Insert::of(self))
+    }
+    fn add(&self, conn: &mut PgConnection) -> QueryResult<()> {
+        insert(conn, self)
+    }
+}
+
+/// Inserts as one statement. Constraints and triggers look at its end, so rows may refer to each other.
+struct Together<'a>(Vec<Box<dyn QueryFragment<Pg> + 'a>>);
+
+impl QueryFragment<Pg> for Together<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let last = self.0.len().saturating_sub(1);
+        for (place, insert) in self.0.iter().enumerate() {
+            if place < last {
+                out.push_sql(if place == 0 { "WITH t" } else { ", t" });
+                out.push_sql(&place.to_string());
+                out.push_sql(" AS (");
+            }
+            insert.walk_ast(out.reborrow())?;
+            if place < last {
+                out.push_sql(if place + 1 < last { ")" } else { ") " });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl QueryId for Together<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl RunQueryDsl<PgConnection> for Together<'_> {}
+
+/// Adds rows of several tables, in the order in which they refer to each other: few by one statement, many table by
+/// table.
+pub fn insert_all(conn: &mut PgConnection, tables: &[&dyn Rows]) -> QueryResult<()> {
+    let filled = || tables.iter().filter(|rows| rows.count() > 0);
+    if filled().map(|rows| rows.count()).sum::<usize>() > FEW || filled().count() < 2 {
+        return filled().try_for_each(|rows| rows.add(conn));
+    }
+    Together(filled().map(|rows| rows.together()).collect())
+        .execute(conn)
+        .map(drop)
 }

@@ -37,23 +37,6 @@ pub fn save(conn: &mut PgConnection, account: &Account) -> QueryResult<()> {
         .map(drop)
 }
 
-/// Those of these accounts that were closed, and when.
-pub fn closed(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    numbers: &[&str],
-) -> QueryResult<Vec<(String, NaiveDate)>> {
-    accounts::table
-        .filter(
-            accounts::company_id
-                .eq(company)
-                .and(accounts::number.eq_any(numbers))
-                .and(accounts::closed_on.is_not_null()),
-        )
-        .select((accounts::number, accounts::closed_on.assume_not_null()))
-        .load(conn)
-}
-
 /// Adds a journal, or renames one.
 pub fn save_journal(
     conn: &mut PgConnection,

@@ -3,8 +3,10 @@
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::sql_types::{Date, Nullable, Text};
 use uuid::Uuid;
 
+use super::list::{Bind, steady};
 use super::schema::{
     companies, counters, dispute_reasons, journals, period_closings, year_closings,
 };
@@ -99,21 +101,34 @@ pub fn update(conn: &mut PgConnection, company: &Company) -> QueryResult<()> {
         .map(drop)
 }
 
-/// The last closed day, if any.
-pub fn closed_through(
+/// The last closed day, if any, and the accounts that were closed, and when.
+pub fn closings(
     conn: &mut PgConnection,
     company: CompanyId,
-) -> QueryResult<Option<NaiveDate>> {
-    period_closings::table
-        .filter(period_closings::company_id.eq(company))
-        .order((
-            period_closings::recorded_at.desc(),
-            period_closings::id.desc(),
-        ))
-        .select(period_closings::closed_through)
-        .first::<Option<NaiveDate>>(conn)
-        .optional()
-        .map(Option::flatten)
+) -> QueryResult<(Option<NaiveDate>, Vec<(String, NaiveDate)>)> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Nullable<Text>)]
+        account: Option<String>,
+        #[diesel(sql_type = Nullable<Date>)]
+        closed_on: Option<NaiveDate>,
+    }
+    let rows: Vec<Row> = steady(
+        "SELECT NULL AS account, (SELECT p.closed_through FROM period_closings p WHERE p.company_id = ? \
+           ORDER BY p.recorded_at DESC, p.id DESC LIMIT 1) AS closed_on \
+         UNION ALL SELECT a.number, a.closed_on FROM accounts a WHERE a.company_id = ? AND a.closed_on IS NOT NULL",
+        [Bind::Id(company.0), Bind::Id(company.0)],
+    )
+    .load(conn)?;
+    let (mut through, mut accounts) = (None, Vec::new());
+    for row in rows {
+        match (row.account, row.closed_on) {
+            (None, on) => through = on,
+            (Some(account), Some(on)) => accounts.push((account, on)),
+            (Some(_), None) => {}
+        }
+    }
+    Ok((through, accounts))
 }
 
 /// Closes through a day, or reopens to one.

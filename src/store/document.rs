@@ -325,9 +325,7 @@ pub fn insert(
     lines: &[Line],
     taxes: &[Tax],
 ) -> QueryResult<()> {
-    bulk::insert(conn, rows)?;
-    bulk::insert(conn, lines)?;
-    bulk::insert(conn, taxes)
+    bulk::insert_all(conn, &[&rows, &lines, &taxes])
 }
 
 /// The lines of these documents, in order.
@@ -480,6 +478,8 @@ pub fn number_taken(
         documents::table.filter(
             documents::company_id
                 .eq(company)
+                // Of either kind, said so that the index goes on to the number.
+                .and(documents::kind.eq_any([INVOICE, CREDIT_NOTE]))
                 .and(documents::number.eq(number)),
         ),
     ))

@@ -73,7 +73,7 @@ pub struct Line {
     pub carried: bool,
 }
 
-bulk::rows!(Line => "journal_lines" {
+bulk::rows!(Line => "journal_lines" with |line, next| line.entry_id == next.entry_id, {
     company_id: SqlUuid, entry_id: SqlUuid, line: SmallInt, account: Text, client_id: Nullable<SqlUuid>,
     debit: BigInt, credit: BigInt, currency: Text, base_debit: BigInt, base_credit: BigInt, posted_on: Date,
     carried: Bool,
@@ -82,8 +82,7 @@ bulk::rows!(Line => "journal_lines" {
 /// Adds entries with all their lines. Lines of one entry stay in one statement: Postgres checks
 /// that each entry is whole and balances.
 pub fn insert(conn: &mut PgConnection, entries: &[NewEntry], lines: &[Line]) -> QueryResult<()> {
-    bulk::insert(conn, entries)?;
-    bulk::insert_whole(conn, lines, |line, next| line.entry_id == next.entry_id)
+    bulk::insert_all(conn, &[&entries, &lines])
 }
 
 /// Chains entries that were just inserted to the one before them (tamper evidence).
