@@ -84,11 +84,14 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
     ),
     (
         "LETTERING",
-        "a group in upper case is settled whole, and its items have one client, family and currency (R3.1, R3.2)",
-        "SELECT min('matching ' || m.id) AS broken FROM matchings m \
+        "a group in upper case is settled whole, its items have one client, family and currency, and what is matched stands in one group (R3.1, R3.2)",
+        "SELECT min(broken) AS broken FROM (SELECT 'allocation ' || a.id AS broken FROM allocations a \
+           JOIN items d ON d.company_id = a.company_id AND d.id = a.debit_item_id JOIN items c ON c.company_id = a.company_id AND c.id = a.credit_item_id \
+           WHERE a.company_id = $1 AND a.ended_on IS NULL AND (d.matching_id IS NULL OR d.matching_id IS DISTINCT FROM c.matching_id) \
+         UNION ALL SELECT 'matching ' || m.id FROM matchings m \
          JOIN (SELECT matching_id, sum(open_amount) AS open, sum(CASE WHEN is_debit THEN amount ELSE -amount END) AS residual, \
                  count(DISTINCT (client_id, family, currency)) AS n FROM items WHERE company_id = $1 AND matching_id IS NOT NULL GROUP BY matching_id) i ON i.matching_id = m.id \
-         WHERE m.company_id = $1 AND (m.complete <> (i.open = 0) OR m.residual <> i.residual OR i.n <> 1)",
+         WHERE m.company_id = $1 AND (m.complete <> (i.open = 0) OR m.residual <> i.residual OR i.n <> 1)) x",
     ),
     (
         "DOCUMENT_TOTALS",

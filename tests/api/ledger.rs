@@ -333,6 +333,50 @@ fn groups_have_letters_that_turn_upper_case_when_settled_r3_2_r3_3() {
     api.sound();
 }
 
+#[test]
+fn groups_that_meet_keep_the_older_letter_and_fall_apart_again_r3_2_r3_3() {
+    let api = Company::new().admin();
+    api.client("C001");
+    for invoice in ["F1", "F2", "F3", "F4"] {
+        api.invoice(
+            "C001",
+            invoice,
+            &day("01-10"),
+            &day("02-09"),
+            ("100.00", "0"),
+        );
+    }
+    for receipt in ["R1", "R2"] {
+        api.payment("C001", receipt, &day("02-01"), "150.00");
+    }
+    api.payment("C001", "R3", &day("02-02"), "100.00");
+    let on = day("02-03");
+    let matched = |lines: &[(&str, &str, &str)]| api.allocate(&on, lines)["matching"].clone();
+    let group = |code: &str, complete: bool, residual: &str| json!({ "code": code, "complete": complete, "residual": residual });
+    assert_eq!(
+        matched(&[("F1", "R1", "100.00"), ("F2", "R1", "50.00")]),
+        group("a", false, "50.00")
+    );
+    assert_eq!(
+        matched(&[("F3", "R2", "100.00"), ("F4", "R2", "50.00")]),
+        group("b", false, "50.00")
+    );
+    // One half of the third receipt for each: what was two groups is one.
+    let meeting = api.allocate(&on, &[("F2", "R3", "50.00"), ("F4", "R3", "50.00")]);
+    assert_eq!(meeting["matching"], group("A", true, "0.00"));
+    api.sound();
+    // Apart again, under a letter that was never used; and together again, under the oldest.
+    let ended = json!({ "allocation": meeting["allocations"][0]["id"], "unallocatedOn": on });
+    api.make("Unallocate", ended);
+    api.sound();
+    assert_eq!(matched(&[("F2", "R3", "50.00")]), group("A", true, "0.00"));
+    api.invoice("C001", "F5", &day("01-10"), &day("02-09"), ("10.00", "0"));
+    api.payment("C001", "R4", &day("02-04"), "10.00");
+    let next = api.allocate(&day("02-04"), &[("F5", "R4", "10.00")])["matching"].clone();
+    assert_eq!(next, group("D", true, "0.00"));
+    api.sound();
+}
+
 /// An invoice of the provision's example; debtors that are no professionals have no legal ceiling.
 fn claim(api: &Api, client: &str, number: &str, issued_on: &str, due_on: &str, net: &str) {
     api.invoice(client, number, issued_on, due_on, (net, "20"));
