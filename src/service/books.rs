@@ -1,7 +1,5 @@
 //! The books of a company: its settings, the days that may be posted, numbers, and posting itself.
 
-use std::collections::HashMap;
-
 use chrono::{Datelike, NaiveDate};
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
@@ -15,7 +13,7 @@ use crate::domain::money::{Currency, Minor, convert};
 use crate::domain::numbering::{FiscalYear, document_number, fiscal_year};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
-use crate::store::company::Company;
+use crate::store::company::{Closings, Company};
 use crate::store::item::{Change, Item};
 use crate::store::{self, journal};
 
@@ -24,9 +22,7 @@ pub struct Books {
     pub company: Company,
     pub settings: Settings,
     pub currency: Currency,
-    closed_through: Option<NaiveDate>,
-    /// The accounts that the company closed, and when.
-    closed_accounts: HashMap<String, NaiveDate>,
+    closings: Closings,
     /// The last day of the current financial year: later days belong to periods not open yet.
     open_until: NaiveDate,
 }
@@ -54,14 +50,13 @@ pub fn open(conn: &mut PgConnection, caller: &Caller) -> Result<Books> {
         ))
     })?;
     let currency = currency(&company.currency)?;
-    let (closed_through, closed_accounts) = store::company::closings(conn, caller.company)?;
+    let closings = store::company::closings(conn, caller.company)?;
     let open_until = year_of(&company, caller.today).ends_on;
     Ok(Books {
         company,
         settings,
         currency,
-        closed_through,
-        closed_accounts: closed_accounts.into_iter().collect(),
+        closings,
         open_until,
     })
 }
@@ -85,7 +80,7 @@ impl Books {
         if on.year() < 1990 {
             return Err(Refusal::invalid(field, "a day from 1990 on is needed").into());
         }
-        if let Some(closed) = self.closed_through.filter(|closed| on <= *closed) {
+        if let Some(closed) = self.closings.through.filter(|closed| on <= *closed) {
             return Err(Refusal::new(
                 RefusalCode::PeriodClosed,
                 field,
@@ -113,7 +108,7 @@ impl Books {
     /// The accounting day of something that happened on `on`. In a closed period it is refused, or with
     /// `late` posted on the first open day, while the entry keeps the real one (R2.2).
     pub fn accounting_day(&self, field: &str, on: NaiveDate, late: bool) -> Result<NaiveDate> {
-        match self.closed_through.filter(|closed| on <= *closed) {
+        match self.closings.through.filter(|closed| on <= *closed) {
             Some(_) if late => Ok(self.first_open_day(on)),
             _ => self.check_day(field, on).map(|()| on),
         }
@@ -121,7 +116,7 @@ impl Books {
 
     /// The day itself, or the first open one after a closed period (R2.2): for what the server posts by itself.
     pub fn first_open_day(&self, on: NaiveDate) -> NaiveDate {
-        match self.closed_through {
+        match self.closings.through {
             Some(closed) if on <= closed => closed.succ_opt().unwrap_or(on),
             _ => on,
         }
@@ -129,7 +124,7 @@ impl Books {
 
     /// The last closed day.
     pub fn closed_through(&self) -> Option<NaiveDate> {
-        self.closed_through
+        self.closings.through
     }
 
     /// The general account of an account family of clients: 411, 413, 416 or 419.
@@ -452,7 +447,7 @@ fn check_accounts(books: &Books, postings: &[Posting]) -> Result<()> {
         let year_opens_on = books.year(posting.posted_on).starts_on;
         for NewLine { account, .. } in &posting.lines {
             chart::account_of(account, year_opens_on).map_err(not_in_chart)?;
-            let closed = books.closed_accounts.get(account);
+            let closed = books.closings.accounts.get(account);
             if let Some(closed_on) = closed.filter(|closed_on| posting.posted_on >= **closed_on) {
                 return Err(Refusal::new(
                     RefusalCode::AccountNotInChart,

@@ -1,5 +1,7 @@
 //! Companies, their settings and the last closed day.
 
+use std::collections::HashMap;
+
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -101,11 +103,17 @@ pub fn update(conn: &mut PgConnection, company: &Company) -> QueryResult<()> {
         .map(drop)
 }
 
-/// The last closed day, if any, and the accounts that were closed, and when.
-pub fn closings(
-    conn: &mut PgConnection,
-    company: CompanyId,
-) -> QueryResult<(Option<NaiveDate>, Vec<(String, NaiveDate)>)> {
+/// What is closed of a company's books.
+#[derive(Clone, Debug, Default)]
+pub struct Closings {
+    /// The last closed day, if any.
+    pub through: Option<NaiveDate>,
+    /// The accounts that were closed, and when.
+    pub accounts: HashMap<String, NaiveDate>,
+}
+
+/// Reads what is closed, in one statement: every posting asks.
+pub fn closings(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Closings> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Nullable<Text>)]
@@ -120,15 +128,15 @@ pub fn closings(
         [Bind::Id(company.0), Bind::Id(company.0)],
     )
     .load(conn)?;
-    let (mut through, mut accounts) = (None, Vec::new());
+    let mut closings = Closings::default();
     for row in rows {
         match (row.account, row.closed_on) {
-            (None, on) => through = on,
-            (Some(account), Some(on)) => accounts.push((account, on)),
+            (None, on) => closings.through = on,
+            (Some(account), Some(on)) => drop(closings.accounts.insert(account, on)),
             (Some(_), None) => {}
         }
     }
-    Ok((through, accounts))
+    Ok(closings)
 }
 
 /// Closes through a day, or reopens to one.
