@@ -88,7 +88,16 @@ pub fn export(
     for opening in [true, false] {
         let (mut after, mut current) = (0, 0);
         loop {
-            let page = store::fec::lines(conn, caller.company, year.name, opening, after, PAGE)?;
+            let partial = options.partial_letters;
+            let page = store::fec::lines(
+                conn,
+                caller.company,
+                year.name,
+                opening,
+                partial,
+                after,
+                PAGE,
+            )?;
             let Some(last) = page.last() else {
                 break;
             };

@@ -55,12 +55,15 @@ pub struct Line {
     pub lettered_on: Option<NaiveDate>,
 }
 
-/// Lines of at most `entries` entries behind a number: opening entries, or the others.
+/// Lines of at most `entries` entries behind a number: opening entries, or the others. Letters of groups that are
+/// not settled whole are told only on demand: such a group may hold years of an account, and its day is looked up
+/// from all of it.
 pub fn lines(
     conn: &mut PgConnection,
     company: CompanyId,
     year: i32,
     opening: bool,
+    partial_letters: bool,
     after: i64,
     entries: i64,
 ) -> QueryResult<Vec<Line>> {
@@ -77,7 +80,7 @@ pub fn lines(
              (SELECT max(a.effective_on) FROM items g JOIN allocations a ON a.company_id = g.company_id AND a.debit_item_id = g.id AND a.ended_on IS NULL \
                 WHERE g.company_id = m.company_id AND g.matching_id = m.id) AS lettered_on \
            FROM (SELECT DISTINCT matching_id FROM lines WHERE matching_id IS NOT NULL) s \
-           CROSS JOIN LATERAL (SELECT * FROM matchings m WHERE m.company_id = ? AND m.id = s.matching_id OFFSET 0) m) \
+           CROSS JOIN LATERAL (SELECT * FROM matchings m WHERE m.company_id = ? AND m.id = s.matching_id AND (m.complete OR ?) OFFSET 0) m) \
          SELECT e.number, e.journal, j.label AS journal_label, e.posted_on, e.occurred_on, e.reference, e.label, \
            (e.recorded_at AT TIME ZONE 'Europe/Paris')::date AS validated_on, l.account, c.number AS client_number, coalesce(x.name, c.name) AS client_name, \
            l.base_debit, l.base_credit, l.debit, l.credit, l.currency::text AS currency, l.due_on, l.open_amount AS open, m.code AS letter, m.complete, m.lettered_on \
@@ -95,6 +98,7 @@ pub fn lines(
             Bind::Number(after),
             Bind::Number(entries),
             Bind::Id(company.0),
+            Bind::Flag(partial_letters),
         ],
     );
     sql.query().load(conn)
