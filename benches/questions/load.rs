@@ -76,6 +76,9 @@ impl Connection {
 
     /// Fetches a path to its end, however long; how many bytes it had.
     pub fn fetch(mut self, path: &str) -> Result<u64> {
+        // It may be written whole before its first byte.
+        self.stream
+            .set_read_timeout(Some(Duration::from_secs(600)))?;
         let request = format!(
             "GET {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\nconnection: close\r\n\r\n",
             self.target.address, self.target.token
