@@ -23,13 +23,16 @@ pub async fn health() -> HttpResponse {
 pub async fn ready(endpoint: web::Data<GraphqlEndpoint>) -> HttpResponse {
     let unready =
         |status: &str| HttpResponse::ServiceUnavailable().json(json!({ "status": status }));
-    if endpoint.closing.noticed() {
-        return unready("stopping");
-    }
     let asked = endpoint
         .store
         .anonymous(|conn| Ok((store::is_migrated(conn)?, store::has_our_time(conn)?)));
-    match asked.await {
+    // Whoever waits for a busy database hears of the end too.
+    let answered = tokio::select! {
+        biased;
+        () = endpoint.closing.heard() => return unready("stopping"),
+        answered = asked => answered,
+    };
+    match answered {
         Ok((true, true)) => {
             let mut answer = json!({ "status": "ok" });
             // Reports do without it: no reason to send requests elsewhere.

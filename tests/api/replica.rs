@@ -121,7 +121,6 @@ fn launched(directory: &Path) -> Child {
             "unix_socket_directories",
             directory.to_str().expect("UTF-8"),
         ),
-        ("max_connections", "40"),
         ("fsync", "off"),
         ("lc_messages", "C"),
     ] {

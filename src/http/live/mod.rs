@@ -46,6 +46,15 @@ impl Closing {
         *self.0.borrow() > Stage::Serving
     }
 
+    /// Ends when the server is about to stop.
+    pub async fn heard(&self) {
+        let _ = self
+            .0
+            .subscribe()
+            .wait_for(|stage| *stage > Stage::Serving)
+            .await;
+    }
+
     /// Ends when the server stops.
     pub async fn told(&self) {
         let stops = |stage: &Stage| *stage == Stage::Stopping;
