@@ -31,15 +31,7 @@ pub fn join(
     added: &[Allocation],
 ) -> Result<Groups> {
     let company = caller.company;
-    let before: BTreeSet<MatchingId> = items.values().filter_map(|item| item.matching_id).collect();
-    let before: Vec<MatchingId> = before.into_iter().collect();
-    let groups: HashMap<MatchingId, Matching> = match before.is_empty() {
-        true => HashMap::new(),
-        false => store::matching::groups_for_update(conn, company, &before)?
-            .into_iter()
-            .map(|group| (group.id, group))
-            .collect(),
-    };
+    let groups = locked(conn, caller, items)?;
     let part = |item: &Item| item.matching_id.map_or(Part::Item(item.id), Part::Group);
     let ids: Vec<Part> = items.values().map(part).collect();
     let mut edges = Vec::with_capacity(added.len());
@@ -109,6 +101,21 @@ pub fn join(
     Ok(stands)
 }
 
+/// The groups that items stand in, locked.
+fn locked(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    items: &HashMap<ItemId, Item>,
+) -> Result<HashMap<MatchingId, Matching>> {
+    let ids: BTreeSet<MatchingId> = items.values().filter_map(|item| item.matching_id).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<MatchingId> = ids.into_iter().collect();
+    let groups = store::matching::groups_for_update(conn, caller.company, &ids)?;
+    Ok(groups.into_iter().map(|group| (group.id, group)).collect())
+}
+
 /// A group of the books, or an item that stands in none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Part {
@@ -175,8 +182,9 @@ pub fn part(
     items: &HashMap<ItemId, Item>,
 ) -> Result<Groups> {
     let company = caller.company;
-    let before: BTreeSet<MatchingId> = items.values().filter_map(|item| item.matching_id).collect();
-    let before: Vec<MatchingId> = before.into_iter().collect();
+    // Before their members are read: what others join to a group meanwhile comes after.
+    let groups = locked(conn, caller, items)?;
+    let before: Vec<MatchingId> = groups.keys().copied().collect();
     let mut members: BTreeMap<ItemId, Item> = store::item::by_matchings(conn, company, &before)?
         .into_iter()
         .map(|item| (item.id, item))
@@ -185,10 +193,6 @@ pub fn part(
     let edges: Vec<(ItemId, ItemId)> = store::matching::active_of(conn, company, &grouped)?
         .into_iter()
         .map(|allocation| (allocation.debit_item_id, allocation.credit_item_id))
-        .collect();
-    let groups: HashMap<MatchingId, Matching> = store::matching::groups(conn, company, &before)?
-        .into_iter()
-        .map(|group| (group.id, group))
         .collect();
     members.extend(items.iter().map(|(id, item)| (*id, item.clone())));
     let ids: Vec<ItemId> = members.keys().copied().collect();

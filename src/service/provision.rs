@@ -205,7 +205,7 @@ pub fn run(
 }
 
 /// What belongs to all clients of a run, read once.
-struct Context {
+pub struct Context {
     assessments: Vec<Assessment>,
     previous: HashMap<(Uuid, String), Minor>,
     currency: String,
@@ -219,7 +219,8 @@ impl Run {
         }
     }
 
-    fn context(&self, conn: &mut PgConnection, caller: &Caller) -> Result<Context> {
+    /// What belongs to all its clients.
+    pub fn context(&self, conn: &mut PgConnection, caller: &Caller) -> Result<Context> {
         let books = books::open(conn, caller)?;
         let previous = match self.framework {
             Framework::FrenchGaap => {
@@ -344,18 +345,7 @@ impl Run {
         }
     }
 
-    /// The provisions of these clients, by currency, with their claims.
-    pub fn clients(
-        &self,
-        conn: &mut PgConnection,
-        caller: &Caller,
-        clients: &[Client],
-    ) -> Result<Vec<ClientResult>> {
-        let context = self.context(conn, caller)?;
-        self.clients_with(conn, caller, clients, &context)
-    }
-
-    /// The same by number and currency, with a context at hand.
+    /// The provisions of these clients with their claims, by number and currency.
     fn sorted(
         &self,
         conn: &mut PgConnection,
@@ -363,12 +353,13 @@ impl Run {
         clients: &[Client],
         context: &Context,
     ) -> Result<Vec<ClientResult>> {
-        let mut results = self.clients_with(conn, caller, clients, context)?;
+        let mut results = self.clients(conn, caller, clients, context)?;
         results.sort_by(|a, b| (&a.number, &a.currency).cmp(&(&b.number, &b.currency)));
         Ok(results)
     }
 
-    fn clients_with(
+    /// The provisions of these clients, by currency, with their claims.
+    pub fn clients(
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
@@ -422,7 +413,7 @@ impl Run {
             BTreeMap::from([(context.currency.clone(), Totals::default())]);
         for chunk in ids.chunks(1000) {
             let clients = store::client::by_ids(conn, caller.company, chunk)?;
-            for result in self.clients_with(conn, caller, &clients, &context)? {
+            for result in self.clients(conn, caller, &clients, &context)? {
                 let sum = totals.entry(result.currency).or_default();
                 sum.base += result
                     .provision

@@ -83,10 +83,11 @@ pub fn propose(
     )?;
     let deductible = store::provision::deductible_claims(conn, caller.company, as_of)?;
     let (clients, _) = computed.client_ids(conn, caller, &store::list::Keyset::all())?;
+    let context = computed.context(conn, caller)?;
     // In batches: a run of a large company is never held in memory as a whole.
     for chunk in clients.chunks(1000) {
         let records = store::client::by_ids(conn, caller.company, chunk)?;
-        let results = computed.clients(conn, caller, &records)?;
+        let results = computed.clients(conn, caller, &records, &context)?;
         let (clients, lines) = parts(conn, caller, &books, id, &results, &deductible)?;
         store::provision_run::insert_parts(conn, &clients, &lines)?;
     }

@@ -90,50 +90,65 @@ const CLIENTS: &[Column] = &[
     ("createdAt", Value, instant!("t.created_at")),
     ("closedOn", Value, "t.closed_on::text"),
 ];
+// What several tables have.
+const DOCUMENT_ID: Column = ("id", Value, "'doc_' || replace(t.id::text, '-', '')");
+const DOCUMENT_NUMBER: Column = ("number", Words, "t.number");
+const ISSUED: Column = ("issuedOn", Value, "t.issued_on::text");
+const CURRENCY: Column = ("currency", Value, "t.currency");
+const NET: Column = ("net", Value, money!("t.net"));
+const VAT: Column = ("vat", Value, money!("t.vat"));
+const TOTAL: Column = ("total", Value, money!("t.total"));
+const OPEN: Column = ("open", Value, money!("s.open"));
+const SETTLED: Column = ("settledOn", Value, "s.settled_on::text");
+const RATE: Column = ("exchangeRate", Value, "trim_scale(t.exchange_rate)::text");
+const EXTERNAL: Column = ("externalRef", Words, "t.external_ref");
+const RECORDED: Column = ("recordedAt", Value, instant!("t.recorded_at"));
+const UPDATED: Column = (
+    "updatedAt",
+    Value,
+    instant!("greatest(t.recorded_at, s.changed_at)"),
+);
+
 const INVOICES: &[Column] = &[
-    ("id", Value, "'doc_' || replace(t.id::text, '-', '')"),
-    ("number", Words, "t.number"),
+    DOCUMENT_ID,
+    DOCUMENT_NUMBER,
     CLIENT[0],
     CLIENT[1],
-    ("issuedOn", Value, "t.issued_on::text"),
+    ISSUED,
     ("dueOn", Value, "t.due_on::text"),
-    ("currency", Value, "t.currency"),
-    ("net", Value, money!("t.net")),
-    ("vat", Value, money!("t.vat")),
-    ("total", Value, money!("t.total")),
-    ("open", Value, money!("s.open")),
-    ("settledOn", Value, "s.settled_on::text"),
-    ("exchangeRate", Value, "trim_scale(t.exchange_rate)::text"),
+    CURRENCY,
+    NET,
+    VAT,
+    TOTAL,
+    OPEN,
+    SETTLED,
+    RATE,
     ("purchaseOrder", Words, "t.purchase_order"),
-    ("externalRef", Words, "t.external_ref"),
-    ("recordedAt", Value, instant!("t.recorded_at")),
-    (
-        "updatedAt",
-        Value,
-        instant!("greatest(t.recorded_at, s.changed_at)"),
-    ),
+    EXTERNAL,
+    RECORDED,
+    UPDATED,
 ];
 const CREDIT_NOTES: &[Column] = &[
-    INVOICES[0],
-    INVOICES[1],
+    DOCUMENT_ID,
+    DOCUMENT_NUMBER,
     CLIENT[0],
     CLIENT[1],
-    INVOICES[4],
+    ISSUED,
     (
         "invoiceNumber",
         Words,
         "(SELECT o.number FROM documents o WHERE o.company_id = t.company_id AND o.id = t.invoice_id)",
     ),
-    INVOICES[6],
-    INVOICES[7],
-    INVOICES[8],
-    INVOICES[9],
-    INVOICES[10],
-    INVOICES[11],
-    INVOICES[12],
-    INVOICES[14],
-    INVOICES[15],
-    INVOICES[16],
+    CURRENCY,
+    NET,
+    VAT,
+    TOTAL,
+    OPEN,
+    SETTLED,
+    RATE,
+    EXTERNAL,
+    RECORDED,
+    UPDATED,
 ];
 const PAYMENTS: &[Column] = &[
     ("id", Value, "'pay_' || replace(t.id::text, '-', '')"),
@@ -142,19 +157,15 @@ const PAYMENTS: &[Column] = &[
     CLIENT[1],
     ("receivedOn", Value, "t.received_on::text"),
     ("method", Value, "t.method"),
-    ("currency", Value, "t.currency"),
+    CURRENCY,
     ("amount", Value, money!("t.amount")),
     ("unallocated", Value, money!("s.open")),
-    ("exchangeRate", Value, "trim_scale(t.exchange_rate)::text"),
+    RATE,
     ("payer", Words, "t.payer"),
     ("remittance", Words, "t.remittance"),
-    ("externalRef", Words, "t.external_ref"),
-    ("recordedAt", Value, instant!("t.recorded_at")),
-    (
-        "updatedAt",
-        Value,
-        instant!("greatest(t.recorded_at, s.changed_at)"),
-    ),
+    EXTERNAL,
+    RECORDED,
+    UPDATED,
 ];
 const OPEN_ITEMS: &[Column] = &[
     ("id", Value, "'itm_' || replace(t.id::text, '-', '')"),
@@ -165,13 +176,13 @@ const OPEN_ITEMS: &[Column] = &[
     ("account", Value, "t.family"),
     ("postedOn", Value, "t.posted_on::text"),
     ("dueOn", Value, "t.due_on::text"),
-    ("currency", Value, "t.currency"),
+    CURRENCY,
     (
         "amount",
         Value,
         money!("(CASE WHEN t.is_debit THEN t.amount ELSE -t.amount END)"),
     ),
-    ("open", Value, money!("s.open")),
+    OPEN,
 ];
 
 impl Table {

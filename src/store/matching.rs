@@ -157,6 +157,14 @@ pub fn end(
         .map(|rows| rows == 1)
 }
 
+/// Groups of a company by id.
+#[diesel::dsl::auto_type]
+fn of_ids<'a>(company: CompanyId, ids: &'a [MatchingId]) -> _ {
+    matchings::company_id
+        .eq(company)
+        .and(matchings::id.eq_any(ids))
+}
+
 /// Groups by id, in no order.
 pub fn groups(
     conn: &mut PgConnection,
@@ -164,27 +172,20 @@ pub fn groups(
     ids: &[MatchingId],
 ) -> QueryResult<Vec<Matching>> {
     matchings::table
-        .filter(
-            matchings::company_id
-                .eq(company)
-                .and(matchings::id.eq_any(ids)),
-        )
+        .filter(of_ids(company, ids))
         .select(Matching::as_select())
         .load(conn)
 }
 
-/// Groups by id, locked in the order of their ids: what is added to one is added to what others added.
+/// Groups by id, locked in the order of their ids: what is added to one is added to what others added, and nobody
+/// joins one while it falls apart.
 pub fn groups_for_update(
     conn: &mut PgConnection,
     company: CompanyId,
     ids: &[MatchingId],
 ) -> QueryResult<Vec<Matching>> {
     matchings::table
-        .filter(
-            matchings::company_id
-                .eq(company)
-                .and(matchings::id.eq_any(ids)),
-        )
+        .filter(of_ids(company, ids))
         .order(matchings::id)
         .select(Matching::as_select())
         .for_update()

@@ -1,12 +1,15 @@
 //! Gapless numbers (R9.1, R9.2): a counter row per series and financial year, taken under its lock
 //! in the transaction that issues. A rollback gives the number back. Take counters last.
 
+use std::time::Instant;
+
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Date, Nullable};
 
 use super::list::{Bind, steady};
+use super::patience;
 use crate::domain::ids::CompanyId;
 use crate::error::{Error, Result};
 
@@ -25,7 +28,8 @@ pub struct Taken {
 /// Takes `count` numbers; locks the series until the transaction ends.
 ///
 /// It touches one row by its key, so what takes long is never the statement: behind several writers it waits
-/// for each of them in turn, and may come to the limit of a statement before that of a lock.
+/// for each of them in turn, and may come to the limit of a statement before that of a lock. What it has waited is
+/// taken off the wait for the next locks.
 pub fn take(
     conn: &mut PgConnection,
     company: CompanyId,
@@ -34,6 +38,7 @@ pub fn take(
     on: Option<NaiveDate>,
     count: i64,
 ) -> Result<Taken> {
+    let since = Instant::now();
     let taken = steady(
         "INSERT INTO counters AS c (company_id, series, fiscal_year, last_number, last_on) VALUES (?, ?, ?, ?, ?) \
          ON CONFLICT (company_id, series, fiscal_year) DO UPDATE \
@@ -48,8 +53,10 @@ pub fn take(
         ],
     )
     .get_result(conn);
-    taken.map_err(|error| match Error::from(error) {
+    let taken = taken.map_err(|error| match Error::from(error) {
         Error::Timeout => Error::Unavailable(format!("others draw numbers of series {series}")),
         other => other,
-    })
+    })?;
+    patience::spend(conn, since)?;
+    Ok(taken)
 }

@@ -7,14 +7,16 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use diesel::RunQueryDsl;
 use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection, R2D2Connection};
+use diesel::sql_types::BigInt;
 
 use crate::error::{Error, Result};
 
 /// Longest pause between two tries to reach a database that is away, so that it is found soon after its return.
 const RETURN: Duration = Duration::from_millis(250);
-/// A connection that was used this lately is not asked whether it still holds.
+/// A connection that answered this lately is not asked whether it still holds.
 const FRESH: Duration = Duration::from_millis(500);
 /// Shortest wait, however late it is.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -62,8 +64,29 @@ pub(super) fn left(until: Instant) -> Duration {
         .max(SHORTEST)
 }
 
-/// When a connection was last given out.
-struct Given(Instant);
+/// Takes what was spent since then on a lock off the wait for each further lock of the transaction: the database bounds
+/// each wait alone, so that a transaction with two of them would take twice the time of a request.
+pub(super) fn spend(conn: &mut PgConnection, since: Instant) -> Result<()> {
+    let spent = since.elapsed();
+    if spent < SHORTEST {
+        return Ok(());
+    }
+    diesel::sql_query(
+        "SELECT set_config('lock_timeout', greatest($1, setting::bigint - $2)::text, true) FROM pg_settings \
+         WHERE name = 'lock_timeout' AND setting <> '0'",
+    )
+    .bind::<BigInt, _>(millis(SHORTEST))
+    .bind::<BigInt, _>(millis(spent))
+    .execute(conn)?;
+    Ok(())
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// When a connection last answered to a ping. What was asked of it since does not count: it may have failed.
+struct Answered(Instant);
 
 /// A connection that answers: those that a crash of the database has left behind are dropped on the way.
 pub(super) fn checkout(pool: &Connections, until: Instant) -> Result<Connection> {
@@ -71,10 +94,14 @@ pub(super) fn checkout(pool: &Connections, until: Instant) -> Result<Connection>
         let mut conn = pool
             .get_timeout(left(until))
             .map_err(|error| Error::Unavailable(error.to_string()))?;
-        let given = PooledConnection::extensions_mut(&mut conn).insert(Given(Instant::now()));
-        let is_fresh = given.is_none_or(|Given(at)| at.elapsed() < FRESH);
+        let extensions = PooledConnection::extensions(&conn);
+        let answered = extensions.get::<Answered>().map(|answered| answered.0);
+        if answered.is_some_and(|at| at.elapsed() < FRESH) {
+            return Ok(conn);
+        }
         // One that does not answer is known to be broken from then on, and goes with the end of this round.
-        if is_fresh || conn.ping().is_ok() {
+        if conn.ping().is_ok() {
+            PooledConnection::extensions_mut(&mut conn).insert(Answered(Instant::now()));
             return Ok(conn);
         }
         if Instant::now() > until {

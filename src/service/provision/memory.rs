@@ -94,6 +94,40 @@ impl Seen {
         self.memo.currencies.iter().copied().chain(anew).collect()
     }
 
+    /// The clients of a page with something open or provided, with their numbers; and whether more follow.
+    fn listed(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        run: &Run,
+        page: &Keyset,
+    ) -> Result<(Vec<(Uuid, String)>, bool)> {
+        let currencies = self.currencies();
+        let named: HashSet<Uuid> = store::provision::named(conn, caller.company, run.as_of)?
+            .into_iter()
+            .collect();
+        let is_open = |client: Uuid| {
+            currencies
+                .iter()
+                .any(|currency| self.part(&(client, *currency)).is_open)
+        };
+        walked(conn, caller, page, |client| {
+            named.contains(&client) || is_open(client)
+        })
+    }
+
+    /// The provisions of clients without their claims.
+    fn rows(&self, context: &Context, clients: Vec<(Uuid, String)>) -> Vec<ClientResult> {
+        let currencies = self.currencies();
+        let mut rows = Vec::with_capacity(clients.len());
+        for (client, number) in clients {
+            for currency in &currencies {
+                rows.extend(self.row(context, client, &number, currency));
+            }
+        }
+        rows
+    }
+
     /// A client's provision in a currency without its claims; none when nothing is open or provided.
     fn row(
         &self,
@@ -187,35 +221,20 @@ impl Provisions {
         with_claims: bool,
     ) -> Result<(Vec<ClientResult>, bool)> {
         let context = run.context(conn, caller)?;
-        let Some((memos, key)) = self.of(caller, run) else {
-            let (ids, more) = run.client_ids(conn, caller, page)?;
-            let clients = store::client::by_ids(conn, caller.company, &ids)?;
-            return Ok((run.sorted(conn, caller, &clients, &context)?, more));
-        };
-        let seen = seen(conn, caller, run, &context, memos, key)?;
-        let currencies = seen.currencies();
-        let named: HashSet<Uuid> = store::provision::named(conn, caller.company, run.as_of)?
-            .into_iter()
-            .collect();
-        let is_listed = |client: Uuid| {
-            named.contains(&client)
-                || currencies
-                    .iter()
-                    .any(|currency| seen.part(&(client, *currency)).is_open)
-        };
-        let (found, more) = walked(conn, caller, page, is_listed)?;
-        if with_claims {
-            let ids: Vec<ClientId> = found.iter().map(|(id, _)| ClientId(*id)).collect();
-            let clients = store::client::by_ids(conn, caller.company, &ids)?;
-            return Ok((run.sorted(conn, caller, &clients, &context)?, more));
-        }
-        let mut rows = Vec::with_capacity(found.len());
-        for (client, number) in found {
-            for currency in &currencies {
-                rows.extend(seen.row(&context, client, &number, currency));
+        let (ids, more) = match self.of(caller, run) {
+            None => run.client_ids(conn, caller, page)?,
+            Some((memos, key)) => {
+                let seen = seen(conn, caller, run, &context, memos, key)?;
+                let (found, more) = seen.listed(conn, caller, run, page)?;
+                if !with_claims {
+                    return Ok((seen.rows(&context, found), more));
+                }
+                let ids = found.into_iter().map(|(id, _)| ClientId(id));
+                (ids.collect(), more)
             }
-        }
-        Ok((rows, more))
+        };
+        let clients = store::client::by_ids(conn, caller.company, &ids)?;
+        Ok((run.sorted(conn, caller, &clients, &context)?, more))
     }
 
     /// How many there are, as [`Run::client_count`].
@@ -394,7 +413,7 @@ fn computed(
     ids: &[ClientId],
 ) -> Result<HashMap<Who, Part>> {
     let clients = store::client::by_ids(conn, caller.company, ids)?;
-    run.clients_with(conn, caller, &clients, context)?
+    run.clients(conn, caller, &clients, context)?
         .into_iter()
         .map(|result| {
             let part = Part {
