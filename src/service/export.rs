@@ -4,16 +4,20 @@
 
 use std::io::{self, Write};
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, SecondsFormat};
 use diesel::pg::PgConnection;
 use serde_json::{Map, Value, json};
 
 use super::balances::Balances;
 use crate::domain::access::{Caller, codes};
+use crate::domain::audit;
+use crate::domain::hex::hex;
+use crate::domain::ids::{Id, UserId};
 use crate::domain::money::Currency;
 use crate::error::{Error, Result};
 use crate::service::books;
 use crate::store::aging::{Layout, Population, RowSort};
+use crate::store::audit::{Entry, Filter};
 use crate::store::export::{self, Holds, Table, Wanted};
 use crate::store::list::{Direction, Keyset};
 use crate::store::{self};
@@ -26,6 +30,28 @@ const BUCKETS: [(&str, i32); 4] = [
     ("overdue31To60", 31),
     ("overdue61To90", 61),
     ("overdueOver90", 91),
+];
+
+/// The columns of the audit trail: the fields of `AuditEntry`.
+const TRAIL: [(&str, Holds); 18] = [
+    ("ordinal", Holds::Value),
+    ("seal", Holds::Value),
+    ("at", Holds::Value),
+    ("action", Holds::Value),
+    ("recordType", Holds::Value),
+    ("recordId", Holds::Words),
+    ("clientId", Holds::Value),
+    ("actorKind", Holds::Value),
+    ("actorId", Holds::Value),
+    ("actor", Holds::Words),
+    ("role", Holds::Value),
+    ("operation", Holds::Words),
+    ("requestId", Holds::Words),
+    ("address", Holds::Words),
+    ("transaction", Holds::Value),
+    ("before", Holds::Object),
+    ("after", Holds::Object),
+    ("details", Holds::Object),
 ];
 
 codes! {
@@ -51,6 +77,7 @@ pub fn write(
     let mut file = Sheet::new(out, form, columns(table));
     match table {
         Table::AgedBalance => aged(conn, caller, balances, wanted.as_of, &mut file)?,
+        Table::AuditTrail => trail(conn, caller, wanted, &mut file)?,
         _ => listed(conn, caller, table, wanted, &mut file)?,
     }
     file.finish()
@@ -58,13 +85,17 @@ pub fn write(
 
 /// The columns of a file, in order.
 pub fn columns(table: Table) -> Vec<(&'static str, Holds)> {
-    if table != Table::AgedBalance {
-        return table
-            .columns()
-            .iter()
-            .map(|(name, holds, _)| (*name, *holds))
-            .collect();
+    match table {
+        Table::AgedBalance => aged_columns(),
+        Table::AuditTrail => TRAIL.to_vec(),
+        _ => {
+            let columns = table.columns().iter();
+            columns.map(|(name, holds, _)| (*name, *holds)).collect()
+        }
     }
+}
+
+fn aged_columns() -> Vec<(&'static str, Holds)> {
     let mut columns = vec![
         ("asOf", Holds::Value),
         ("clientNumber", Holds::Words),
@@ -174,6 +205,62 @@ fn cells(
     cells.into_iter().map(Some).collect()
 }
 
+/// The audit trail in the order of its instants, from one on.
+fn trail(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    wanted: &Wanted,
+    file: &mut Sheet<impl Write>,
+) -> Result<()> {
+    let filter = Filter {
+        from: wanted.updated_since,
+        ..Filter::default()
+    };
+    let mut page = Keyset {
+        size: PAGE,
+        from: None,
+        backward: false,
+    };
+    loop {
+        let company = caller.company;
+        let (entries, more) =
+            store::audit::page(conn, company, &filter, Direction::Ascending, &page)?;
+        page.from = entries
+            .last()
+            .map(|last| (last.micros.to_string(), store::audit::number(last.seq)));
+        for entry in entries {
+            file.row(told(entry))?;
+        }
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+fn told(entry: Entry) -> Vec<Option<String>> {
+    let json = |value: Option<Value>| value.map(|value| value.to_string());
+    vec![
+        entry.ordinal.map(|ordinal| ordinal.to_string()),
+        entry.seal.map(|seal| hex(&seal)),
+        Some(entry.at.to_rfc3339_opts(SecondsFormat::Micros, true)),
+        Some(entry.action),
+        Some(entry.record_type.clone()),
+        Some(audit::shown(&entry.record_type, &entry.record_id)),
+        entry.client_id.map(|client| client.show()),
+        Some(entry.actor_kind),
+        entry.actor_id.map(|person| UserId(person).show()),
+        Some(entry.actor),
+        entry.role,
+        entry.operation,
+        entry.request_id,
+        entry.address,
+        Some(entry.xid.to_string()),
+        json(entry.before),
+        json(entry.after),
+        json(entry.details),
+    ]
+}
+
 /// A file under construction.
 struct Sheet<W: Write> {
     columns: Vec<(&'static str, Holds)>,
@@ -224,7 +311,7 @@ impl<W: Write> Sheet<W> {
                     let text = cell.as_deref().unwrap_or_default();
                     match holds {
                         Holds::Words => neutral(text),
-                        Holds::Value => text.to_owned(),
+                        Holds::Value | Holds::Object => text.to_owned(),
                     }
                 });
                 csv.write_record(shown)
@@ -235,8 +322,8 @@ impl<W: Write> Sheet<W> {
                     .columns
                     .iter()
                     .zip(cells)
-                    .map(|((name, _), cell)| ((*name).to_owned(), json!(cell)))
-                    .collect();
+                    .map(|((name, holds), cell)| Ok(((*name).to_owned(), value(*holds, cell)?)))
+                    .collect::<Result<_>>()?;
                 serde_json::to_writer(&mut *out, &object)
                     .map_err(io::Error::from)
                     .and_then(|()| out.write_all(b"\n"))
@@ -253,6 +340,15 @@ impl<W: Write> Sheet<W> {
         };
         flushed.map_err(|error| broken(&error))?;
         Ok(self.rows)
+    }
+}
+
+/// A cell in a JSON line.
+fn value(holds: Holds, cell: Option<String>) -> Result<Value> {
+    match (holds, cell) {
+        (Holds::Object, Some(text)) => serde_json::from_str(&text)
+            .map_err(|error| Error::Internal(format!("a cell of JSON: {error}"))),
+        (_, cell) => Ok(json!(cell)),
     }
 }
 

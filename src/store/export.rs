@@ -30,6 +30,8 @@ codes! {
         OpenItems = "open-items",
         /// The aged balance (balance âgée) of a day, a row for each client and currency.
         AgedBalance = "aged-balance",
+        /// The audit trail (piste d'audit), oldest first.
+        AuditTrail = "audit-trail",
     }
 }
 
@@ -40,6 +42,8 @@ pub enum Holds {
     Words,
     /// A code, a day, a number or an amount.
     Value,
+    /// A JSON object.
+    Object,
 }
 
 /// A column: its name, what it holds, and the SQL expression of its text.
@@ -192,6 +196,7 @@ impl Table {
             Table::Clients => Action::ReadClients,
             Table::Invoices | Table::CreditNotes | Table::Payments => Action::ReadDocuments,
             Table::OpenItems | Table::AgedBalance => Action::ReadReports,
+            Table::AuditTrail => Action::ReadAudit,
         }
     }
 
@@ -202,10 +207,13 @@ impl Table {
 
     /// Whether its rows say when they were changed.
     pub fn is_updated(self) -> bool {
-        matches!(self, Table::Invoices | Table::CreditNotes | Table::Payments)
+        matches!(
+            self,
+            Table::Invoices | Table::CreditNotes | Table::Payments | Table::AuditTrail
+        )
     }
 
-    /// The columns that are read from the database; of the aged balance none, which is computed.
+    /// The columns that are read here; none of tables that others compute.
     pub fn columns(self) -> &'static [Column] {
         match self {
             Table::Clients => CLIENTS,
@@ -213,7 +221,7 @@ impl Table {
             Table::CreditNotes => CREDIT_NOTES,
             Table::Payments => PAYMENTS,
             Table::OpenItems => OPEN_ITEMS,
-            Table::AgedBalance => &[],
+            Table::AgedBalance | Table::AuditTrail => &[],
         }
     }
 }
@@ -274,7 +282,7 @@ fn from(sql: &mut Sql, company: CompanyId, table: Table, wanted: &Wanted) {
         )
     };
     match table {
-        Table::Clients | Table::AgedBalance => {
+        Table::Clients | Table::AgedBalance | Table::AuditTrail => {
             sql.push("FROM clients t WHERE t.company_id = ?", [id()]);
         }
         Table::Invoices | Table::CreditNotes => {

@@ -121,6 +121,7 @@ fn no_cell_is_a_formula() {
         "payments",
         "open-items",
         "aged-balance",
+        "audit-trail",
     ] {
         let (header, rows) = table(&api, &format!("/export/{name}.csv"));
         assert!(!rows.is_empty(), "{name}");
@@ -213,6 +214,47 @@ fn tables_keep_to_the_caller_and_are_told() {
         told.iter()
             .all(|entry| entry["recordType"] == "TABLE" && entry["details"]["rows"] == 0)
     );
+}
+
+#[test]
+fn the_audit_trail_is_a_table_for_those_who_read_it() {
+    let company = Company::new();
+    let api = company.admin();
+    books(&api);
+    let trail = table(&api, "/export/audit-trail.csv");
+    let made = column(&trail, "recordType").into_iter();
+    let made: Vec<_> = made.zip(column(&trail, "action")).collect();
+    let count = |kind: &str| {
+        let wanted = (kind.to_owned(), "CREATED".to_owned());
+        made.iter().filter(|row| **row == wanted).count()
+    };
+    assert_eq!((count("CLIENT"), count("PAYMENT")), (2, 1));
+    let at = column(&trail, "at");
+    assert!(at.is_sorted(), "{at:?}");
+    // It says what the API says, and a script gets objects.
+    let asked = api.data(
+        "{ auditTrail(filter: { recordType: \"PAYMENT\" }) { nodes { recordId clientId actor operation transaction after } } }",
+        json!({}),
+    );
+    let asked = &asked["auditTrail"]["nodes"][0];
+    let lines = api.fetch("/export/audit-trail.jsonl").text;
+    let told: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line"))
+        .filter(|line: &Value| line["recordType"] == "PAYMENT")
+        .collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    for (field, value) in asked.as_object().expect("fields") {
+        assert_eq!(&told[0][field], value, "{field}");
+    }
+    assert!(told[0]["after"]["amount"].is_number(), "{told:?}");
+    // From an instant on: the first download is on the trail by now, nothing of the books is.
+    let since = format!("/export/audit-trail.csv?updatedSince={}", at[at.len() - 1]);
+    let later = table(&api, &since);
+    assert!(column(&later, "action").contains(&"EXPORTED".to_owned()));
+    assert!(later.1.len() < trail.1.len());
+    let (sales, _) = company.as_member("SALES");
+    assert_eq!(sales.fetch("/export/audit-trail.csv").status, 403);
 }
 
 #[test]
