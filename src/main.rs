@@ -559,7 +559,7 @@ fn say_imported(file: &Path, summary: &Summary) -> anyhow::Result<()> {
         ));
     }
     if summary.skipped > 0 {
-        say(&format!("taken up again after {} rows", summary.skipped))?;
+        say(&format!("{} rows were dealt with before", summary.skipped))?;
     }
     let made = &summary.made;
     say(&format!(

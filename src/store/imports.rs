@@ -3,24 +3,111 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
 
-use super::schema::imports;
+use super::bulk;
+use super::schema::{import_refusals, imports};
 use crate::domain::ids::CompanyId;
 
-/// Begins an import, or finds it: rows done so far, and whether it was finished.
+/// How far an import has come.
+#[derive(Debug)]
+pub struct Begun {
+    /// Rows done so far.
+    pub done: i64,
+    /// Whether its end was reached.
+    pub finished: bool,
+    /// Lines that were left out, in order; none before its end was reached.
+    pub refused: Vec<i64>,
+}
+
+/// Begins an import, or finds it.
 pub fn begin(
     conn: &mut PgConnection,
     company: CompanyId,
     hash: &str,
     kind: &str,
     author: &str,
-) -> QueryResult<(i64, bool)> {
+) -> QueryResult<Begun> {
     claim(conn, company, hash, kind, author)?;
     let (done, finished): (i64, Option<DateTime<Utc>>) = imports::table
         .find((company, hash, kind))
         .select((imports::rows_done, imports::finished_at))
         .first(conn)?;
-    Ok((done, finished.is_some()))
+    let refused = match finished {
+        None => Vec::new(),
+        Some(_) => import_refusals::table
+            .filter(import_refusals::company_id.eq(company))
+            .filter(import_refusals::file_hash.eq(hash))
+            .filter(import_refusals::kind.eq(kind))
+            .order(import_refusals::line)
+            .select(import_refusals::line)
+            .load(conn)?,
+    };
+    Ok(Begun {
+        done,
+        finished: finished.is_some(),
+        refused,
+    })
+}
+
+/// A line of a file that was left out.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub company_id: CompanyId,
+    pub file_hash: String,
+    pub kind: String,
+    /// From 1, the header included.
+    pub line: i64,
+}
+
+bulk::rows! { Refusal => "import_refusals" { company_id: SqlUuid, file_hash: Text, kind: Text, line: BigInt } }
+
+/// Remembers lines that were left out.
+pub fn refuse(conn: &mut PgConnection, rows: &[Refusal]) -> QueryResult<()> {
+    let Some(Refusal {
+        company_id,
+        file_hash,
+        kind,
+        ..
+    }) = rows.first()
+    else {
+        return Ok(());
+    };
+    count_refused(conn, *company_id, file_hash, kind, rows.len(), 1)?;
+    bulk::insert(conn, rows)
+}
+
+fn count_refused(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    hash: &str,
+    kind: &str,
+    rows: usize,
+    sign: i64,
+) -> QueryResult<()> {
+    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+    diesel::update(imports::table.find((company, hash, kind)))
+        .set(imports::rows_refused.eq(imports::rows_refused + sign * rows))
+        .execute(conn)
+        .map(drop)
+}
+
+/// Takes lines that are tried again from those that were left out; false when another run has taken one of them.
+pub fn try_again(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    hash: &str,
+    kind: &str,
+    lines: &[i64],
+) -> QueryResult<bool> {
+    let taken = diesel::delete(import_refusals::table)
+        .filter(import_refusals::company_id.eq(company))
+        .filter(import_refusals::file_hash.eq(hash))
+        .filter(import_refusals::kind.eq(kind))
+        .filter(import_refusals::line.eq_any(lines))
+        .execute(conn)?;
+    count_refused(conn, company, hash, kind, taken, -1)?;
+    Ok(taken == lines.len())
 }
 
 /// Begins an import; false when the file was begun or finished before. Two at once wait for each other.
@@ -43,28 +130,31 @@ pub fn claim(
         .map(|rows| rows == 1)
 }
 
-/// Moves the mark of an import from `mark`; false when another run moved it meanwhile.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the row, where it stood and where it goes"
-)]
+/// How far the mark of an import is moved.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Where it stands: rows done before.
+    pub mark: i64,
+    /// Rows done now.
+    pub rows: i64,
+    /// Whether that was all.
+    pub last: bool,
+}
+
+/// Moves the mark of an import; false when another run moved it meanwhile.
 pub fn advance(
     conn: &mut PgConnection,
     company: CompanyId,
     hash: &str,
     kind: &str,
-    mark: i64,
-    rows: i64,
-    refused: i64,
-    last: bool,
+    step: Step,
 ) -> QueryResult<bool> {
     diesel::update(imports::table.find((company, hash, kind)))
-        .filter(imports::rows_done.eq(mark))
+        .filter(imports::rows_done.eq(step.mark))
         .filter(imports::finished_at.is_null())
         .set((
-            imports::rows_done.eq(imports::rows_done + rows),
-            imports::rows_refused.eq(imports::rows_refused + refused),
-            imports::finished_at.eq(last.then(Utc::now)),
+            imports::rows_done.eq(imports::rows_done + step.rows),
+            imports::finished_at.eq(step.last.then(Utc::now)),
         ))
         .execute(conn)
         .map(|moved| moved == 1)
@@ -78,7 +168,12 @@ pub fn finish(
     kind: &str,
     rows: i64,
 ) -> QueryResult<()> {
-    advance(conn, company, hash, kind, 0, rows, 0, true).map(drop)
+    let step = Step {
+        mark: 0,
+        rows,
+        last: true,
+    };
+    advance(conn, company, hash, kind, step).map(drop)
 }
 
 /// Tells the planner how large the tables have become: a company that was just filled looks empty to it.

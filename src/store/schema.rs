@@ -431,6 +431,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    import_refusals (company_id, file_hash, kind, line) {
+        company_id -> Uuid,
+        file_hash -> Text,
+        kind -> Text,
+        line -> BigInt,
+    }
+}
+
+diesel::table! {
     imports (company_id, file_hash, kind) {
         company_id -> Uuid,
         file_hash -> Text,
@@ -1329,6 +1338,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     doubtful_files,
     idempotency,
     idempotency_answers,
+    import_refusals,
     imports,
     invoice_drafts,
     items,

@@ -3,7 +3,7 @@
 //!
 //! A file is read as a stream, ahead of the books that are being written. A batch of rows is one
 //! transaction that also moves the import's mark, so a file taken up again goes on after the last whole
-//! batch. A bad row is left out and told; nothing of it is written.
+//! batch. A bad row is left out and told; nothing of it is written, and the same file again tries such rows again.
 
 mod layout;
 pub mod receipts;
@@ -28,6 +28,7 @@ use crate::domain::money::Currency;
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::document::Brief;
+use crate::store::imports::Step;
 use crate::store::{self, Db};
 
 /// Rows of one transaction: enough that the statements of a batch weigh little against its rows, and few
@@ -92,6 +93,8 @@ pub enum Failure {
 
 /// A row of the file as it stands there.
 struct Record {
+    /// Its place among the rows, from 0.
+    rank: u64,
     line: u64,
     cells: ByteRecord,
 }
@@ -141,7 +144,7 @@ trait Kind {
         None
     }
     /// Whether a row continues the record of the row before it: the two stay in one batch.
-    fn continues(_layout: &Layout, _before: &ByteRecord, _row: &ByteRecord) -> bool {
+    fn continues(_layout: &Layout, _before: &Record, _row: &Record) -> bool {
         false
     }
     /// What the file is read with besides its mapping, for its fingerprint.
@@ -185,7 +188,7 @@ fn run<K: Kind>(
     mapping: Option<&str>,
     mut tell: impl FnMut(&str),
 ) -> std::result::Result<Summary, Failure> {
-    let hash = fingerprint(path, kind.manner(), mapping)?;
+    let mapping_text = mapping;
     let mapping = mapping
         .map(|text| Mapping::read(text, K::FIELDS))
         .transpose()?;
@@ -208,43 +211,45 @@ fn run<K: Kind>(
     let mapping = mapping.or_else(|| K::sample(&header)).unwrap_or_default();
     let layout = Layout::of(mapping, K::FIELDS, header)?;
 
-    let (done, finished) =
-        db.write_now(caller, |conn, caller| begin(conn, caller, &hash, K::NAME))?;
+    let import = Import {
+        hash: fingerprint(path, kind.manner(), mapping_text)?,
+        kind: K::NAME,
+    };
+    let begun = db.write_now(caller, |conn, caller| import.begin(conn, caller))?;
+    let wanted = match begun.finished {
+        false => Wanted::Behind(begun.done),
+        true => Wanted::Lines(begun.refused),
+    };
     let mut summary = Summary {
-        skipped: done,
-        finished_before: finished,
+        skipped: wanted.skipped(begun.done),
+        finished_before: wanted.is_nothing(),
         ..Summary::default()
     };
-    if finished {
+    if summary.finished_before {
         return Ok(summary);
     }
     // The next batch is read while the books take this one.
     let (sender, batches) = mpsc::sync_channel(1);
     thread::scope(|scope| {
-        let layout = &layout;
+        let (layout, wanted) = (&layout, &wanted);
         scope.spawn(move || {
             // Nobody listens once the import has ended early.
-            let _ = read::<K>(reader, layout, done, |batch| sender.send(Ok(batch)).is_ok())
-                .or_else(|error| sender.send(Err(error)));
+            let _ = read::<K>(reader, layout, wanted, |batch| {
+                sender.send(Ok(batch)).is_ok()
+            })
+            .or_else(|error| sender.send(Err(error)));
         });
         let mut known_to_planner = 0;
         for batch in batches {
-            let Batch { rows, last } = batch?;
+            let batch = batch?;
             let mark = summary.skipped + summary.rows;
             let outcome = db.write_now(caller, |conn, caller| {
-                let outcome = kind.book(conn, caller, layout, &rows)?;
-                let step = Step {
-                    hash: &hash,
-                    kind: K::NAME,
-                    mark,
-                    rows: rows.len(),
-                    refused: outcome.bad.len(),
-                    last,
-                };
-                advance(conn, caller, &step)?;
+                import.take(conn, caller, wanted, mark, &batch)?;
+                let outcome = kind.book(conn, caller, layout, &batch.rows)?;
+                import.leave_out(conn, caller, &outcome.bad)?;
                 Ok(outcome)
             })?;
-            summary.rows += rows.len() as u64;
+            summary.rows += batch.rows.len() as u64;
             summary.made.add(&outcome.made);
             summary.refused += outcome.bad.len() as u64;
             for bad in outcome.bad {
@@ -252,7 +257,7 @@ fn run<K: Kind>(
                 tell(&format!("{}:{line}: {field}: {message}", path.display()));
             }
             // As the company doubles.
-            if !last && summary.rows >= 2 * known_to_planner {
+            if !batch.last && summary.rows >= 2 * known_to_planner {
                 known_to_planner = summary.rows;
                 db.write_now(caller, |conn, _| {
                     Ok(store::imports::refresh_statistics(conn)?)
@@ -263,6 +268,36 @@ fn run<K: Kind>(
     })
 }
 
+/// Which rows of a file are still to be imported.
+enum Wanted {
+    /// Those behind so many.
+    Behind(u64),
+    /// Those of these lines, which were left out before, in order.
+    Lines(Vec<u64>),
+}
+
+impl Wanted {
+    /// Rows dealt with before, of those that were come to.
+    fn skipped(&self, done: u64) -> u64 {
+        match self {
+            Wanted::Behind(done) => *done,
+            Wanted::Lines(lines) => done.saturating_sub(lines.len() as u64),
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        matches!(self, Wanted::Lines(lines) if lines.is_empty())
+    }
+
+    /// Whether the row with this rank and line is one of them.
+    fn has(&self, rank: u64, line: u64) -> bool {
+        match self {
+            Wanted::Behind(done) => rank >= *done,
+            Wanted::Lines(lines) => lines.binary_search(&line).is_ok(),
+        }
+    }
+}
+
 /// Rows of one transaction.
 struct Batch {
     rows: Vec<Record>,
@@ -270,35 +305,32 @@ struct Batch {
     last: bool,
 }
 
-/// Reads the file behind the first `done` rows in batches, until `take` wants no more.
+/// Reads the wanted rows of a file in batches, until `take` wants no more.
 fn read<K: Kind>(
     mut reader: csv::Reader<File>,
     layout: &Layout,
-    done: u64,
+    wanted: &Wanted,
     mut take: impl FnMut(Batch) -> bool,
 ) -> std::result::Result<(), Failure> {
-    let mut records = reader.byte_records();
-    for record in records
-        .by_ref()
-        .take(usize::try_from(done).unwrap_or(usize::MAX))
-    {
-        record?;
-    }
     let mut rows: Vec<Record> = Vec::with_capacity(BATCH);
-    for cells in records {
+    for (rank, cells) in (0..).zip(reader.byte_records()) {
         let cells = cells?;
         let line = cells.position().map_or(0, csv::Position::line);
+        if !wanted.has(rank, line) {
+            continue;
+        }
+        let record = Record { rank, line, cells };
         let whole = rows.len() >= BATCH
             && rows
                 .last()
-                .is_none_or(|before| !K::continues(layout, &before.cells, &cells));
+                .is_none_or(|before| !K::continues(layout, before, &record));
         if whole {
             let rows = std::mem::replace(&mut rows, Vec::with_capacity(BATCH));
             if !take(Batch { rows, last: false }) {
                 return Ok(());
             }
         }
-        rows.push(Record { line, cells });
+        rows.push(record);
     }
     take(Batch { rows, last: true });
     Ok(())
@@ -325,39 +357,59 @@ fn delimiter_of(path: &Path) -> io::Result<u8> {
         .unwrap_or(&b','))
 }
 
-/// Rows done so far, and whether that was all.
-fn begin(conn: &mut PgConnection, caller: &Caller, hash: &str, kind: &str) -> Result<(u64, bool)> {
-    let (done, finished) = store::imports::begin(conn, caller.company, hash, kind, &caller.author)?;
-    Ok((u64::try_from(done).unwrap_or_default(), finished))
+/// The record of a file's import, which is what makes each of its rows go in once.
+struct Import {
+    hash: String,
+    kind: &'static str,
 }
 
-/// How far a batch moves the mark of its import.
-struct Step<'a> {
-    hash: &'a str,
-    kind: &'a str,
-    mark: u64,
-    rows: usize,
-    refused: usize,
-    last: bool,
+/// How far an import has come.
+struct Begun {
+    done: u64,
+    finished: bool,
+    refused: Vec<u64>,
 }
 
-/// Moves the mark of an import; it must still stand where this run left it.
-fn advance(conn: &mut PgConnection, caller: &Caller, step: &Step<'_>) -> Result<()> {
-    let count = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
-    let mark = i64::try_from(step.mark).unwrap_or(i64::MAX);
-    let moved = store::imports::advance(
-        conn,
-        caller.company,
-        step.hash,
-        step.kind,
-        mark,
-        count(step.rows),
-        count(step.refused),
-        step.last,
-    )?;
-    if moved {
-        Ok(())
-    } else {
+impl Import {
+    /// Begins it, or finds how far it came.
+    fn begin(&self, conn: &mut PgConnection, caller: &Caller) -> Result<Begun> {
+        let (company, author) = (caller.company, &caller.author);
+        let begun = store::imports::begin(conn, company, &self.hash, self.kind, author)?;
+        let unsigned = |count: i64| u64::try_from(count).unwrap_or_default();
+        Ok(Begun {
+            done: unsigned(begun.done),
+            finished: begun.finished,
+            refused: begun.refused.into_iter().map(unsigned).collect(),
+        })
+    }
+
+    /// Takes a batch of rows upon this run: the mark must still stand where it was left.
+    fn take(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        wanted: &Wanted,
+        mark: u64,
+        batch: &Batch,
+    ) -> Result<()> {
+        let company = caller.company;
+        let is_ours = match wanted {
+            Wanted::Behind(_) => {
+                let step = Step {
+                    mark: signed(mark),
+                    rows: signed(batch.rows.len() as u64),
+                    last: batch.last,
+                };
+                store::imports::advance(conn, company, &self.hash, self.kind, step)?
+            }
+            Wanted::Lines(_) => {
+                let lines: Vec<i64> = batch.rows.iter().map(|row| signed(row.line)).collect();
+                store::imports::try_again(conn, company, &self.hash, self.kind, &lines)?
+            }
+        };
+        if is_ours {
+            return Ok(());
+        }
         Err(Refusal::new(
             RefusalCode::Conflict,
             "",
@@ -365,6 +417,25 @@ fn advance(conn: &mut PgConnection, caller: &Caller, step: &Step<'_>) -> Result<
         )
         .into())
     }
+
+    /// Remembers the rows that were left out.
+    fn leave_out(&self, conn: &mut PgConnection, caller: &Caller, bad: &[Bad]) -> Result<()> {
+        let rows: Vec<store::imports::Refusal> = bad
+            .iter()
+            .map(|bad| store::imports::Refusal {
+                company_id: caller.company,
+                file_hash: self.hash.clone(),
+                kind: self.kind.to_owned(),
+                line: signed(bad.line),
+            })
+            .collect();
+        store::imports::refuse(conn, &rows)?;
+        Ok(())
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn taken(what: &str) -> Error {

@@ -69,9 +69,10 @@ impl Kind for Receipts {
         optional("matchedOn"),
     ];
 
-    fn continues(layout: &Layout, before: &ByteRecord, row: &ByteRecord) -> bool {
-        let number = layout.cell(row, "number");
-        !number.is_empty() && number == layout.cell(before, "number")
+    fn continues(layout: &Layout, before: &Record, row: &Record) -> bool {
+        let number = layout.cell(&row.cells, "number");
+        let is_next = before.rank + 1 == row.rank;
+        is_next && !number.is_empty() && number == layout.cell(&before.cells, "number")
     }
 
     fn book(
@@ -84,8 +85,7 @@ impl Kind for Receipts {
         let books = books::open(conn, caller)?;
         let mut outcome = Outcome::default();
         let mut receipts = Vec::new();
-        for rows in batch.chunk_by(|before, row| Self::continues(layout, &before.cells, &row.cells))
-        {
+        for rows in batch.chunk_by(|before, row| Self::continues(layout, before, row)) {
             match read(layout, &books, rows) {
                 Ok(receipt) => receipts.push((rows, receipt)),
                 Err(refused) => outcome.leave_out(layout, rows, refused)?,

@@ -1,0 +1,2 @@
+DROP TABLE import_refusals;
+DELETE FROM audited WHERE table_name = 'import_refusals';
