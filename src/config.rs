@@ -16,7 +16,7 @@ use reading::secret;
 use uuid::Uuid;
 
 pub use access::Access;
-pub use reading::{noted, read};
+pub use reading::{noted, read, unknown_variables};
 pub use serving::Wire;
 
 /// API server for accounts receivable (suivi des créances clients).
@@ -207,6 +207,22 @@ fn check_url(name: &str, url: Option<&str>) -> Result<(), String> {
     }
 }
 
+/// Yes or no, and nothing that could be either: a typing error opens nothing.
+fn switched(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Ok(true),
+        "off" | "false" | "no" | "0" | "" => Ok(false),
+        _ => Err("on or off is expected".into()),
+    }
+}
+
+fn sender(text: &str) -> Result<String, String> {
+    match encours::mailer::is_sender(text) {
+        true => Ok(text.to_owned()),
+        false => Err("an address such as compta@example.com is expected".into()),
+    }
+}
+
 /// An empty variable counts as one that is not set: container set-ups pass both the same way.
 fn filled(value: Option<&str>) -> Option<&str> {
     value.filter(|text| !text.is_empty())
@@ -296,7 +312,7 @@ pub struct Serve {
     pub balances_megabytes: u32,
 
     /// Send webhooks to loopback, link-local and private addresses too
-    #[arg(long, env = "ENCOURS_ALLOW_PRIVATE_WEBHOOKS", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "ENCOURS_ALLOW_PRIVATE_WEBHOOKS", value_parser = switched)]
     pub allow_private_webhooks: bool,
 }
 
@@ -322,7 +338,8 @@ pub struct DeskOptions {
         long,
         value_name = "ADDRESS",
         env = "ENCOURS_MAIL_FROM",
-        default_value = "no-reply@localhost.localdomain"
+        default_value = "no-reply@localhost.localdomain",
+        value_parser = sender
     )]
     pub mail_from: String,
 
@@ -738,7 +755,7 @@ pub struct Health {
     pub listen: String,
 
     /// The server speaks TLS. Its certificate is not looked at: this machine asks itself
-    #[arg(long, env = "ENCOURS_TLS_CERT", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "ENCOURS_TLS_CERT", value_parser = switched)]
     pub tls: bool,
 }
 

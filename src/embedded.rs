@@ -113,6 +113,11 @@ pub struct Cluster {
     using: Option<File>,
 }
 
+/// Whether a data directory holds a private Postgres.
+pub fn exists(data_dir: &Path) -> bool {
+    data_dir.join("postgres").join("PG_VERSION").exists()
+}
+
 /// `$XDG_DATA_HOME/encours`, else `~/.local/share/encours`; for root, `/var/lib/encours`.
 pub fn default_data_dir() -> PathBuf {
     if geteuid().is_root() {

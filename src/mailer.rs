@@ -45,6 +45,11 @@ pub fn is_address(text: &str) -> bool {
     text.is_ascii() && text.len() <= 254 && text.parse::<lettre::Address>().is_ok()
 }
 
+/// Whether mails can come from a text: an address, with or without a name.
+pub fn is_sender(text: &str) -> bool {
+    text.parse::<lettre::message::Mailbox>().is_ok()
+}
+
 impl Mailer {
     /// A server by its address, `smtp://user:password@host:587?tls=required`, and the address that mails come from.
     pub fn new(url: &str, from: &str) -> Result<Mailer, String> {

@@ -40,7 +40,7 @@ use config::{
     AddMember, AddRate, Check, Command, CompanyCommand, CreateCompany, CreateKey, DeskOptions,
     DisableMember, ExportCommand, ExportFec, ImportBank, ImportCommand, ImportFile, ImportReceipts,
     ImportReceivables, KeyCommand, ListMembers, MemberCommand, Options, RateCommand, Serve, Switch,
-    Token, Work, noted,
+    Token, Work, noted, unknown_variables,
 };
 
 /// How often the private Postgres is looked after.
@@ -98,7 +98,7 @@ fn right(mistakes: Vec<String>) -> anyhow::Result<()> {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => serve(*args, Vec::new()),
-        Command::Migrate(options) => Database::open(&options).map(drop),
+        Command::Migrate(options) => Database::made(&options).map(drop),
         Command::Demo(options) => demo(&options),
         Command::Company(CompanyCommand::Create(args)) => create_company(&args),
         Command::Member(MemberCommand::Add(args)) => add_member(&args),
@@ -118,7 +118,12 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Health(args) => match http::health::probe(&args.listen, args.tls) {
             Ok(true) => Ok(()),
             Ok(false) => bail!("the server at {} is not well", args.listen),
-            Err(error) => Err(error).with_context(|| format!("no server at {}", args.listen)),
+            Err(error) => Err(error).with_context(|| {
+                format!(
+                    "no server at {} (--listen or ENCOURS_LISTEN says where)",
+                    args.listen
+                )
+            }),
         },
     }
 }
@@ -131,7 +136,20 @@ struct Database {
 }
 
 impl Database {
+    /// The database that is there. A wrong directory makes no new one, in which all would be well.
     fn open(options: &Options) -> anyhow::Result<Database> {
+        let data = options.data();
+        if options.database_url().is_none() && !embedded::exists(&data) {
+            bail!(
+                "there is no database in {}: say where with --data or DATABASE_URL, or make one with `encours serve` or `encours company create`",
+                data.display()
+            );
+        }
+        Database::made(options)
+    }
+
+    /// The same; a private one is made when it is missing.
+    fn made(options: &Options) -> anyhow::Result<Database> {
         let database = match options.database_url() {
             Some(url) => {
                 let settings = match options.app_database_url() {
@@ -230,7 +248,9 @@ fn objects(desk: &DeskOptions, options: &Options) -> Result<Objects, String> {
             Objects::bucket(&settings, key, secret)
                 .map_err(|error| format!("--files {place}: {error}"))
         }
-        Some(place) => Ok(Objects::directory(std::path::Path::new(place))),
+        Some(place) => std::fs::create_dir_all(place)
+            .map(|()| Objects::directory(Path::new(place)))
+            .map_err(|error| format!("--files {place}: {error}")),
     }
 }
 
@@ -259,7 +279,8 @@ fn add_rate(args: &AddRate) -> anyhow::Result<()> {
     )?;
     if !added {
         bail!(
-            "no such kind of rate, or one is recorded for these days already: the query legalRates lists them"
+            "nothing was recorded: either there is no kind {} (the query legalRates lists them), or a rate of that kind stands for some of these days already",
+            args.kind
         );
     }
     Ok(())
@@ -310,6 +331,9 @@ fn serve(args: Serve, mut mistakes: Vec<String>) -> anyhow::Result<()> {
         wrong.push(format!("--listen {}: {error}", args.listen));
     }
     right(mistakes)?;
+    for name in unknown_variables() {
+        tracing::warn!("{name} is no setting: `encours serve --help` names them");
+    }
     let tls = certificate
         .as_ref()
         .map(|certificate| certificate.config())
@@ -325,7 +349,7 @@ fn serve(args: Serve, mut mistakes: Vec<String>) -> anyhow::Result<()> {
         _ => anyhow!("cannot listen on {}: {error}", args.listen),
     })?;
     let address = listener.local_addr()?;
-    let mut database = Database::open(&args.options)?;
+    let mut database = Database::made(&args.options)?;
     database.settings.pool_size = args.pool_size;
     database.settings.replica_url = args.wire.replica_url().map(str::to_owned);
     database.settings.statement_timeout = args.wire.statement_time();
@@ -473,7 +497,7 @@ fn printed_tokens(
 }
 
 fn demo(options: &Options) -> anyhow::Result<()> {
-    let database = Database::open(options)?;
+    let database = Database::made(options)?;
     let Some(demo) = service::demo::load(
         &database.owner_url,
         &Db::open(&database.settings),
@@ -490,7 +514,7 @@ fn demo(options: &Options) -> anyhow::Result<()> {
 }
 
 fn create_company(args: &CreateCompany) -> anyhow::Result<()> {
-    let database = Database::open(&args.options)?;
+    let database = Database::made(&args.options)?;
     let segregation = args.segregation == Switch::On;
     let id = database.owner()?.transaction(|conn| {
         service::company::create(
@@ -811,6 +835,9 @@ fn check(args: &Check) -> anyhow::Result<()> {
             .map(|company| company.company_id)
             .collect(),
     };
+    if companies.is_empty() {
+        bail!("there is no company in this database: nothing was checked");
+    }
     for company in companies {
         // One snapshot, so that a booking under way is seen whole or not at all.
         let results = conn

@@ -45,7 +45,7 @@ pub struct Access {
     trusted_proxies: Vec<IpAddr>,
 
     /// Identity provider (OpenID Connect) whose tokens are accepted: their `iss`
-    #[arg(long, value_name = "URL", env = "ENCOURS_OIDC_ISSUER", requires_all = ["oidc_audience", "oidc_jwks_url"])]
+    #[arg(long, value_name = "URL", env = "ENCOURS_OIDC_ISSUER")]
     oidc_issuer: Option<String>,
 
     /// What its tokens for us have as `aud`
@@ -69,7 +69,7 @@ pub struct Access {
     oidc_role_map: Vec<(String, Role)>,
 
     /// Accept company and role as the claims say; without it only members come in, by verified e-mail address
-    #[arg(long, env = "ENCOURS_OIDC_TRUST_CLAIMS")]
+    #[arg(long, env = "ENCOURS_OIDC_TRUST_CLAIMS", value_parser = super::switched)]
     oidc_trust_claims: bool,
 }
 
@@ -88,12 +88,34 @@ impl Access {
 
     /// What they say about the identity provider, when there is one; what is wrong with it.
     pub fn provider(&self) -> Result<Option<jwks::Settings>, String> {
-        let (Some(issuer), Some(audience), Some(jwks_url)) =
-            (&self.oidc_issuer, &self.oidc_audience, &self.oidc_jwks_url)
-        else {
-            return match self.oidc_audience.is_some() || self.oidc_jwks_url.is_some() {
-                true => Err("an identity provider needs --oidc-issuer".into()),
-                false => Ok(None),
+        let parts = [
+            ("--oidc-issuer (ENCOURS_OIDC_ISSUER)", &self.oidc_issuer),
+            (
+                "--oidc-audience (ENCOURS_OIDC_AUDIENCE)",
+                &self.oidc_audience,
+            ),
+            (
+                "--oidc-jwks-url (ENCOURS_OIDC_JWKS_URL)",
+                &self.oidc_jwks_url,
+            ),
+        ];
+        let missing: Vec<&str> = parts
+            .iter()
+            .filter(|(_, part)| part.as_ref().is_none_or(String::is_empty))
+            .map(|(name, _)| *name)
+            .collect();
+        let (Some(issuer), Some(audience), Some(jwks_url), []) = (
+            &self.oidc_issuer,
+            &self.oidc_audience,
+            &self.oidc_jwks_url,
+            missing.as_slice(),
+        ) else {
+            return match missing.len() == parts.len() {
+                true => Ok(None),
+                false => Err(format!(
+                    "an identity provider needs {} too",
+                    missing.join(" and ")
+                )),
             };
         };
         let settings = jwks::Settings {
@@ -137,5 +159,20 @@ mod tests {
         assert_eq!(mapped("finance-admins=ADMIN"), Ok(admins));
         assert!(mapped("finance-admins").is_err());
         assert!(mapped("finance-admins=EMPEROR").is_err());
+    }
+
+    #[test]
+    fn switches_are_on_or_off() {
+        for (text, is_on) in [
+            ("on", true),
+            ("TRUE", true),
+            ("1", true),
+            ("off", false),
+            ("", false),
+            ("no", false),
+        ] {
+            assert_eq!(crate::config::switched(text), Ok(is_on));
+        }
+        assert!(crate::config::switched("maybe").is_err());
     }
 }

@@ -108,6 +108,32 @@ fn without_variable(
         .mut_subcommands(|command| without_variable(command, name, variable))
 }
 
+/// Variables of the environment that look like settings of ours and are none: misspelled, most likely.
+pub fn unknown_variables() -> Vec<String> {
+    let mut known = vec![
+        "ENCOURS_LOG".into(),
+        "ENCOURS_LOG_FORMAT".into(),
+        "ENCOURS_STOP_ON_EOF".into(),
+    ];
+    variables(&Cli::command(), &mut known);
+    let is_known = |name: &str| {
+        let name = name.strip_suffix("_FILE").unwrap_or(name);
+        known.iter().any(|known| known == name)
+    };
+    std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("ENCOURS_") && !is_known(name))
+        .collect()
+}
+
+fn variables(command: &clap::Command, found: &mut Vec<String>) {
+    let named = command.get_arguments().filter_map(Arg::get_env);
+    found.extend(named.map(|name| name.to_string_lossy().into_owned()));
+    for command in command.get_subcommands() {
+        variables(command, found);
+    }
+}
+
 /// A secret from the setting itself, else from the file that the variable `<name>_FILE` names: what containers mount.
 pub fn secret(name: &str, value: Option<String>, mistakes: &mut Vec<String>) -> Option<String> {
     let value = value.filter(|text| !text.is_empty());

@@ -113,9 +113,15 @@ struct Traces {
         long,
         value_name = "PART",
         env = "ENCOURS_TRACE_RATIO",
-        default_value_t = 1.0
+        default_value_t = 1.0,
+        value_parser = ratio
     )]
     trace_ratio: f64,
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let read = text.parse().ok().filter(|it| (0.0..=1.0).contains(it));
+    read.ok_or_else(|| "a number from 0 to 1 is expected".into())
 }
 
 impl Wire {
@@ -193,6 +199,13 @@ impl Wire {
 
     /// What is wrong with them, beside what the other questions answer.
     pub fn check(&self, mistakes: &mut Vec<String>) {
+        for (name, file) in [("--tls-cert", &self.tls_cert), ("--tls-key", &self.tls_key)] {
+            if let Some(file) = given(file)
+                && let Err(error) = std::fs::File::open(file)
+            {
+                mistakes.push(format!("{name} {}: {error}", file.display()));
+            }
+        }
         if self.statement_seconds > self.request_seconds {
             mistakes.push(format!(
                 "--statement-seconds {} is more than --request-seconds {}",

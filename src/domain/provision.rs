@@ -234,13 +234,21 @@ impl<K> ClientProvision<K> {
         required: Minor,
         previous: Minor,
     ) -> ClientProvision<K> {
-        ClientProvision {
+        let mut provision = ClientProvision {
             claims,
             required,
             previous,
-            charge: required.saturating_sub(previous).max(0),
-            release: previous.saturating_sub(required).max(0),
-        }
+            charge: 0,
+            release: 0,
+        };
+        provision.move_to(required);
+        provision
+    }
+
+    /// The movement from what is carried to an amount.
+    pub fn move_to(&mut self, wanted: Minor) {
+        self.charge = wanted.saturating_sub(self.previous).max(0);
+        self.release = self.previous.saturating_sub(wanted).max(0);
     }
 }
 

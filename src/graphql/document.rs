@@ -518,6 +518,10 @@ impl CreditNote {
     async fn issued_on(&self) -> Date {
         self.0.issued_on.into()
     }
+    /// Why it was given (motif); null when nobody said. A credit note of a dispute names the dispute.
+    async fn reason(&self) -> Option<&str> {
+        self.0.reason.as_deref()
+    }
     /// First day of the period it refers to; null when it refers to an invoice or to none.
     async fn period_from(&self) -> Option<Date> {
         self.0.period_from.map(Into::into)
@@ -1290,7 +1294,8 @@ pub struct IssueCreditNoteInput {
     /// company's own series keep their days in order (R9.2).
     #[graphql(default)]
     late_entry: bool,
-    /// Why, for whoever approves it when a second person is needed.
+    /// Why it is given (motif), for the record and for whoever approves it when a second person is needed; at most 500
+    /// characters.
     reason: Option<String>,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
@@ -1374,6 +1379,7 @@ pub fn issue_credit_note(
             amount: input.amount.map(|amount| amount.0),
             allocate: input.allocate,
             late_entry: input.late_entry,
+            reason: input.reason,
         },
     )
 }

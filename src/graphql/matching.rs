@@ -89,6 +89,10 @@ impl Allocation {
     async fn ended_by(&self) -> Option<&str> {
         self.0.ended_by.as_deref()
     }
+    /// Why it was ended; null while it runs, and when nobody said.
+    async fn ended_reason(&self) -> Option<&str> {
+        self.0.ended_reason.as_deref()
+    }
 }
 
 /// A lettering group (lettrage).
@@ -209,12 +213,15 @@ struct AllocatePayload {
 pub struct UnallocateInput {
     /// The allocation.
     allocation: ID,
-    /// From which day; today when absent. A day long past needs a second person.
+    /// From which day, at the latest today; today when absent. A day long past needs a second person.
     unallocated_on: Option<Date>,
-    /// Why, for whoever approves it when a second person is needed.
+    /// Why, for the record and for whoever approves it when a second person is needed; at most 500 characters.
     reason: Option<String>,
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
+    /// Check everything, write nothing.
+    #[graphql(default)]
+    validate_only: bool,
 }
 
 /// What `unallocate` did.
@@ -308,7 +315,8 @@ pub fn unallocate(
     input: UnallocateInput,
 ) -> Result<AllocationId> {
     let id: AllocationId = read("allocation", "allocation", &input.allocation)?;
-    matching::unallocate(conn, caller, id, super::scalars::on(input.unallocated_on))?;
+    let on = super::scalars::on(input.unallocated_on);
+    matching::unallocate(conn, caller, id, on, input.reason.as_deref())?;
     Ok(id)
 }
 
@@ -357,6 +365,7 @@ impl MatchingMutation {
     ) -> Result<UnallocatePayload> {
         let how = How {
             idempotency_key: input.idempotency_key.clone(),
+            validate_only: input.validate_only,
             reason: input.reason.clone(),
             ..How::default()
         };

@@ -8,12 +8,14 @@ use super::aging::OpenItem;
 use super::client::{Client, ClientSegment};
 use super::document::one;
 use super::error::UserError;
+use super::loaders::BooksCurrency;
 use super::mutation::{How, mutate};
 use super::page::{Asked, Connection, Window, counted};
 use super::scalars::{ClientRef, Date, Decimal, InvoiceRef, JsonObject, day, money, rate, show};
 use super::{Permitted, provisions, session};
 use crate::domain::provision::{Framework, Method};
 use crate::error::Result;
+use crate::service::provision::memory::Place;
 use crate::service::provision::{
     self as service, AssessmentInput, ClaimResult, ClientResult, PolicyContent, PolicyInput, Run,
 };
@@ -280,15 +282,22 @@ impl ClientProvision {
     async fn required(&self) -> Decimal {
         money(self.0.provision.required, &self.0.currency)
     }
-    /// What account 491 holds already.
+    /// The same in the company's currency: foreign claims count at the rate they were booked at.
+    async fn required_in_books(&self, ctx: &Context<'_>) -> Result<Decimal> {
+        let own = one(ctx, BooksCurrency).await?;
+        Ok(money(self.0.in_books, own.code()))
+    }
+    /// What account 491 holds already for the client: on the row in the company's currency, 0 on others.
     async fn previous(&self) -> Decimal {
         money(self.0.provision.previous, &self.0.currency)
     }
-    /// Charge (dotation, 68174): required above previous.
+    /// Charge (dotation, 68174) of the client: what is required in books for all its currencies above `previous`; on the
+    /// row in the company's currency, 0 on others.
     async fn charge(&self) -> Decimal {
         money(self.0.provision.charge, &self.0.currency)
     }
-    /// Release (reprise, 78174): previous above required. Never netted with other clients' charges.
+    /// Release (reprise, 78174) of the client: `previous` above what is required in books for all its currencies; on the row
+    /// in the company's currency, 0 on others. Never netted with other clients' charges.
     async fn release(&self) -> Decimal {
         money(self.0.provision.release, &self.0.currency)
     }
@@ -312,11 +321,14 @@ struct ProvisionTotals {
     base: Decimal,
     /// What is to be provided.
     required: Decimal,
-    /// What account 491 holds already.
+    /// The same in the company's currency: foreign claims count at the rate they were booked at.
+    required_in_books: Decimal,
+    /// What account 491 holds already: on the row in the company's currency, 0 on others.
     previous: Decimal,
-    /// The sum of the charges.
+    /// The sum of the charges: on the row in the company's currency, 0 on others.
     charge: Decimal,
-    /// The sum of the releases; previous + charge − release = required.
+    /// The sum of the releases: on the row in the company's currency, 0 on others. There, previous + charge − release is the
+    /// sum of `requiredInBooks` of all rows.
     release: Decimal,
 }
 
@@ -353,7 +365,7 @@ impl DoubtfulDebtProvision {
     /// Totals per currency; always one for the company's own.
     async fn totals(&self, ctx: &Context<'_>) -> Result<Vec<ProvisionTotals>> {
         let (run, provisions) = (self.0.clone(), provisions(ctx));
-        let totals = session(ctx)?
+        let (own, totals) = session(ctx)?
             .read(move |conn, caller| provisions.totals(conn, caller, &run))
             .await?;
         Ok(totals
@@ -361,6 +373,7 @@ impl DoubtfulDebtProvision {
             .map(|(currency, sum)| ProvisionTotals {
                 base: money(sum.base, &currency),
                 required: money(sum.required, &currency),
+                required_in_books: money(sum.in_books, &own),
                 previous: money(sum.previous, &currency),
                 charge: money(sum.charge, &currency),
                 release: money(sum.release, &currency),
@@ -368,7 +381,8 @@ impl DoubtfulDebtProvision {
             })
             .collect())
     }
-    /// Clients with something open or provided, by number; a client has one row per currency.
+    /// Clients with something open or provided, by number and currency: a row each in the company's currency, and one for each
+    /// other in which something is open.
     async fn clients(
         &self,
         ctx: &Context<'_>,
@@ -401,7 +415,7 @@ impl DoubtfulDebtProvision {
             .await?;
         let cursors = results
             .iter()
-            .map(|result| asked.cursor(&result.number, Uuid::nil()))
+            .map(|result| asked.cursor(&Place::of(result).show(), Uuid::nil()))
             .collect();
         let run = self.0.clone();
         Ok(Connection {
@@ -416,7 +430,7 @@ impl DoubtfulDebtProvision {
                 let provisions = provisions.clone();
                 async move {
                     session
-                        .read(move |conn, caller| provisions.client_count(conn, caller, &run))
+                        .read(move |conn, caller| provisions.row_count(conn, caller, &run))
                         .await
                 }
             }),

@@ -19,14 +19,38 @@ use crate::service::export::{self, Form};
 use crate::service::{audit, files as content};
 use crate::store::export::{Table, Wanted};
 
-/// What of a table is asked for.
+/// What of a table is asked for, as it stands in the URL.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Asked {
     /// The day of a table that is a state: today when absent.
-    as_of: Option<NaiveDate>,
+    as_of: Option<String>,
     /// Only rows recorded or changed from this instant on (RFC 3339).
-    updated_since: Option<DateTime<Utc>>,
+    updated_since: Option<String>,
+}
+
+impl Asked {
+    fn as_of(&self) -> Result<Option<NaiveDate>, Error> {
+        let read = |text: &String| {
+            text.parse().map_err(|_| Error::BadInput {
+                field: "asOf",
+                message: format!("`{text}` is no day: 2026-06-30 is the form"),
+            })
+        };
+        self.as_of.as_ref().map(read).transpose()
+    }
+
+    fn updated_since(&self) -> Result<Option<DateTime<Utc>>, Error> {
+        let read = |text: &String| {
+            text.parse().map_err(|_| Error::BadInput {
+                field: "updatedSince",
+                message: format!(
+                    "`{text}` is no instant: 2026-06-30T08:00:00Z is the form (a + in a URL is written %2B)"
+                ),
+            })
+        };
+        self.updated_since.as_ref().map(read).transpose()
+    }
 }
 
 /// `GET /export/{table}.{form}`: a whole table, of one snapshot. It is written to a file first, so that nothing
@@ -67,9 +91,13 @@ pub async fn export(
             message: format!("`{}` is {why}: leave {field} away", table.code()),
         });
     }
+    let (as_of, updated_since) = match (asked.as_of(), asked.updated_since()) {
+        (Ok(as_of), Ok(since)) => (as_of, since),
+        (Err(error), _) | (_, Err(error)) => return files::refused(error),
+    };
     let wanted = Wanted {
-        as_of: asked.as_of.unwrap_or(caller.today),
-        updated_since: asked.updated_since,
+        as_of: as_of.unwrap_or(caller.today),
+        updated_since,
     };
     let file = Spool::new("export");
     let path = file.path().to_owned();
@@ -98,7 +126,8 @@ pub async fn export(
             .insert_header(ETag(tag))
             .finish();
     }
-    let details = json!({ "form": form.code(), "rows": rows, "asOf": asked.as_of, "updatedSince": asked.updated_since });
+    let details =
+        json!({ "form": form.code(), "rows": rows, "asOf": as_of, "updatedSince": updated_since });
     let told = session
         .write(move |conn, caller| {
             audit::exported(conn, caller, "TABLE", table.code(), None, &details)

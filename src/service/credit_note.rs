@@ -41,7 +41,12 @@ pub struct CreditNoteInput {
     pub allocate: bool,
     /// Whether a day in a closed period is posted on the first open day (R2.2).
     pub late_entry: bool,
+    /// Why it is given (motif).
+    pub reason: Option<String>,
 }
+
+/// Longest reason.
+const REASON: usize = 500;
 
 /// Issues a credit note: number, entry D 70x or 709x and 44571 / C 411, open item, first matching.
 pub fn issue(
@@ -306,6 +311,7 @@ fn issue_worked(
         discount_percent: None,
         discount_days: None,
         deducted_discount: 0,
+        reason: books::optional_text("reason", input.reason.as_deref(), REASON)?,
     };
     document::insert(
         conn,

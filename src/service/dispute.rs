@@ -639,6 +639,7 @@ fn credit_note(
             issued_on: Some(on),
             amount: Some(currency.decimal(accepted)),
             allocate: false,
+            reason: Some(dispute.number.clone()),
             ..CreditNoteInput::default()
         },
     )?;

@@ -64,14 +64,16 @@ pub fn propose(conn: &mut PgConnection, caller: &Caller, scope: &Scope) -> Resul
         dunning::open_scenario(conn, caller, "scenario", name)?;
     }
     if let Some(run) = store::dunning_run::under_way(conn, caller.company, scope.automatic)? {
-        if run.as_of == caller.today {
+        let is_narrow = scope.scenario.is_some() || !scope.levels.is_empty();
+        // The same again is the same run; what asks for a part of it must not get more than it asked for.
+        if run.as_of == caller.today && !is_narrow {
             return Ok(run.id);
         }
         return Err(Refusal::new(
             RefusalCode::WrongState,
             "",
             format!(
-                "the run of {} is under way: send it or cancel it",
+                "the run of {} is under way: send it or cancel it first",
                 run.as_of
             ),
         )

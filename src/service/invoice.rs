@@ -138,6 +138,13 @@ pub fn work_out(
                 "a rate in percent from 0 to 100 is needed, such as 20 or 5.5",
             ));
         }
+        // The least rate of VAT in France is 0.9 % (Corsica): below it a share of one was meant.
+        if line.vat_rate > Decimal::ZERO && line.vat_rate < Decimal::new(9, 1) {
+            return Err(refuse(
+                "vatRate",
+                "a rate is in percent: 20 for 20 %, not 0.2",
+            ));
+        }
         let discount = line.discount_percent.unwrap_or_default();
         if discount < Decimal::ZERO || discount > Decimal::ONE_HUNDRED || discount.scale() > 4 {
             return Err(refuse(
@@ -324,6 +331,7 @@ pub fn issue_for(
             .discount
             .and_then(|(_, days)| i16::try_from(days).ok()),
         deducted_discount: worked.deducted,
+        reason: None,
     };
     let vat_due = input.vat_due.unwrap_or(books.settings.vat_due);
     document::insert(

@@ -20,7 +20,7 @@ use crate::domain::proposal::{self, CreditKind, OpenCredit, OpenDebit};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::Result;
 use crate::store::item::{Change, Item};
-use crate::store::matching::Allocation;
+use crate::store::matching::{Allocation, Ending};
 use crate::store::{self};
 
 /// One allocation asked for; without an amount, as much as both sides have open.
@@ -361,6 +361,7 @@ fn write_matched(
             ended_by: None,
             debit_base: None,
             credit_base: None,
+            ended_reason: None,
         };
         if let Some(values) = &mut values
             && debit.currency != books.currency.code()
@@ -440,6 +441,9 @@ fn invoices_of(items: &HashMap<ItemId, Item>) -> Vec<DocumentId> {
     found.into_iter().collect()
 }
 
+/// Longest reason why a matching ends.
+const REASON: usize = 500;
+
 /// Matchings that belong to what made them: ending one alone would tear the books apart (R2.6, R2.8).
 const FOLLOWING: &[&str] = &["RETURN", "DEDUCTION", "REVERSAL", super::operation::RULE];
 
@@ -449,8 +453,10 @@ pub fn unallocate(
     caller: &Caller,
     id: AllocationId,
     on: Option<NaiveDate>,
+    reason: Option<&str>,
 ) -> Result<()> {
     let books = books::open(conn, caller)?;
+    let reason = books::optional_text("reason", reason, REASON)?;
     let allocation = store::matching::by_id(conn, caller.company, id)?
         .ok_or_else(|| Refusal::not_found("allocation", "allocation"))?;
     if FOLLOWING.contains(&allocation.rule.as_str()) {
@@ -475,6 +481,16 @@ pub fn unallocate(
         .detail("earliest", allocation.effective_on.to_string())
         .into());
     }
+    let latest = caller.today.max(allocation.effective_on);
+    if on > latest {
+        // What is matched until then would be open today, and not be: no reader of today's figures could tell.
+        return Err(Refusal::invalid(
+            "unallocatedOn",
+            format!("a matching ends on a day that has come: {latest} at the latest"),
+        )
+        .detail("latest", latest.to_string())
+        .into());
+    }
     let matter = Matter {
         client: Some(allocation.client_id),
         amount: Some((allocation.amount, books::currency(&allocation.currency)?)),
@@ -483,7 +499,11 @@ pub fn unallocate(
         after: json!({ "effectiveOn": allocation.effective_on, "endsOn": on }),
         ..Matter::of(ApprovalKind::Matching, id.show())
     };
-    end_allocations(conn, caller, &books, &[allocation], on)?;
+    let ending = Ending {
+        on,
+        reason: reason.as_deref(),
+    };
+    end_allocations(conn, caller, &books, &[allocation], ending)?;
     approval::gate(conn, caller, &books, matter)
 }
 
@@ -493,8 +513,9 @@ pub fn end_allocations(
     caller: &Caller,
     books: &Books,
     allocations: &[Allocation],
-    on: NaiveDate,
+    ending: Ending<'_>,
 ) -> Result<()> {
+    let on = ending.on;
     let ids: BTreeSet<ItemId> = allocations
         .iter()
         .flat_map(|a| [a.debit_item_id, a.credit_item_id])
@@ -506,12 +527,17 @@ pub fn end_allocations(
         .collect();
     let mut changes = Vec::new();
     for allocation in allocations {
-        if !store::matching::end(conn, caller.company, allocation.id, on, &caller.author)? {
+        if !store::matching::end(conn, caller.company, allocation.id, ending, &caller.author)? {
+            let ended = allocation.ended_on.map(|on| on.to_string());
             return Err(Refusal::new(
                 RefusalCode::WrongState,
                 "allocation",
-                "this allocation has ended already",
+                match &ended {
+                    Some(on) => format!("this allocation has ended already, on {on}"),
+                    None => "this allocation has ended already".into(),
+                },
             )
+            .detail("unallocatedOn", ended.unwrap_or_default())
             .into());
         }
         for (item, delta) in [

@@ -15,6 +15,7 @@ use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::item::Item;
+use crate::store::matching::Ending;
 use crate::store::operation::Operation;
 use crate::store::{self};
 
@@ -357,7 +358,7 @@ pub fn mirror(
     }
     let on = books.first_open_day(by.happened_on);
     if !running.is_empty() {
-        matching::end_allocations(conn, caller, books, &running, on)?;
+        matching::end_allocations(conn, caller, books, &running, Ending::on(on))?;
     }
     let mut postings = Vec::new();
     let entries = store::journal::by_sources(conn, company, &[source])?;

@@ -17,6 +17,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat;
 use crate::error::{Error, Result};
 use crate::store::item::Item;
+use crate::store::matching::Ending;
 use crate::store::payment::{DEPOSIT, Event, IDENTIFIED, Payment, RECEIVABLE, RETURNED, REVERSED};
 use crate::store::remittance::Remittance;
 use crate::store::{self};
@@ -797,7 +798,7 @@ fn end_matchings(
     if running.is_empty() {
         return Ok(());
     }
-    matching::end_allocations(conn, caller, books, &running, taking.posted_on)
+    matching::end_allocations(conn, caller, books, &running, Ending::on(taking.posted_on))
 }
 
 /// D 411 / C 512 and the bank's fee (sections 2.4 and 2.7). The client's accounts take back what they

@@ -21,6 +21,7 @@ use crate::domain::provision::{
     self, Claim, ClientProvision, ClientSituation, Framework, Insolvency, SpecialRates,
 };
 use crate::domain::refusal::Refusal;
+use crate::domain::vat;
 use crate::error::{Error, Result};
 use crate::store::aging::{Open, OpenItems, Population};
 use crate::store::client::Client;
@@ -86,10 +87,13 @@ pub struct Run {
 #[derive(Clone, Debug)]
 pub struct ClaimResult {
     pub open: Open,
+    /// Its provision in the company's currency: of a foreign claim, at the rate it was booked at.
+    pub in_books: Minor,
     pub result: provision::ClaimProvision<ItemId>,
 }
 
-/// A client's provision in one currency.
+/// A client's provision in one currency. There is always one in the company's currency, since that is what moves
+/// (R5.10): its charge and release are those of the client's claims in all currencies.
 #[derive(Clone, Debug)]
 pub struct ClientResult {
     pub client: ClientId,
@@ -97,6 +101,8 @@ pub struct ClientResult {
     pub currency: String,
     pub provision: ClientProvision<ItemId>,
     pub claims: Vec<ClaimResult>,
+    /// What is required for them in the company's currency.
+    pub in_books: Minor,
     /// Whether anything is open, be it a credit.
     pub is_open: bool,
 }
@@ -106,6 +112,8 @@ pub struct ClientResult {
 pub struct Totals {
     pub base: Minor,
     pub required: Minor,
+    /// The same in the company's currency; of all currencies together, previous + charge − release.
+    pub in_books: Minor,
     pub previous: Minor,
     pub charge: Minor,
     pub release: Minor,
@@ -207,7 +215,9 @@ pub fn run(
 /// What belongs to all clients of a run, read once.
 pub struct Context {
     assessments: Vec<Assessment>,
-    previous: HashMap<(Uuid, String), Minor>,
+    /// What account 491 holds for each client.
+    previous: HashMap<Uuid, Minor>,
+    /// The company's.
     currency: String,
 }
 
@@ -226,7 +236,7 @@ impl Run {
             Framework::FrenchGaap => {
                 store::provision::provided(conn, caller.company, self.as_of, self.known_at)?
                     .into_iter()
-                    .map(|row| ((row.client_id, row.currency), row.amount))
+                    .map(|row| (row.client_id, row.amount))
                     .collect()
             }
             // An IFRS run is independent: nothing of it was ever posted (R5.13).
@@ -275,11 +285,7 @@ impl Run {
             // The cover is agreed in the company's currency.
             cover_limit: client.insured_limit,
             unallocated_credits: credits,
-            previous: context
-                .previous
-                .get(&(client.id.0, currency.to_owned()))
-                .copied()
-                .unwrap_or_default(),
+            previous: context.held(client.id.0, currency),
         };
         let internal = |error: String| Error::Internal(error);
         let policy = provision::Policy::new(
@@ -306,13 +312,18 @@ impl Run {
                 by_key
                     .get(&ItemId(open.id))
                     .cloned()
-                    .map(|result| ClaimResult { open, result })
+                    .map(|result| ClaimResult {
+                        open,
+                        in_books: result.provision,
+                        result,
+                    })
             })
             .collect();
         Ok(ClientResult {
             client: client.id,
             number: client.number.clone(),
             currency: currency.to_owned(),
+            in_books: provision.required,
             provision,
             claims,
             is_open,
@@ -345,19 +356,6 @@ impl Run {
         }
     }
 
-    /// The provisions of these clients with their claims, by number and currency.
-    fn sorted(
-        &self,
-        conn: &mut PgConnection,
-        caller: &Caller,
-        clients: &[Client],
-        context: &Context,
-    ) -> Result<Vec<ClientResult>> {
-        let mut results = self.clients(conn, caller, clients, context)?;
-        results.sort_by(|a, b| (&a.number, &a.currency).cmp(&(&b.number, &b.currency)));
-        Ok(results)
-    }
-
     /// The provisions of these clients, by currency, with their claims.
     pub fn clients(
         &self,
@@ -387,10 +385,8 @@ impl Run {
         }
         let by_id: HashMap<Uuid, &Client> =
             clients.iter().map(|client| (client.id.0, client)).collect();
-        for (id, currency) in context.previous.keys() {
-            if by_id.contains_key(id) {
-                items.entry((*id, currency.clone())).or_default();
-            }
+        for id in by_id.keys() {
+            items.entry((*id, context.currency.clone())).or_default();
         }
         let mut results = Vec::with_capacity(items.len());
         for ((id, currency), open) in items {
@@ -398,17 +394,19 @@ impl Run {
                 results.push(self.client(client, &currency, open, context)?);
             }
         }
+        value_in_books(conn, caller, context, &mut results)?;
+        move_to_required(context, &mut results);
         Ok(results)
     }
 
-    /// Sums per currency over every client. Claims are read as a stream, client by client.
+    /// Sums per currency over every client, and the company's own currency. Claims are read as a stream, client by client.
     pub fn totals(
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
-    ) -> Result<BTreeMap<String, Totals>> {
+    ) -> Result<(String, BTreeMap<String, Totals>)> {
         let context = self.context(conn, caller)?;
-        let (ids, _) = self.client_ids(conn, caller, &Keyset::all())?;
+        let (ids, _) = self.client_ids(conn, caller, &context, &Keyset::all())?;
         let mut totals: BTreeMap<String, Totals> =
             BTreeMap::from([(context.currency.clone(), Totals::default())]);
         for chunk in ids.chunks(1000) {
@@ -422,12 +420,13 @@ impl Run {
                     .map(|claim| claim.base)
                     .sum::<Minor>();
                 sum.required += result.provision.required;
+                sum.in_books += result.in_books;
                 sum.previous += result.provision.previous;
                 sum.charge += result.provision.charge;
                 sum.release += result.provision.release;
             }
         }
-        Ok(totals)
+        Ok((context.currency, totals))
     }
 
     /// A page of clients with something open or provided, by number; and whether more follow.
@@ -435,16 +434,84 @@ impl Run {
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
+        context: &Context,
         page: &Keyset,
     ) -> Result<(Vec<ClientId>, bool)> {
-        let (ids, more) = store::provision::clients(conn, &self.population(caller), page)?;
+        let population = self.population(caller);
+        let (ids, more) = store::provision::clients(conn, &population, &context.holders(), page)?;
         Ok((ids.into_iter().map(ClientId).collect(), more))
     }
 
-    /// How many there are.
-    pub fn client_count(&self, conn: &mut PgConnection, caller: &Caller) -> Result<i64> {
-        let (ids, _) = self.client_ids(conn, caller, &Keyset::all())?;
-        Ok(i64::try_from(ids.len()).unwrap_or(i64::MAX))
+    /// How many rows [`Run::clients`] makes of all of them.
+    pub fn row_count(&self, conn: &mut PgConnection, caller: &Caller) -> Result<i64> {
+        let context = self.context(conn, caller)?;
+        let (population, held) = (self.population(caller), context.holders());
+        let currency = &context.currency;
+        Ok(store::provision::row_count(
+            conn,
+            &population,
+            &held,
+            currency,
+        )?)
+    }
+}
+
+impl Context {
+    /// What account 491 holds for a client: in the company's currency, so nothing in others.
+    fn held(&self, client: Uuid, currency: &str) -> Minor {
+        let held = self.previous.get(&client).copied();
+        held.filter(|_| currency == self.currency)
+            .unwrap_or_default()
+    }
+
+    fn holders(&self) -> Vec<Uuid> {
+        self.previous.keys().copied().collect()
+    }
+}
+
+/// Foreign claims count in the books at the rate they were booked at.
+fn value_in_books(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    context: &Context,
+    results: &mut [ClientResult],
+) -> Result<()> {
+    let is_foreign = |result: &&mut ClientResult| result.currency != context.currency;
+    let foreign = || results.iter().filter(|it| it.currency != context.currency);
+    let items: Vec<ItemId> = foreign()
+        .flat_map(|result| result.claims.iter().map(|claim| claim.result.key))
+        .collect();
+    if items.is_empty() {
+        return Ok(());
+    }
+    let values: HashMap<Uuid, Minor> = store::item::base_values(conn, caller.company, &items)?
+        .into_iter()
+        .map(|row| (row.item_id, row.base))
+        .collect();
+    for result in results.iter_mut().filter(is_foreign) {
+        for claim in &mut result.claims {
+            let value = values
+                .get(&claim.open.id)
+                .ok_or_else(|| Error::Internal("a claim without its value".into()))?;
+            let (part, whole) = (claim.result.provision, claim.open.amount.abs());
+            claim.in_books = vat::proportion(*value, i128::from(part), i128::from(whole))
+                .ok_or_else(|| Error::Internal("a provision is too large".into()))?;
+        }
+        result.in_books = result.claims.iter().map(|claim| claim.in_books).sum();
+    }
+    Ok(())
+}
+
+/// Charges and releases per client, from what is held to what is required for all currencies together (R5.10).
+fn move_to_required(context: &Context, results: &mut [ClientResult]) {
+    let mut required = HashMap::<ClientId, Minor>::new();
+    for result in results.iter() {
+        *required.entry(result.client).or_default() += result.in_books;
+    }
+    for result in results {
+        let moved = result.currency == context.currency;
+        let wanted = required.get(&result.client).filter(|_| moved).copied();
+        result.provision.move_to(wanted.unwrap_or_default());
     }
 }
 

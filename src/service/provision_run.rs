@@ -15,11 +15,10 @@ use super::provision::{self, ClientResult, PolicyInput};
 use super::reference::Ref;
 use crate::domain::access::Caller;
 use crate::domain::approval::{ApprovalKind, ApprovalStatus, Matter};
-use crate::domain::ids::{ClientId, EntryId, Id, ItemId, ProvisionRunId};
+use crate::domain::ids::{ClientId, EntryId, Id, ProvisionRunId};
 use crate::domain::money::Minor;
 use crate::domain::provision::{Framework, Method};
 use crate::domain::refusal::{Refusal, RefusalCode};
-use crate::domain::vat;
 use crate::error::{Error, Result};
 use crate::store::doubtful::Movement;
 use crate::store::provision_run::{Run, RunClient, RunLine};
@@ -82,13 +81,14 @@ pub fn propose(
         },
     )?;
     let deductible = store::provision::deductible_claims(conn, caller.company, as_of)?;
-    let (clients, _) = computed.client_ids(conn, caller, &store::list::Keyset::all())?;
     let context = computed.context(conn, caller)?;
+    let everybody = store::list::Keyset::all();
+    let (clients, _) = computed.client_ids(conn, caller, &context, &everybody)?;
     // In batches: a run of a large company is never held in memory as a whole.
     for chunk in clients.chunks(1000) {
         let records = store::client::by_ids(conn, caller.company, chunk)?;
         let results = computed.clients(conn, caller, &records, &context)?;
-        let (clients, lines) = parts(conn, caller, &books, id, &results, &deductible)?;
+        let (clients, lines) = parts(caller, id, &results, &deductible);
         store::provision_run::insert_parts(conn, &clients, &lines)?;
     }
     ask(conn, caller, &books, id)?;
@@ -137,46 +137,24 @@ pub fn withdraw(
     Ok(store::provision_run::update(conn, &run)?)
 }
 
-/// Clients and claims of a batch; claims in a foreign currency count at the rate they were booked at.
+/// Clients and claims of a batch.
 fn parts(
-    conn: &mut PgConnection,
     caller: &Caller,
-    books: &Books,
     run: ProvisionRunId,
     results: &[ClientResult],
     deductible: &store::provision::Deductible,
-) -> Result<(Vec<RunClient>, Vec<RunLine>)> {
+) -> (Vec<RunClient>, Vec<RunLine>) {
+    let company = caller.company;
     let mut clients: BTreeMap<ClientId, (Minor, Minor)> = BTreeMap::new();
     let mut lines = Vec::new();
     for result in results {
-        let foreign = result.currency != books.currency.code();
-        let values: HashMap<Uuid, Minor> = if foreign {
-            let items: Vec<ItemId> = result.claims.iter().map(|claim| claim.result.key).collect();
-            store::item::base_values(conn, caller.company, &items)?
-                .into_iter()
-                .map(|row| (row.item_id, row.base))
-                .collect()
-        } else {
-            HashMap::new()
-        };
         let sums = clients.entry(result.client).or_default();
-        if !foreign {
-            sums.1 += result.provision.previous;
-        }
+        sums.0 += result.in_books;
+        sums.1 += result.provision.previous;
         for claim in &result.claims {
             let found = &claim.result;
-            let in_base = match values.get(&found.key.0) {
-                Some(value) => vat::proportion(
-                    *value,
-                    i128::from(found.provision),
-                    i128::from(claim.open.amount.abs()),
-                )
-                .ok_or_else(|| Error::Internal("a provision is too large".into()))?,
-                None => found.provision,
-            };
-            sums.0 += in_base;
             lines.push(RunLine {
-                company_id: caller.company,
+                company_id: company,
                 run_id: run,
                 item_id: found.key,
                 client_id: result.client,
@@ -205,7 +183,7 @@ fn parts(
         .into_iter()
         .filter(|(_, (required, previous))| *required != 0 || *previous != 0)
         .map(|(client, (required, previous))| RunClient {
-            company_id: caller.company,
+            company_id: company,
             run_id: run,
             client_id: client,
             required,
@@ -214,7 +192,7 @@ fn parts(
             release: (previous - required).max(0),
         })
         .collect();
-    Ok((clients, lines))
+    (clients, lines)
 }
 
 /// Approves a proposed run, or rejects it with a reason. Never its author while duties are segregated (R12.1).

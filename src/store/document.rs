@@ -51,6 +51,8 @@ pub struct Document {
     pub discount_days: Option<i16>,
     /// HT taken off on the invoice for early payment: on 665, not netted in class 70 (R2.17).
     pub deducted_discount: i64,
+    /// Why a credit note was given (motif).
+    pub reason: Option<String>,
 }
 
 bulk::rows!(Document => "documents" {
@@ -59,6 +61,7 @@ bulk::rows!(Document => "documents" {
     total: BigInt, exchange_rate: Numeric, invoice_id: Nullable<SqlUuid>, period_from: Nullable<Date>,
     period_to: Nullable<Date>, purchase_order: Nullable<Text>, snapshot: Jsonb, recorded_by: Text, vat_due: Text,
     discount_percent: Nullable<Numeric>, discount_days: Nullable<SmallInt>, deducted_discount: BigInt,
+    reason: Nullable<Text>,
 });
 
 /// A line of a document.

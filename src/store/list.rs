@@ -344,15 +344,19 @@ pub fn keys(conn: &mut PgConnection, from: &Sql, sort: Sort, page: &Keyset) -> Q
 
 /// How many rows `from` has.
 pub fn count(conn: &mut PgConnection, from: &Sql) -> QueryResult<i64> {
+    let mut sql = Sql::new("SELECT count(*) AS count ");
+    sql.append(from);
+    counted(conn, sql)
+}
+
+/// What a statement says that selects one number as `count`.
+pub fn counted(conn: &mut PgConnection, sql: Sql) -> QueryResult<i64> {
     #[derive(QueryableByName)]
     struct Count {
         #[diesel(sql_type = BigInt)]
         count: i64,
     }
-    let mut sql = Sql::new("SELECT count(*) AS count ");
-    sql.append(from);
-    let row: Count = sql.query().get_result(conn)?;
-    Ok(row.count)
+    Ok(sql.query().get_result::<Count>(conn)?.count)
 }
 
 /// What a statement says that selects one truth value as `found`.

@@ -30,12 +30,14 @@ pub struct Allocation {
     /// What it takes from each side in the company's currency; none within that currency.
     pub debit_base: Option<i64>,
     pub credit_base: Option<i64>,
+    pub ended_reason: Option<String>,
 }
 
 bulk::rows!(Allocation => "allocations" {
     company_id: SqlUuid, id: SqlUuid, client_id: SqlUuid, debit_item_id: SqlUuid, credit_item_id: SqlUuid,
     amount: BigInt, currency: Text, allocated_on: Date, effective_on: Date, rule: Text, recorded_by: Text,
     ended_on: Nullable<Date>, ended_by: Nullable<Text>, debit_base: Nullable<BigInt>, credit_base: Nullable<BigInt>,
+    ended_reason: Nullable<Text>,
 });
 
 /// A lettering group; `code` is in upper case.
@@ -138,18 +140,33 @@ pub fn last_ends(
         .collect())
 }
 
+/// From which day allocations end, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'a> {
+    pub on: NaiveDate,
+    pub reason: Option<&'a str>,
+}
+
+impl Ending<'_> {
+    /// Without more to say than what else is recorded.
+    pub fn on(on: NaiveDate) -> Ending<'static> {
+        Ending { on, reason: None }
+    }
+}
+
 /// Ends a running allocation; false when somebody ended it first.
 pub fn end(
     conn: &mut PgConnection,
     company: CompanyId,
     id: AllocationId,
-    on: NaiveDate,
+    ending: Ending<'_>,
     author: &str,
 ) -> QueryResult<bool> {
     diesel::update(allocations::table.find((company, id)))
         .filter(allocations::ended_on.is_null())
         .set((
-            allocations::ended_on.eq(on),
+            allocations::ended_on.eq(ending.on),
+            allocations::ended_reason.eq(ending.reason),
             allocations::ended_at.eq(diesel::dsl::now),
             allocations::ended_by.eq(author),
         ))

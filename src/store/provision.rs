@@ -116,13 +116,11 @@ pub fn insert_assessment(conn: &mut PgConnection, assessment: &Assessment) -> Qu
         .map(drop)
 }
 
-/// What account 491 holds for a client, in the currency of its entries.
+/// What account 491 holds for a client, in the company's currency.
 #[derive(Clone, Debug, QueryableByName)]
 pub struct Provided {
     #[diesel(sql_type = SqlUuid)]
     pub client_id: Uuid,
-    #[diesel(sql_type = Text)]
-    pub currency: String,
     #[diesel(sql_type = BigInt)]
     pub amount: i64,
 }
@@ -136,10 +134,10 @@ pub fn provided(
 ) -> QueryResult<Vec<Provided>> {
     let mut sql = Sql::default();
     sql.push(
-        "SELECT client_id, currency::text AS currency, sum(credit - debit)::bigint AS amount FROM journal_lines \
+        "SELECT client_id, sum(base_credit - base_debit)::bigint AS amount FROM journal_lines \
          WHERE company_id = ? AND account >= '491' AND account < '492' AND client_id IS NOT NULL AND NOT carried AND posted_on <= ? \
            AND recorded_at <= coalesce(?, 'infinity'::timestamptz) \
-         GROUP BY client_id, currency HAVING sum(credit - debit) <> 0",
+         GROUP BY client_id HAVING sum(base_credit - base_debit) <> 0",
         [Bind::Id(company.0), Bind::Day(as_of), Bind::Instant(known_at)],
     );
     sql.query().load(conn)
@@ -149,7 +147,7 @@ pub fn provided(
 pub fn held(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<Provided>> {
     let mut sql = Sql::default();
     sql.push(
-        "SELECT client_id, ''::text AS currency, sum(amount)::bigint AS amount FROM provision_movements WHERE company_id = ? \
+        "SELECT client_id, sum(amount)::bigint AS amount FROM provision_movements WHERE company_id = ? \
          GROUP BY client_id HAVING sum(amount) <> 0",
         [Bind::Id(company.0)],
     );
@@ -189,40 +187,44 @@ pub fn deductible_claims(
     ))
 }
 
-/// A page of a population's clients with something open or provided, by number; all without a page.
+/// `FROM clients c WHERE …`: a population's clients with something open, and those for whom something is held.
+fn listed(population: &super::aging::Population, held: &[Uuid]) -> Sql {
+    let mut sql = Sql::default();
+    sql.push(
+        " FROM clients c WHERE c.company_id = ? AND (c.id IN (SELECT client_id FROM aged) OR c.id = ANY(?))",
+        [Bind::Id(population.company.0), Bind::Ids(held.to_vec())],
+    );
+    sql
+}
+
+/// A page of them by number; all without a page.
 pub fn clients(
     conn: &mut PgConnection,
     population: &super::aging::Population,
+    held: &[Uuid],
     page: &Keyset,
 ) -> QueryResult<(Vec<Uuid>, bool)> {
     let mut sql = population.with();
-    sql.push(
-        " SELECT c.id FROM clients c WHERE c.company_id = ? AND (c.id IN (SELECT client_id FROM aged) \
-         OR c.id IN (SELECT client_id FROM journal_lines WHERE company_id = ? AND account >= '491' AND account < '492' AND NOT carried AND posted_on <= ? AND client_id IS NOT NULL))",
-        [Bind::Id(population.company.0), Bind::Id(population.company.0), Bind::Day(population.as_of)],
-    );
+    sql.push(" SELECT c.id", [])
+        .append(&listed(population, held));
     client::page_by_number(conn, sql, page)
 }
 
-/// The clients that account 491 names until a day: they are listed even when nothing is open.
-pub fn named(
+/// How many rows they make: one each in the company's currency, and one for each other in which something is open.
+pub fn row_count(
     conn: &mut PgConnection,
-    company: CompanyId,
-    as_of: NaiveDate,
-) -> QueryResult<Vec<Uuid>> {
-    #[derive(QueryableByName)]
-    struct Named {
-        #[diesel(sql_type = SqlUuid)]
-        client_id: Uuid,
-    }
-    let mut sql = Sql::default();
-    sql.push(
-        "SELECT DISTINCT client_id FROM journal_lines WHERE company_id = ? AND account >= '491' AND account < '492' \
-           AND NOT carried AND posted_on <= ? AND client_id IS NOT NULL",
-        [Bind::Id(company.0), Bind::Day(as_of)],
-    );
-    let named: Vec<Named> = sql.query().load(conn)?;
-    Ok(named.into_iter().map(|row| row.client_id).collect())
+    population: &super::aging::Population,
+    held: &[Uuid],
+    currency: &str,
+) -> QueryResult<i64> {
+    let mut sql = population.with();
+    sql.push(" SELECT (SELECT count(*)", [])
+        .append(&listed(population, held))
+        .push(
+            ") + (SELECT count(*) FROM (SELECT DISTINCT a.client_id, a.currency FROM aged a WHERE a.currency <> ?) f) AS count",
+            [Bind::Text(currency.to_owned())],
+        );
+    super::list::counted(conn, sql)
 }
 
 /// Clients in the order of their numbers, from behind one on.

@@ -28,6 +28,7 @@ diesel::table! {
         ended_by -> Nullable<Text>,
         debit_base -> Nullable<BigInt>,
         credit_base -> Nullable<BigInt>,
+        ended_reason -> Nullable<Text>,
     }
 }
 
@@ -384,6 +385,7 @@ diesel::table! {
         discount_percent -> Nullable<Numeric>,
         discount_days -> Nullable<SmallInt>,
         deducted_discount -> BigInt,
+        reason -> Nullable<Text>,
     }
 }
 

@@ -267,7 +267,9 @@ fn what_is_not_there_is_refused() {
         ("/export/..%2Finvoices.csv", 404),
         ("/export/invoices.csv?asOf=2026-01-01", 422),
         ("/export/clients.csv?updatedSince=2026-01-01T00:00:00Z", 422),
-        ("/export/open-items.csv?asOf=tomorrow", 400),
+        ("/export/open-items.csv?asOf=tomorrow", 422),
+        ("/export/open-items.csv?asOf=30/06/2026", 422),
+        ("/export/invoices.csv?updatedSince=2026-11-01", 422),
         ("/export/open-items.csv?day=2026-01-01", 400),
     ] {
         let answer = api.fetch(path);

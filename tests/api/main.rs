@@ -32,6 +32,7 @@ mod migrations;
 mod operations;
 mod paging;
 mod personal;
+mod provision;
 mod quarter;
 mod reconciliation;
 mod refusals;

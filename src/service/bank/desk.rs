@@ -24,6 +24,7 @@ use crate::service::payment::{self, PaymentInput};
 use crate::service::reference::{self, ItemRef, Ref};
 use crate::service::{matching, operation};
 use crate::store::bank::{Line, Match};
+use crate::store::matching::Ending;
 use crate::store::{self};
 
 /// A movement, locked, or `NOT_FOUND`.
@@ -456,7 +457,13 @@ fn end_matchings(
     let Some(on) = running.iter().map(|found| found.effective_on).max() else {
         return Ok(());
     };
-    matching::end_allocations(conn, caller, books, &running, on.max(caller.today))
+    matching::end_allocations(
+        conn,
+        caller,
+        books,
+        &running,
+        Ending::on(on.max(caller.today)),
+    )
 }
 
 /// The same money, recorded anew as nobody's.

@@ -489,7 +489,13 @@ impl Writer {
 
     fn unmatch(&mut self, conn: &mut PgConnection, caller: &Caller, key: usize) -> Result<()> {
         for allocation in self.done.allocations.get(&key).into_iter().flatten() {
-            matching::unallocate(conn, caller, *allocation, Some(caller.today))?;
+            matching::unallocate(
+                conn,
+                caller,
+                *allocation,
+                Some(caller.today),
+                Some("Erreur d'imputation"),
+            )?;
         }
         Ok(())
     }
@@ -512,6 +518,7 @@ impl Writer {
             issued_on: Some(caller.today),
             amount: Some(currency.decimal(amount)),
             allocate: matched,
+            reason: Some("Geste commercial".to_owned()),
             ..CreditNoteInput::default()
         };
         credit_note::issue(conn, caller, &input).map(drop)
@@ -718,6 +725,7 @@ fn rebate(conn: &mut PgConnection, caller: &Caller, client: usize, amount: i64) 
             vat_rate: Decimal::from(20),
             account: None,
         }],
+        reason: Some(REBATE.to_owned()),
         ..CreditNoteInput::default()
     };
     credit_note::issue(conn, caller, &input).map(drop)

@@ -686,6 +686,7 @@ impl Plan<'_> {
             discount_percent: None,
             discount_days: None,
             deducted_discount: 0,
+            reason: None,
         });
         id
     }

@@ -49,6 +49,8 @@ type Who = (Uuid, [u8; 3]);
 struct Part {
     base: Minor,
     required: Minor,
+    /// Required, in the company's currency.
+    in_books: Minor,
     is_open: bool,
 }
 
@@ -99,58 +101,55 @@ impl Seen {
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
-        run: &Run,
+        context: &Context,
         page: &Keyset,
     ) -> Result<(Vec<(Uuid, String)>, bool)> {
         let currencies = self.currencies();
-        let named: HashSet<Uuid> = store::provision::named(conn, caller.company, run.as_of)?
-            .into_iter()
-            .collect();
-        let is_open = |client: Uuid| {
-            currencies
-                .iter()
-                .any(|currency| self.part(&(client, *currency)).is_open)
-        };
         walked(conn, caller, page, |client| {
-            named.contains(&client) || is_open(client)
+            context.previous.contains_key(&client)
+                || currencies
+                    .iter()
+                    .any(|currency| self.part(&(client, *currency)).is_open)
         })
     }
 
-    /// The provisions of clients without their claims.
-    fn rows(&self, context: &Context, clients: Vec<(Uuid, String)>) -> Vec<ClientResult> {
-        let currencies = self.currencies();
+    /// The provisions of clients without their claims, by number and currency.
+    fn rows(&self, context: &Context, clients: Vec<(Uuid, String)>) -> Result<Vec<ClientResult>> {
+        let own = code(&context.currency)?;
+        let mut currencies = self.currencies();
+        currencies.insert(own);
         let mut rows = Vec::with_capacity(clients.len());
         for (client, number) in clients {
+            let required = self.in_books(client, &currencies);
             for currency in &currencies {
-                rows.extend(self.row(context, client, &number, currency));
+                let part = self.part(&(client, *currency));
+                if *currency != own && !part.is_open {
+                    continue;
+                }
+                let currency_code = String::from_utf8_lossy(currency).into_owned();
+                let held = context.held(client, &currency_code);
+                let mut provision = ClientProvision::moved(Vec::new(), part.required, held);
+                provision.move_to(if *currency == own { required } else { 0 });
+                rows.push(ClientResult {
+                    client: ClientId(client),
+                    number: number.clone(),
+                    currency: currency_code,
+                    provision,
+                    claims: Vec::new(),
+                    in_books: part.in_books,
+                    is_open: part.is_open,
+                });
             }
         }
-        rows
+        Ok(rows)
     }
 
-    /// A client's provision in a currency without its claims; none when nothing is open or provided.
-    fn row(
-        &self,
-        context: &Context,
-        client: Uuid,
-        number: &str,
-        currency: &[u8; 3],
-    ) -> Option<ClientResult> {
-        let part = self.part(&(client, *currency));
-        let currency = String::from_utf8_lossy(currency).into_owned();
-        let held = context.previous.get(&(client, currency.clone()));
-        if !part.is_open && held.is_none() {
-            return None;
-        }
-        let previous = held.copied().unwrap_or_default();
-        Some(ClientResult {
-            client: ClientId(client),
-            number: number.to_owned(),
-            currency,
-            provision: ClientProvision::moved(Vec::new(), part.required, previous),
-            claims: Vec::new(),
-            is_open: part.is_open,
-        })
+    /// What is required for a client in the company's currency.
+    fn in_books(&self, client: Uuid, currencies: &BTreeSet<[u8; 3]>) -> Minor {
+        currencies
+            .iter()
+            .map(|currency| self.part(&(client, *currency)).in_books)
+            .sum()
     }
 
     fn part(&self, who: &Who) -> Part {
@@ -175,43 +174,45 @@ impl Provisions {
         Provisions(Some(Arc::default()))
     }
 
-    /// Sums per currency over every client, as [`Run::totals`].
+    /// Sums per currency over every client, and the company's own currency, as [`Run::totals`].
     pub fn totals(
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
         run: &Run,
-    ) -> Result<BTreeMap<String, Totals>> {
+    ) -> Result<(String, BTreeMap<String, Totals>)> {
         let Some((memos, key)) = self.of(caller, run) else {
             return run.totals(conn, caller);
         };
         let context = run.context(conn, caller)?;
         let seen = seen(conn, caller, run, &context, memos, key)?;
-        let mut totals = BTreeMap::from([(context.currency.clone(), Totals::default())]);
-        let mut sums = HashMap::<[u8; 3], Totals>::new();
+        let own = code(&context.currency)?;
+        let mut sums = BTreeMap::from([(own, Totals::default())]);
+        let mut moved = Totals::default();
         for ((_, currency), part) in seen.parts() {
             let sum = sums.entry(*currency).or_default();
             sum.base += part.base;
             sum.required += part.required;
-            sum.charge += part.required;
+            sum.in_books += part.in_books;
+            moved.charge += part.in_books;
         }
-        for ((client, currency), previous) in &context.previous {
-            let currency = code(currency)?;
-            let required = seen.part(&(*client, currency)).required;
-            let sum = sums.entry(currency).or_default();
-            sum.previous += previous;
+        let currencies = seen.currencies();
+        for (client, previous) in &context.previous {
+            let required = seen.in_books(*client, &currencies);
+            moved.previous += previous;
             // Charges and releases are never netted between clients (R5.10).
-            sum.charge += required.saturating_sub(*previous).max(0) - required;
-            sum.release += previous.saturating_sub(required).max(0);
+            moved.charge += required.saturating_sub(*previous).max(0) - required;
+            moved.release += previous.saturating_sub(required).max(0);
         }
-        for (currency, sum) in sums {
-            totals.insert(String::from_utf8_lossy(&currency).into_owned(), sum);
-        }
-        Ok(totals)
+        let sum = sums.entry(own).or_default();
+        (sum.previous, sum.charge, sum.release) = (moved.previous, moved.charge, moved.release);
+        let named =
+            |(currency, sum): ([u8; 3], Totals)| (String::from_utf8_lossy(&currency).into(), sum);
+        Ok((context.currency, sums.into_iter().map(named).collect()))
     }
 
-    /// A page of clients with something open or provided, as [`Run::client_ids`] and [`Run::clients`], by number and
-    /// currency; their claims are read only if they are wanted.
+    /// A page of rows, by number and currency, of the clients with something open or provided: as [`Run::client_ids`]
+    /// and [`Run::clients`]. Claims are read only if they are wanted.
     pub fn page(
         &self,
         conn: &mut PgConnection,
@@ -221,33 +222,74 @@ impl Provisions {
         with_claims: bool,
     ) -> Result<(Vec<ClientResult>, bool)> {
         let context = run.context(conn, caller)?;
-        let (ids, more) = match self.of(caller, run) {
-            None => run.client_ids(conn, caller, page)?,
-            Some((memos, key)) => {
-                let seen = seen(conn, caller, run, &context, memos, key)?;
-                let (found, more) = seen.listed(conn, caller, run, page)?;
-                if !with_claims {
-                    return Ok((seen.rows(&context, found), more));
-                }
-                let ids = found.into_iter().map(|(id, _)| ClientId(id));
-                (ids.collect(), more)
+        let seen = match self.of(caller, run) {
+            Some((memos, key)) => Some(seen(conn, caller, run, &context, memos, key)?),
+            None => None,
+        };
+        let place = page.from.as_ref().map(|(place, _)| Place::read(place));
+        let beyond = Keyset {
+            from: place.map(|place| (place.number.to_owned(), Uuid::nil())),
+            ..page.clone()
+        };
+        // The client of the row beside the page may have more rows.
+        let beside = match place {
+            Some(place) => store::client::by_number(conn, caller.company, place.number)?,
+            None => None,
+        };
+        let (mut rows, mut more) = match &seen {
+            Some(seen) if !with_claims => {
+                let (found, more) = seen.listed(conn, caller, &context, &beyond)?;
+                let beside = beside.map(|client| (client.id.0, client.number));
+                let clients = found.into_iter().chain(beside).collect();
+                (seen.rows(&context, clients)?, more)
+            }
+            _ => {
+                let (ids, more) = match &seen {
+                    Some(seen) => {
+                        let (found, more) = seen.listed(conn, caller, &context, &beyond)?;
+                        let ids = found.into_iter().map(|(id, _)| ClientId(id));
+                        (ids.collect(), more)
+                    }
+                    None => run.client_ids(conn, caller, &context, &beyond)?,
+                };
+                let mut clients = store::client::by_ids(conn, caller.company, &ids)?;
+                clients.extend(beside);
+                (run.clients(conn, caller, &clients, &context)?, more)
             }
         };
-        let clients = store::client::by_ids(conn, caller.company, &ids)?;
-        Ok((run.sorted(conn, caller, &clients, &context)?, more))
+        rows.sort_by(|a, b| Place::of(a).cmp(&Place::of(b)));
+        rows.retain(|row| match place {
+            Some(place) if page.backward => Place::of(row) < place,
+            Some(place) => Place::of(row) > place,
+            None => true,
+        });
+        let size = usize::try_from(page.size).unwrap_or(usize::MAX);
+        if let Some(surplus) = rows.len().checked_sub(size).filter(|surplus| *surplus > 0) {
+            more = true;
+            if page.backward {
+                rows.drain(..surplus);
+            } else {
+                rows.truncate(size);
+            }
+        }
+        Ok((rows, more))
     }
 
-    /// How many there are, as [`Run::client_count`].
-    pub fn client_count(&self, conn: &mut PgConnection, caller: &Caller, run: &Run) -> Result<i64> {
+    /// How many rows there are.
+    pub fn row_count(&self, conn: &mut PgConnection, caller: &Caller, run: &Run) -> Result<i64> {
         let Some((memos, key)) = self.of(caller, run) else {
-            return run.client_count(conn, caller);
+            return run.row_count(conn, caller);
         };
         let context = run.context(conn, caller)?;
         let seen = seen(conn, caller, run, &context, memos, key)?;
-        let open = seen.parts().filter(|(_, part)| part.is_open);
-        let mut listed: HashSet<Uuid> = open.map(|((client, _), _)| *client).collect();
-        listed.extend(store::provision::named(conn, caller.company, run.as_of)?);
-        Ok(i64::try_from(listed.len()).unwrap_or(i64::MAX))
+        let own = code(&context.currency)?;
+        let mut listed: HashSet<Uuid> = context.previous.keys().copied().collect();
+        let mut foreign = 0;
+        for ((client, currency), _) in seen.parts().filter(|(_, part)| part.is_open) {
+            listed.insert(*client);
+            foreign += usize::from(*currency != own);
+        }
+        Ok(i64::try_from(listed.len() + foreign).unwrap_or(i64::MAX))
     }
 
     /// What is remembered, and for what this run is; none when memory has no part in it.
@@ -263,6 +305,33 @@ impl Provisions {
             };
             (memos, key)
         })
+    }
+}
+
+/// Where a row stands in the list: by client and currency.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place<'a> {
+    number: &'a str,
+    currency: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// Of a row.
+    pub fn of(row: &'a ClientResult) -> Place<'a> {
+        Place {
+            number: &row.number,
+            currency: &row.currency,
+        }
+    }
+
+    /// As a cursor holds it: numbers have no tabs.
+    pub fn show(&self) -> String {
+        format!("{}\t{}", self.number, self.currency)
+    }
+
+    fn read(shown: &'a str) -> Place<'a> {
+        let (number, currency) = shown.rsplit_once('\t').unwrap_or((shown, ""));
+        Place { number, currency }
     }
 }
 
@@ -387,7 +456,7 @@ fn assessed(context: &Context) -> impl Iterator<Item = Uuid> + '_ {
 fn made(conn: &mut PgConnection, caller: &Caller, run: &Run, context: &Context) -> Result<Memo> {
     let horizon = balances::touched(conn, caller.company, i64::MAX, 0)?.horizon;
     let later = balances::touched(conn, caller.company, horizon, usize::MAX >> 2)?;
-    let (ids, _) = run.client_ids(conn, caller, &Keyset::all())?;
+    let (ids, _) = run.client_ids(conn, caller, context, &Keyset::all())?;
     let mut parts = HashMap::new();
     for chunk in ids.chunks(1000) {
         parts.extend(computed(conn, caller, run, context, chunk)?);
@@ -419,6 +488,7 @@ fn computed(
             let part = Part {
                 base: result.provision.claims.iter().map(|claim| claim.base).sum(),
                 required: result.provision.required,
+                in_books: result.in_books,
                 is_open: result.is_open,
             };
             Ok(((result.client.0, code(&result.currency)?), part))

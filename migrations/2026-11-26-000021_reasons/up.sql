@@ -13,3 +13,8 @@ CREATE POLICY company ON import_refusals USING (company_id = (SELECT nullif(curr
 CREATE POLICY migrator ON import_refusals TO CURRENT_USER USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, DELETE ON import_refusals TO encours_app;
 SELECT audit('import_refusals', 'IMPORT_REFUSAL', 'NONE', '{}', 'what is still to be imported; what was imported is told');
+
+-- Why: what French practice calls the motif of an avoir, and that of a délettrage. An auditor asks for both.
+ALTER TABLE documents ADD COLUMN reason text;
+ALTER TABLE allocations ADD COLUMN ended_reason text;
+GRANT UPDATE (ended_reason) ON allocations TO encours_app;
