@@ -99,7 +99,7 @@ impl Refusal {
         Refusal::new(
             RefusalCode::NotFound,
             field,
-            format!("no such {what} in this company: check the id or number"),
+            format!("there is no such {what} here, or none that you may see: check how it is named"),
         )
     }
 

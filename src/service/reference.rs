@@ -173,21 +173,24 @@ pub fn items(
         _ => {
             return Err(Refusal::invalid(
                 field,
-                "name the item by its id or by its document's number, not both",
+                "name the item by exactly one of its id and its document's number",
             )
             .into());
         }
     };
-    found.retain(|item| {
-        item.is_debit == is_debit && target.due_on.is_none_or(|due| item.due_on == Some(due))
-    });
+    found.retain(|item| item.is_debit == is_debit);
     if found.is_empty() {
-        let what = if is_debit {
-            "invoice or other debit item"
-        } else {
-            "payment, credit note or other credit item"
-        };
-        return Err(Refusal::not_found(field, what).into());
+        return Err(missing(conn, company, field, target, is_debit)?.into());
+    }
+    let days: Vec<Option<NaiveDate>> = found.iter().map(|item| item.due_on).collect();
+    found.retain(|item| target.due_on.is_none_or(|due| item.due_on == Some(due)));
+    if found.is_empty() {
+        return Err(Refusal::invalid(
+            &format!("{field}.dueOn"),
+            "nothing of this document is due on that day",
+        )
+        .detail("dueDates", serde_json::json!(days))
+        .into());
     }
     let several = |found: &[Item]| {
         found
@@ -206,6 +209,33 @@ pub fn items(
         .into());
     }
     Ok(found)
+}
+
+/// Why no item is found: it is unknown, or it stands on the other side.
+fn missing(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    field: &str,
+    target: &ItemRef,
+    is_debit: bool,
+) -> Result<Refusal> {
+    let (what, side) = match is_debit {
+        true => ("invoice or other debit item", "credit"),
+        false => ("payment, credit note or other credit item", "debit"),
+    };
+    let number = target.number.as_deref();
+    let there = match number {
+        Some(number) => store::item::by_reference(conn, company, number, !is_debit)?,
+        None => Vec::new(),
+    };
+    if there.is_empty() {
+        return Ok(Refusal::not_found(field, what));
+    }
+    let number = number.unwrap_or_default();
+    Ok(Refusal::invalid(
+        field,
+        format!("{number} stands on the {side} side: give it as `{side}`"),
+    ))
 }
 
 fn source_of(id: &str) -> Option<uuid::Uuid> {
