@@ -99,7 +99,9 @@ impl Refusal {
         Refusal::new(
             RefusalCode::NotFound,
             field,
-            format!("there is no such {what} here, or none that you may see: check how it is named"),
+            format!(
+                "there is no such {what} here, or none that you may see: check how it is named"
+            ),
         )
     }
 

@@ -6,12 +6,11 @@ use std::sync::LazyLock;
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{TypeKind, TypeSystemDefinition};
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 
 use super::company::Role;
 use super::error::UserError;
 use super::mutation::{How, mutate};
-use super::scalars::{Date, on, read, show};
+use super::scalars::{Date, Instant, on, read, show};
 use super::{Permitted, session};
 use crate::domain::access;
 use crate::domain::ids::{InvitationId, ServiceAccountId};
@@ -75,15 +74,15 @@ pub struct ServiceAccount {
     /// The last day of its key.
     expires_on: Date,
     /// When it was created.
-    created_at: DateTime<Utc>,
+    created_at: Instant,
     /// Who created it.
     created_by: String,
     /// When its key was last replaced; null while it has the first one.
-    rotated_at: Option<DateTime<Utc>>,
+    rotated_at: Option<Instant>,
     /// When its key was last used, to the minute; null before the first use.
-    last_used_at: Option<DateTime<Utc>>,
+    last_used_at: Option<Instant>,
     /// When it was revoked; null while it may come in.
-    revoked_at: Option<DateTime<Utc>>,
+    revoked_at: Option<Instant>,
 }
 
 impl ServiceAccount {
@@ -93,11 +92,11 @@ impl ServiceAccount {
             name: row.name,
             scopes: row.scopes,
             expires_on: row.expires_on.into(),
-            created_at: row.created_at,
+            created_at: row.created_at.into(),
             created_by: row.created_by,
-            rotated_at: row.rotated_at,
-            last_used_at: row.last_used_at,
-            revoked_at: row.revoked_at,
+            rotated_at: row.rotated_at.map(Into::into),
+            last_used_at: row.last_used_at.map(Into::into),
+            revoked_at: row.revoked_at.map(Into::into),
         }
     }
 }
@@ -112,9 +111,9 @@ pub struct Invitation {
     /// The role that the person will have.
     role: Role,
     /// Until when it may be accepted.
-    expires_at: DateTime<Utc>,
+    expires_at: Instant,
     /// When it was made.
-    invited_at: DateTime<Utc>,
+    invited_at: Instant,
     /// Who made it.
     invited_by: String,
 }
@@ -128,8 +127,8 @@ impl Invitation {
             id: show(row.id),
             email: row.email,
             role: role.into(),
-            expires_at: row.expires_at,
-            invited_at: row.invited_at,
+            expires_at: row.expires_at.into(),
+            invited_at: row.invited_at.into(),
             invited_by: row.invited_by,
         })
     }

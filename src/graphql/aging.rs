@@ -9,7 +9,7 @@ use super::document::{Invoice, OrderDirection, maybe, one};
 use super::loaders::DisputedOn;
 use super::matching::Matching;
 use super::page::{Asked, Connection, Window, counted};
-use super::scalars::{ClientRef, Date, Decimal, day, money, show};
+use super::scalars::{ClientRef, Date, Decimal, Instant, at, day, money, show};
 use super::{Permitted, balances, loader, session};
 use crate::domain::aging::{AgingBasis as Basis, Buckets};
 use crate::domain::ids::{ClientId, DocumentId, ItemId};
@@ -618,14 +618,13 @@ impl AgedBalance {
         self.population.as_of.into()
     }
     /// As recorded by this instant; null means now.
-    async fn known_at(&self) -> Option<DateTime<Utc>> {
-        self.population.known_at
+    async fn known_at(&self) -> Option<Instant> {
+        self.population.known_at.map(Into::into)
     }
     /// The instant of the snapshot that the report was read from: give it as `knownAt` to print the same report again.
-    async fn read_at(&self, ctx: &Context<'_>) -> Result<DateTime<Utc>> {
-        session(ctx)?
-            .read(|conn, _| Ok(crate::store::snapshot_instant(conn)?))
-            .await
+    async fn read_at(&self, ctx: &Context<'_>) -> Result<Instant> {
+        let read = session(ctx)?.read(|conn, _| Ok(crate::store::snapshot_instant(conn)?));
+        Ok(read.await?.into())
     }
     /// The columns.
     async fn buckets(&self) -> Vec<AgedBucket> {
@@ -867,7 +866,7 @@ impl AgedBalance {
     async fn late_entries(
         &self,
         ctx: &Context<'_>,
-        since: Option<DateTime<Utc>>,
+        since: Option<Instant>,
         first: Option<i32>,
         after: Option<String>,
         last: Option<i32>,
@@ -882,7 +881,7 @@ impl AgedBalance {
             },
             &format!("late{:?}{since:?}", self.population),
         )?;
-        let since = since
+        let since = at(since)
             .or(self.population.known_at)
             .unwrap_or_else(|| end_of_day(self.population.as_of.into()));
         let (population, keyset) = (self.population.clone(), asked.keyset.clone());
@@ -947,7 +946,7 @@ impl AgingQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<Date>,
         #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
-            DateTime<Utc>,
+            Instant,
         >,
         filter: Option<AgedBalanceFilter>,
         #[graphql(desc = "Only debts, or only credits.")] debit: Option<bool>,
@@ -985,7 +984,7 @@ impl AgingQuery {
         #[graphql(
             desc = "As recorded by this instant: prints a report as it was printed then; now when absent."
         )]
-        known_at: Option<DateTime<Utc>>,
+        known_at: Option<Instant>,
         #[graphql(desc = "What age is counted from; DUE_DATE when absent.")] basis: Option<
             AgingBasis,
         >,
@@ -1029,13 +1028,13 @@ impl AgingQuery {
 async fn population(
     ctx: &Context<'_>,
     as_of: Date,
-    known_at: Option<DateTime<Utc>>,
+    known_at: Option<Instant>,
     filter: Option<AgedBalanceFilter>,
 ) -> Result<Population> {
     let as_of = day("asOf", as_of.0)?;
     let filter = filter.unwrap_or_default();
     let mut population = Population {
-        known_at,
+        known_at: at(known_at),
         ..Population::of(session(ctx)?.caller().company, as_of)
     };
     if filter.include_bills {

@@ -1,7 +1,6 @@
 //! Four eyes (section 12): the queue of what waits for a second person, and its decisions.
 
 use async_graphql::{Context, ID, InputObject, InputType, Object, SimpleObject, Value};
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::client::{Client, client_filter_id, code_enum};
@@ -10,7 +9,7 @@ use super::error::UserError;
 use super::mutation::{Done, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Window, listed};
-use super::scalars::{ClientRef, Decimal, JsonObject, money, show};
+use super::scalars::{ClientRef, Decimal, Instant, JsonObject, money, show};
 use super::{Permitted, loader, session};
 use super::{bank, client, dispute, document, loaders, matching, penalty};
 use crate::domain::access::{Action, Caller};
@@ -155,7 +154,7 @@ struct ApprovalEvent {
     /// Why; null when nobody said.
     reason: Option<String>,
     /// When.
-    recorded_at: DateTime<Utc>,
+    recorded_at: Instant,
     /// Who.
     recorded_by: String,
 }
@@ -165,7 +164,7 @@ impl ApprovalEvent {
         Ok(ApprovalEvent {
             status: ApprovalStatus::of(&row.kind)?,
             reason: row.reason,
-            recorded_at: row.recorded_at,
+            recorded_at: row.recorded_at.into(),
             recorded_by: row.recorded_by,
         })
     }
@@ -269,20 +268,20 @@ impl ApprovalRequest {
         &self.0.proposed_by
     }
     /// When.
-    async fn proposed_at(&self) -> DateTime<Utc> {
-        self.0.proposed_at
+    async fn proposed_at(&self) -> Instant {
+        self.0.proposed_at.into()
     }
     /// When it becomes void unless somebody decides; null for files and runs, which wait for ever.
-    async fn expires_at(&self) -> Option<DateTime<Utc>> {
-        self.0.expires_at
+    async fn expires_at(&self) -> Option<Instant> {
+        self.0.expires_at.map(Into::into)
     }
     /// Who decided, or took it back; null while it waits.
     async fn decided_by(&self) -> Option<&str> {
         self.0.decided_by.as_deref()
     }
     /// When; null while it waits.
-    async fn decided_at(&self) -> Option<DateTime<Utc>> {
-        self.0.decided_at
+    async fn decided_at(&self) -> Option<Instant> {
+        self.0.decided_at.map(Into::into)
     }
     /// Why it was decided so; null when nobody said.
     async fn decision(&self) -> Option<&str> {
@@ -319,7 +318,7 @@ struct ApprovalRules {
     /// `settings.approvals` as they were; empty for what was before this was recorded.
     approvals: JsonObject,
     /// From when on.
-    since: DateTime<Utc>,
+    since: Instant,
     /// Who set it so.
     recorded_by: String,
 }
@@ -330,7 +329,7 @@ impl ApprovalRules {
         ApprovalRules {
             segregation_of_duties: row.segregation,
             approvals: JsonObject(rules.unwrap_or_else(|| serde_json::json!({}))),
-            since: row.recorded_at,
+            since: row.recorded_at.into(),
             recorded_by: row.recorded_by,
         }
     }

@@ -1,11 +1,10 @@
 //! The audit trail: who did what, when, from where, and what it changed; and the proof that nobody changed it since.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 
 use super::client::code_enum;
 use super::page::{Asked, Connection, Window, counted};
-use super::scalars::{JsonObject, read, show};
+use super::scalars::{Instant, JsonObject, at, read, show};
 use super::{Permitted, session};
 use crate::domain::audit;
 use crate::domain::hex::hex;
@@ -91,9 +90,9 @@ struct AuditFilter {
     /// Of these kinds; of all when absent or empty.
     actions: Option<Vec<AuditAction>>,
     /// From this instant on.
-    from: Option<DateTime<Utc>>,
+    from: Option<Instant>,
     /// Before this instant.
-    to: Option<DateTime<Utc>>,
+    to: Option<Instant>,
 }
 
 impl AuditFilter {
@@ -116,8 +115,8 @@ impl AuditFilter {
                 .into_iter()
                 .map(|action| action.code().to_owned())
                 .collect(),
-            from: self.from,
-            to: self.to,
+            from: at(self.from),
+            to: at(self.to),
         })
     }
 }
@@ -127,7 +126,7 @@ impl AuditFilter {
 #[derive(SimpleObject, Clone)]
 struct AuditEntry {
     /// When it was written down.
-    at: DateTime<Utc>,
+    at: Instant,
     /// What happened.
     action: AuditAction,
     /// The type of the record, such as `CLIENT`: the singular of what it is; new types may appear.
@@ -170,7 +169,7 @@ struct AuditEntry {
 impl AuditEntry {
     fn of(row: Row) -> Result<AuditEntry> {
         Ok(AuditEntry {
-            at: row.at,
+            at: row.at.into(),
             action: AuditAction::of(&row.action)?,
             record_id: audit::shown(&row.record_type, &row.record_id),
             record_type: row.record_type,
@@ -216,7 +215,7 @@ struct AuditVerification {
     /// Entries that wait for their seal: those of the last seconds, and of whatever was under way then. Nothing proves them yet.
     unsealed: String,
     /// The instant of the latest sealed entry; null before the first.
-    sealed_through: Option<DateTime<Utc>>,
+    sealed_through: Option<Instant>,
     /// The end of the chain, as `ordinal:seal`. Kept elsewhere and given as `anchor` later, it proves that nobody wrote the
     /// whole chain anew; null before the first.
     head: Option<String>,
@@ -347,7 +346,7 @@ impl AuditQuery {
             proven: proof.proven.to_string(),
             erased: proof.erased.to_string(),
             unsealed: proof.unsealed.to_string(),
-            sealed_through: proof.sealed_through,
+            sealed_through: proof.sealed_through.map(Into::into),
             head: proof
                 .seal
                 .map(|seal| format!("{}:{}", proof.sealed, hex(&seal))),

@@ -1,7 +1,6 @@
 //! Bank accounts, statements, movements and their matches, and the tasks they leave (section 13).
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::aging::OpenItem;
@@ -13,7 +12,9 @@ use super::mutation::{Done, How, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Window, listed};
 use super::payment::Payment;
-use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, PaymentRef, money, on, show};
+use super::scalars::{
+    ClientRef, Date, Decimal, Instant, ItemRefInput, PaymentRef, money, on, show,
+};
 use super::{Permitted, session};
 use crate::domain::access::{Action, Caller};
 use crate::domain::bank::{self, Share};
@@ -363,8 +364,8 @@ impl BankMatch {
             .collect())
     }
     /// When it was recorded.
-    async fn recorded_at(&self) -> DateTime<Utc> {
-        self.0.recorded_at
+    async fn recorded_at(&self) -> Instant {
+        self.0.recorded_at.into()
     }
     /// Who decided.
     async fn recorded_by(&self) -> &str {
@@ -448,8 +449,8 @@ impl Task {
             .map(BankLine))
     }
     /// When it was done; null until then.
-    async fn done_at(&self) -> Option<DateTime<Utc>> {
-        self.0.done_at
+    async fn done_at(&self) -> Option<Instant> {
+        self.0.done_at.map(Into::into)
     }
     /// Who did it; null until then.
     async fn done_by(&self) -> Option<&str> {

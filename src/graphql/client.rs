@@ -1,7 +1,6 @@
 //! Clients: who they are, what they owe, and their lists.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::aging::{OpenItem, open_items};
@@ -16,7 +15,7 @@ use super::loaders::{BalanceOf, ContactsOf};
 use super::mutation::{How, Row, in_bulk, mutate};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::payment::Payment;
-use super::scalars::{ClientRef, Date, Decimal, day, money, rate, read, show};
+use super::scalars::{ClientRef, Date, Decimal, Instant, at, day, money, rate, read, show};
 use super::{Permitted, session};
 use crate::domain::access::Caller;
 use crate::domain::ids::{
@@ -405,7 +404,7 @@ impl Client {
         ctx: &Context<'_>,
         #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<Date>,
         #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
-            DateTime<Utc>,
+            Instant,
         >,
     ) -> Result<Vec<ClientBalance>> {
         let as_of = day(
@@ -415,7 +414,7 @@ impl Client {
         let key = BalanceOf {
             client: self.0.id,
             as_of,
-            known_at,
+            known_at: at(known_at),
         };
         let rows = maybe(ctx, key).await?.unwrap_or_default();
         let mut balances: Vec<ClientBalance> = rows
@@ -452,7 +451,7 @@ impl Client {
         ctx: &Context<'_>,
         #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<Date>,
         #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
-            DateTime<Utc>,
+            Instant,
         >,
         first: Option<i32>,
         after: Option<String>,
@@ -462,7 +461,7 @@ impl Client {
         let caller = session(ctx)?.caller();
         let as_of = day("asOf", as_of.unwrap_or(caller.today.into()).0)?;
         let population = Population {
-            known_at,
+            known_at: at(known_at),
             client_ids: vec![self.0.id],
             ..Population::of(caller.company, as_of)
         };
@@ -537,7 +536,7 @@ impl Client {
         to: Date,
         #[graphql(desc = "The client's currency when absent.")] currency: Option<String>,
         #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
-            DateTime<Utc>,
+            Instant,
         >,
     ) -> Result<Statement> {
         day("from", from.0)?;
@@ -562,7 +561,7 @@ impl Client {
                     &code,
                     from.0,
                     to.0,
-                    known_at,
+                    at(known_at),
                 )?)
             })
             .await?;

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::client::{Client, client_filter_id, code_enum};
@@ -14,7 +13,7 @@ use super::loaders::{InstalmentsOf, ReliabilityOf, StandingOf};
 use super::mutation::{Done, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Window, counted, listed};
-use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, money, on, show};
+use super::scalars::{ClientRef, Date, Decimal, Instant, ItemRefInput, money, on, show};
 use super::{Permitted, session};
 use crate::domain::ids::{ClientId, NoteId, PlanId, UserId};
 use crate::error::Result;
@@ -125,8 +124,8 @@ impl CollectionNote {
         self.0.follow_up_on.map(Into::into)
     }
     /// When it was written.
-    async fn recorded_at(&self) -> DateTime<Utc> {
-        self.0.recorded_at
+    async fn recorded_at(&self) -> Instant {
+        self.0.recorded_at.into()
     }
     /// Who wrote it.
     async fn recorded_by(&self) -> &str {

@@ -1,7 +1,6 @@
 //! Disputes (litiges) and customer deductions.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::client::{Client, client_filter_id, code_enum};
@@ -13,7 +12,7 @@ use super::loaders::{DisputesOfDeduction, EventsOfDispute, ItemsOf, ReasonCode};
 use super::mutation::{How, mutate};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{
-    ClientRef, CreditNoteRef, Date, Decimal, InvoiceRef, money, read, show, two_ways,
+    ClientRef, CreditNoteRef, Date, Decimal, Instant, InvoiceRef, money, read, show, two_ways,
 };
 use super::{Permitted, session};
 use crate::domain::access::Caller;
@@ -106,7 +105,7 @@ struct DisputeEvent {
     /// The day it counts for.
     happened_on: Date,
     /// When it was recorded.
-    recorded_at: DateTime<Utc>,
+    recorded_at: Instant,
     /// Who recorded it.
     recorded_by: String,
 }
@@ -250,7 +249,7 @@ impl Dispute {
                     status: row.status.as_deref().map(DisputeStatus::of).transpose()?,
                     note: row.note,
                     happened_on: row.happened_on.into(),
-                    recorded_at: row.recorded_at,
+                    recorded_at: row.recorded_at.into(),
                     recorded_by: row.recorded_by,
                 })
             })

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use async_graphql::{
     ComplexObject, Context, Enum, ID, InputObject, Interface, Object, SimpleObject,
 };
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::client::{Client, client_filter_id, code_enum};
@@ -18,7 +17,8 @@ use super::mutation::{How, Row, in_bulk, mutate};
 use super::page::{self, Asked, Connection, Listed, Window, counted};
 use super::payment::Payment;
 use super::scalars::{
-    ClientRef, CreditNoteRef, Date, Decimal, InvoiceRef, JsonObject, money, rate, read, show,
+    ClientRef, CreditNoteRef, Date, Decimal, Instant, InvoiceRef, JsonObject, money, rate, read,
+    show,
 };
 use super::{Permitted, loader, session};
 use crate::domain::access::Caller;
@@ -658,7 +658,7 @@ pub struct InvoiceDraft {
     /// What it holds, as entered.
     content: JsonObject,
     /// When it was last changed.
-    updated_at: DateTime<Utc>,
+    updated_at: Instant,
     /// Who changed it last.
     updated_by: String,
 }
@@ -714,7 +714,7 @@ impl Listed for document::Draft {
         InvoiceDraft {
             id: show(self.id),
             content: JsonObject(self.content.clone()),
-            updated_at: self.updated_at,
+            updated_at: self.updated_at.into(),
             updated_by: self.updated_by.clone(),
             record: self,
         }

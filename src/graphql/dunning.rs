@@ -1,7 +1,6 @@
 //! Dunning (relances): the preview of a day, what was sent, scenarios, promises to pay.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::aging::OpenItem;
@@ -12,7 +11,7 @@ use super::loaders::{BooksCurrency, DunningItemsOf, PaidOnPromise, ProofsOf};
 use super::mutation::{How, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Window, counted, listed};
-use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, money, on, show};
+use super::scalars::{ClientRef, Date, Decimal, Instant, ItemRefInput, money, on, show};
 use super::{Permitted, session};
 use crate::domain::dunning::{self as rules, Level, Scenario};
 use crate::domain::ids::{ClientId, DunningActionId, ItemId, PromiseId};
@@ -513,8 +512,8 @@ impl DunningAction {
             .collect())
     }
     /// When it was recorded.
-    async fn recorded_at(&self) -> DateTime<Utc> {
-        self.0.recorded_at
+    async fn recorded_at(&self) -> Instant {
+        self.0.recorded_at.into()
     }
     /// Who recorded it.
     async fn recorded_by(&self) -> &str {

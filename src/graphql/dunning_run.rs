@@ -1,7 +1,6 @@
 //! Runs of reminders, and the proofs of registered letters.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 
 use super::client::{Client, code_enum};
 use super::document::one;
@@ -10,7 +9,7 @@ use super::error::UserError;
 use super::mutation::{Done, How, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Window, listed};
-use super::scalars::{Date, Decimal, money, on, show};
+use super::scalars::{Date, Decimal, Instant, money, on, show};
 use super::{Permitted, objects, session};
 use crate::domain::ids::{DunningActionId, DunningRunId, DunningRunLineId};
 use crate::error::Result;
@@ -151,8 +150,8 @@ impl DunningRun {
         .await
     }
     /// When it was proposed.
-    async fn recorded_at(&self) -> DateTime<Utc> {
-        self.0.recorded_at
+    async fn recorded_at(&self) -> Instant {
+        self.0.recorded_at.into()
     }
     /// Who proposed it.
     async fn recorded_by(&self) -> &str {
@@ -163,8 +162,8 @@ impl DunningRun {
         self.0.validated_by.as_deref()
     }
     /// When it ended; null until then.
-    async fn ended_at(&self) -> Option<DateTime<Utc>> {
-        self.0.ended_at
+    async fn ended_at(&self) -> Option<Instant> {
+        self.0.ended_at.map(Into::into)
     }
 }
 

@@ -1,13 +1,12 @@
 //! Files attached to records. Their bytes go by `POST /files` and `GET /files/{id}`.
 
 use async_graphql::{Context, ID, Object};
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::client::code_enum;
 use super::document::maybe;
 use super::loaders::FilesOf;
-use super::scalars::show;
+use super::scalars::{Instant, show};
 use crate::error::Result;
 use crate::store;
 
@@ -81,8 +80,8 @@ impl AttachedFile {
         format!("/files/{}", show(self.0.id).as_str())
     }
     /// When it was attached.
-    async fn recorded_at(&self) -> DateTime<Utc> {
-        self.0.recorded_at
+    async fn recorded_at(&self) -> Instant {
+        self.0.recorded_at.into()
     }
     /// Who attached it.
     async fn recorded_by(&self) -> &str {

@@ -1,14 +1,13 @@
 //! Journal entries, and the check of the books.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::client::client_filter_id;
 use super::document::{maybe, one};
 use super::loaders::{BooksCurrency, EntriesOf, LinesOfEntry};
 use super::page::{self, Asked, Connection, Listed, Window};
-use super::scalars::{ClientRef, Date, Decimal, money, show};
+use super::scalars::{ClientRef, Date, Decimal, Instant, at, money, show};
 use super::{Permitted, session};
 use crate::domain::ids::EntryId;
 use crate::error::Result;
@@ -111,8 +110,8 @@ impl Entry {
             .collect())
     }
     /// When it was recorded.
-    async fn recorded_at(&self) -> DateTime<Utc> {
-        self.0.recorded_at
+    async fn recorded_at(&self) -> Instant {
+        self.0.recorded_at.into()
     }
     /// Who recorded it.
     async fn recorded_by(&self) -> &str {
@@ -146,7 +145,7 @@ struct JournalEntryFilter {
     /// Of this supporting document.
     reference: Option<String>,
     /// As recorded by this instant; now when absent.
-    known_at: Option<DateTime<Utc>>,
+    known_at: Option<Instant>,
 }
 
 /// One check of the books.
@@ -206,7 +205,7 @@ impl JournalQuery {
                 .transpose()?,
             client: client_filter_id(ctx, input.client).await?,
             reference: input.reference,
-            known_at: input.known_at,
+            known_at: at(input.known_at),
         };
         let session = session(ctx)?;
         let from = store::journal::from(session.caller().company, &filter);

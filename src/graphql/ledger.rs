@@ -1,7 +1,6 @@
 //! The accountant's reading: chart of accounts, trial balance, general ledger, financial years.
 
 use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 
 use super::client::{Client, client_filter_id};
 use super::document::one;
@@ -9,7 +8,7 @@ use super::error::UserError;
 use super::journal::Entry;
 use super::mutation::{How, mutate};
 use super::page::{Asked, Connection, Window, counted};
-use super::scalars::{ClientRef, Date, Decimal, day, money, on};
+use super::scalars::{ClientRef, Date, Decimal, Instant, at, day, money, on};
 use super::{Permitted, session};
 use crate::domain::ids::{ClientId, EntryId};
 use crate::error::{Error, Result};
@@ -274,7 +273,7 @@ impl LedgerQuery {
         #[graphql(desc = "Last day, inclusive; today when absent.")] as_of: Option<Date>,
         #[graphql(desc = "First day; that of the financial year when absent.")] from: Option<Date>,
         #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
-            DateTime<Utc>,
+            Instant,
         >,
     ) -> Result<TrialBalance> {
         let session = session(ctx)?;
@@ -299,7 +298,7 @@ impl LedgerQuery {
                         year_starts_on: year.starts_on,
                         from,
                         to,
-                        known_at,
+                        known_at: at(known_at),
                     },
                     &accounts.profit,
                     &accounts.loss,
@@ -342,7 +341,7 @@ impl LedgerQuery {
         #[graphql(desc = "First day.")] from: Option<Date>,
         #[graphql(desc = "Last day, inclusive; today when absent.")] as_of: Option<Date>,
         #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
-            DateTime<Utc>,
+            Instant,
         >,
     ) -> Result<GeneralLedger> {
         if account.is_none() && client.is_none() {
@@ -361,7 +360,7 @@ impl LedgerQuery {
             client,
             from: on(from),
             to,
-            known_at,
+            known_at: at(known_at),
         };
         let currency = session
             .read(|conn, caller| Ok(books::open(conn, caller)?.currency))

@@ -3,7 +3,6 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::{DateTime, Utc};
 
 use super::client::{Client, LetterLanguage, client_filter_id, code_enum};
 use super::document::one;
@@ -11,7 +10,7 @@ use super::error::UserError;
 use super::file::AttachedFile;
 use super::mutation::{Done, How, mutate};
 use super::page::{self, Asked, Connection, Window, listed};
-use super::scalars::{ClientRef, show};
+use super::scalars::{ClientRef, Instant, show};
 use super::{Permitted, objects, session};
 use crate::domain::ids::MailId;
 use crate::domain::letter::{self as rules, Kind, Language};
@@ -162,12 +161,14 @@ impl OutboxMail {
         self.0.last_error.as_deref()
     }
     /// When it is tried next, while it is queued.
-    async fn next_at(&self) -> Option<DateTime<Utc>> {
-        (self.0.status == "QUEUED").then_some(self.0.next_at)
+    async fn next_at(&self) -> Option<Instant> {
+        (self.0.status == "QUEUED")
+            .then_some(self.0.next_at)
+            .map(Into::into)
     }
     /// When the mail server took it; null until then.
-    async fn sent_at(&self) -> Option<DateTime<Utc>> {
-        self.0.sent_at
+    async fn sent_at(&self) -> Option<Instant> {
+        self.0.sent_at.map(Into::into)
     }
     /// What is attached.
     async fn files(&self, ctx: &Context<'_>) -> Result<Vec<AttachedFile>> {
@@ -181,8 +182,8 @@ impl OutboxMail {
         Ok(rows.into_iter().map(AttachedFile).collect())
     }
     /// When it was queued.
-    async fn recorded_at(&self) -> DateTime<Utc> {
-        self.0.recorded_at
+    async fn recorded_at(&self) -> Instant {
+        self.0.recorded_at.into()
     }
     /// Who queued it.
     async fn recorded_by(&self) -> &str {

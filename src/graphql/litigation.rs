@@ -1,7 +1,6 @@
 //! Litigation: cases, what happens in them, and the deadlines of all claims.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 
 use super::aging::OpenItem;
 use super::client::{Client, client_filter_id, code_enum};
@@ -11,7 +10,7 @@ use super::file::{AttachedFile, files_of};
 use super::mutation::{Done, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Window, listed};
-use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, money, on, show};
+use super::scalars::{ClientRef, Date, Decimal, Instant, ItemRefInput, money, on, show};
 use super::{Permitted, session};
 use crate::domain::ids::{CaseId, ClientId};
 use crate::domain::litigation as rules;
@@ -121,7 +120,7 @@ struct LitigationEvent {
     /// What was noted; empty when nothing was.
     note: String,
     /// When it was recorded.
-    recorded_at: DateTime<Utc>,
+    recorded_at: Instant,
     /// Who recorded it.
     recorded_by: String,
 }
@@ -190,7 +189,7 @@ impl LitigationCase {
                     happened_on: row.happened_on.into(),
                     reference: row.reference,
                     note: row.note,
-                    recorded_at: row.recorded_at,
+                    recorded_at: row.recorded_at.into(),
                     recorded_by: row.recorded_by,
                 })
             })

@@ -1,11 +1,10 @@
 //! Live changes: the feed to read, and the subscription to it.
 
 use async_graphql::{Context, ID, Object, SimpleObject, Subscription as GraphqlSubscription};
-use chrono::{DateTime, Utc};
 use futures_util::Stream;
 
 use super::client::{client_filter_id, code_enum};
-use super::scalars::{ClientRef, show};
+use super::scalars::{ClientRef, Instant, show};
 use super::{Permitted, session};
 use crate::domain::access::Caller;
 use crate::domain::change::{self, Position, Topic};
@@ -79,7 +78,7 @@ pub struct Change {
     /// The client that it concerns; null when it concerns none, or an unknown one.
     client: Option<ChangedClient>,
     /// When it was recorded: the instant at which its transaction began.
-    recorded_at: DateTime<Utc>,
+    recorded_at: Instant,
 }
 
 impl Change {
@@ -98,7 +97,7 @@ impl Change {
             subject_id: ID(change::subject(&row.kind, row.subject_id)),
             kind: row.kind,
             client,
-            recorded_at: row.recorded_at,
+            recorded_at: row.recorded_at.into(),
         })
     }
 }

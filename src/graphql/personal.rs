@@ -1,12 +1,11 @@
 //! Personal data: the report of what is held, erasing it, and how long what is kept.
 
 use async_graphql::{Context, ID, InputObject, Object, OneofObject, SimpleObject};
-use chrono::{DateTime, Utc};
 
 use super::client::code_enum;
 use super::error::UserError;
 use super::mutation::{Done, How, mutate};
-use super::scalars::{ClientRef, Date, JsonObject, read};
+use super::scalars::{ClientRef, Date, Instant, JsonObject, read};
 use super::{Permitted, session};
 use crate::domain::audit;
 use crate::domain::ids::{ClientId, ContactId, ErasureId, Id, UserId};
@@ -95,7 +94,7 @@ struct Erasure {
     /// On whose demand, as it was given.
     reason: String,
     /// When.
-    recorded_at: DateTime<Utc>,
+    recorded_at: Instant,
     /// By whom.
     recorded_by: String,
     /// From where values were taken.
@@ -115,7 +114,7 @@ impl Erasure {
                 .map(|id| ID(audit::shown(&row.subject_type, &id.to_string()))),
             subject_type: ErasureSubject::of(&row.subject_type)?,
             reason: row.reason,
-            recorded_at: row.recorded_at,
+            recorded_at: row.recorded_at.into(),
             recorded_by: row.recorded_by,
             erased: report
                 .erased

@@ -1,7 +1,6 @@
 //! The doubtful-debt provision (dépréciation des créances douteuses) on demand.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::aging::OpenItem;
@@ -11,7 +10,9 @@ use super::error::UserError;
 use super::loaders::BooksCurrency;
 use super::mutation::{How, mutate};
 use super::page::{Asked, Connection, Window, counted};
-use super::scalars::{ClientRef, Date, Decimal, InvoiceRef, JsonObject, day, money, rate, show};
+use super::scalars::{
+    ClientRef, Date, Decimal, Instant, InvoiceRef, JsonObject, at, day, money, rate, show,
+};
 use super::{Permitted, provisions, session};
 use crate::domain::provision::{Framework, Method};
 use crate::error::Result;
@@ -343,8 +344,8 @@ impl DoubtfulDebtProvision {
         self.0.as_of.into()
     }
     /// As recorded by this instant; null means now.
-    async fn known_at(&self) -> Option<DateTime<Utc>> {
-        self.0.known_at
+    async fn known_at(&self) -> Option<Instant> {
+        self.0.known_at.map(Into::into)
     }
     /// Under which rules.
     async fn framework(&self) -> ProvisionFramework {
@@ -451,7 +452,7 @@ impl ProvisionQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "Effective day, inclusive; today when absent.")] as_of: Option<Date>,
         #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
-            DateTime<Utc>,
+            Instant,
         >,
         policy: Option<ProvisionPolicyInput>,
     ) -> Result<DoubtfulDebtProvision> {
@@ -459,7 +460,7 @@ impl ProvisionQuery {
         let as_of = day("asOf", as_of.unwrap_or(session.caller().today.into()).0)?;
         let input = policy.map(ProvisionPolicyInput::read);
         session
-            .read(move |conn, caller| service::run(conn, caller, as_of, known_at, input))
+            .read(move |conn, caller| service::run(conn, caller, as_of, at(known_at), input))
             .await
             .map(DoubtfulDebtProvision)
     }

@@ -1,7 +1,6 @@
 //! Provision runs: proposed, approved, posted to 491, cancelled; and the history of 491 (section 5).
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::client::{Client, client_filter_id, code_enum};
@@ -12,7 +11,9 @@ use super::mutation::{Done, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::provision::ProvisionPolicyInput;
-use super::scalars::{ClientRef, Date, Decimal, JsonObject, money, on, rate, show, two_ways};
+use super::scalars::{
+    ClientRef, Date, Decimal, Instant, JsonObject, at, money, on, rate, show, two_ways,
+};
 use super::{Permitted, session};
 use crate::domain::ids::{ClientId, ProvisionRunId};
 use crate::error::Result;
@@ -433,7 +434,7 @@ impl ProvisionRunQuery {
         #[graphql(desc = "Of this client; of all when absent.")] client: Option<ClientRef>,
         #[graphql(desc = "Posted by this day; all when absent.")] as_of: Option<Date>,
         #[graphql(desc = "As recorded by this instant; now when absent.")] known_at: Option<
-            DateTime<Utc>,
+            Instant,
         >,
         first: Option<i32>,
         after: Option<String>,
@@ -458,7 +459,12 @@ impl ProvisionRunQuery {
         };
         page::list(
             session,
-            store::doubtful::movements_from(session.caller().company, client, on(as_of), known_at),
+            store::doubtful::movements_from(
+                session.caller().company,
+                client,
+                on(as_of),
+                at(known_at),
+            ),
             sort,
             asked,
             |conn, caller, ids| {

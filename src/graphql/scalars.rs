@@ -3,7 +3,7 @@
 use async_graphql::{
     ID, InputObject, InputValueError, InputValueResult, OneofObject, Scalar, ScalarType, Value,
 };
-use chrono::{Datelike, NaiveDate};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use rust_decimal::Decimal as Exact;
 
 use crate::domain::ids::Id;
@@ -12,11 +12,12 @@ use crate::domain::refusal::Refusal;
 use crate::error::{Error, Result};
 use crate::service::reference::{ItemRef, Ref};
 
-/// An exact decimal number as a string, such as "1200.00". Amounts have as many decimals as their
-/// currency. JSON numbers are refused: they would pass through binary floating point.
+/// An exact decimal number.
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Decimal(pub Exact);
 
+/// An exact decimal number as a string, such as "1200.00". Amounts have as many decimals as their
+/// currency. JSON numbers are refused: they would pass through binary floating point.
 #[Scalar(
     name = "Decimal",
     specified_by_url = "https://www.w3.org/TR/xmlschema-2/#decimal"
@@ -54,10 +55,11 @@ impl ScalarType for Decimal {
     }
 }
 
-/// A civil day without time, `YYYY-MM-DD`, in the company's time zone: from 1900-01-01 to 2200-12-31.
+/// A civil day.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Date(pub NaiveDate);
 
+/// A civil day without time, `YYYY-MM-DD`, in the company's time zone: from 1900-01-01 to 2200-12-31.
 #[Scalar(
     name = "Date",
     specified_by_url = "https://scalars.graphql.org/andimarek/local-date.html"
@@ -108,6 +110,60 @@ pub fn on(day: Option<Date>) -> Option<NaiveDate> {
     day.map(|day| day.0)
 }
 
+/// An instant as the API reads and shows it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Instant(pub DateTime<Utc>);
+
+/// An instant with its time zone (RFC 3339), such as `2026-03-31T08:00:00Z`; fractions of seconds are kept to the microsecond.
+#[Scalar(
+    name = "DateTime",
+    specified_by_url = "https://scalars.graphql.org/andimarek/date-time.html"
+)]
+impl ScalarType for Instant {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = &value else {
+            return Err(InputValueError::custom(
+                "an instant is written as a string, such as \"2026-03-31T08:00:00Z\"",
+            ));
+        };
+        let read = DateTime::parse_from_rfc3339(text).ok();
+        // As days: what is older or later is a slip of the pen.
+        read.filter(|at| text.len() <= 40 && (1900..=2200).contains(&at.year()))
+            .map(|at| Instant(at.to_utc()))
+            .ok_or_else(|| {
+                InputValueError::custom(format!(
+                    "`{}` is not an instant with its time zone such as \"2026-03-31T08:00:00Z\"",
+                    text.chars().take(40).collect::<String>()
+                ))
+            })
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_rfc3339())
+    }
+}
+
+impl From<DateTime<Utc>> for Instant {
+    fn from(at: DateTime<Utc>) -> Instant {
+        Instant(at)
+    }
+}
+
+impl From<Instant> for DateTime<Utc> {
+    fn from(at: Instant) -> DateTime<Utc> {
+        at.0
+    }
+}
+
+/// An instant of the input that may be absent, for the layers below.
+pub fn at(instant: Option<Instant>) -> Option<DateTime<Utc>> {
+    instant.map(|instant| instant.0)
+}
+
 /// An amount as the API shows it: all the decimals of its currency.
 pub fn money(minor: Minor, currency: &str) -> Decimal {
     let exponent = currency.parse::<Currency>().map_or(2, Currency::exponent);
@@ -123,6 +179,7 @@ pub fn rate(value: Exact) -> Decimal {
 #[derive(Clone, Debug)]
 pub struct JsonObject(pub serde_json::Value);
 
+/// A JSON value, most often an object of facts.
 #[Scalar(name = "JSON")]
 impl ScalarType for JsonObject {
     fn parse(value: Value) -> InputValueResult<Self> {

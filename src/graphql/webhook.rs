@@ -1,7 +1,6 @@
 //! Webhooks: who is told of changes by HTTP, and what became of each message.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::client::code_enum;
@@ -10,7 +9,7 @@ use super::live::ChangeTopic;
 use super::mutation::{Done, How, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Listed, Window};
-use super::scalars::show;
+use super::scalars::{Instant, show};
 use super::{Permitted, session};
 use crate::domain::change::{self, Position};
 use crate::domain::ids::{Id, WebhookDeliveryId, WebhookId};
@@ -69,12 +68,14 @@ impl Webhook {
         self.0.failures
     }
     /// Until when nothing is sent because of failures; null when there are none.
-    async fn paused_until(&self) -> Option<DateTime<Utc>> {
-        (self.0.failures > 0).then_some(self.0.paused_until)
+    async fn paused_until(&self) -> Option<Instant> {
+        (self.0.failures > 0)
+            .then_some(self.0.paused_until)
+            .map(Into::into)
     }
     /// When it was set up.
-    async fn created_at(&self) -> DateTime<Utc> {
-        self.0.created_at
+    async fn created_at(&self) -> Instant {
+        self.0.created_at.into()
     }
     /// Who set it up.
     async fn created_by(&self) -> &str {
@@ -133,8 +134,12 @@ impl WebhookDelivery {
         self.0.attempts
     }
     /// When it is tried next, at the earliest; null when it is not any more.
-    async fn next_at(&self) -> Option<DateTime<Utc>> {
-        self.0.finished_at.is_none().then_some(self.0.next_at)
+    async fn next_at(&self) -> Option<Instant> {
+        self.0
+            .finished_at
+            .is_none()
+            .then_some(self.0.next_at)
+            .map(Into::into)
     }
     /// The HTTP status of the last answer; null when there was none.
     async fn last_status(&self) -> Option<i32> {
@@ -145,12 +150,12 @@ impl WebhookDelivery {
         self.0.last_error.as_deref()
     }
     /// When it was queued.
-    async fn created_at(&self) -> DateTime<Utc> {
-        self.0.created_at
+    async fn created_at(&self) -> Instant {
+        self.0.created_at.into()
     }
     /// When it was delivered or given up; null before.
-    async fn finished_at(&self) -> Option<DateTime<Utc>> {
-        self.0.finished_at
+    async fn finished_at(&self) -> Option<Instant> {
+        self.0.finished_at.map(Into::into)
     }
 }
 

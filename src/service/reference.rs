@@ -4,7 +4,9 @@ use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 
 use crate::domain::access::Caller;
-use crate::domain::ids::{ClientId, DeductionId, DisputeId, DocumentId, Id, ItemId, PaymentId};
+use crate::domain::ids::{
+    ClientId, CompanyId, DeductionId, DisputeId, DocumentId, Id, ItemId, PaymentId,
+};
 use crate::domain::refusal::Refusal;
 use crate::error::Result;
 use crate::store::client::Client;
