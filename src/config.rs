@@ -755,7 +755,7 @@ pub struct Health {
     pub listen: String,
 
     /// The server speaks TLS. Its certificate is not looked at: this machine asks itself
-    #[arg(long, env = "ENCOURS_TLS_CERT", value_parser = switched)]
+    #[arg(long, env = "ENCOURS_TLS_CERT", value_parser = clap::builder::FalseyValueParser::new())]
     pub tls: bool,
 }
 

@@ -144,7 +144,7 @@ listed!(Request => ApprovalRequest);
 /// Something that waits for a second person, or was decided by one: what was asked, by whom, and what became of it.
 /// What was asked never changes: an approval does exactly that, judged by the rules of its own moment.
 #[derive(Clone)]
-pub struct ApprovalRequest(Request);
+pub struct ApprovalRequest(pub Request);
 
 /// Something that happened to a request.
 #[derive(SimpleObject)]
@@ -188,7 +188,7 @@ impl ApprovalRequest {
 #[Object]
 impl ApprovalRequest {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// What it is about.

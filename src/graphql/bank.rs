@@ -147,7 +147,7 @@ pub struct BankAccount(pub store::bank::Account);
 #[Object]
 impl BankAccount {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// What the company calls it.
@@ -180,7 +180,7 @@ pub struct BankStatement(pub store::bank::Statement);
 #[Object]
 impl BankStatement {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// The bank's identification.
@@ -233,7 +233,7 @@ pub struct BankLine(pub store::bank::Line);
 #[Object]
 impl BankLine {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// The statement that brought it.
@@ -420,7 +420,7 @@ pub struct Task(pub store::task::Task);
 #[Object]
 impl Task {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// What it is about.

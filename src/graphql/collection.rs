@@ -92,7 +92,7 @@ pub struct CollectionNote(store::collection::Note);
 #[Object]
 impl CollectionNote {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// The client.
@@ -146,13 +146,13 @@ struct PlanInstallment {
 
 /// A payment plan (échéancier, moratoire).
 #[derive(Clone)]
-pub struct PaymentPlan(store::collection::Plan);
+pub struct PaymentPlan(pub store::collection::Plan);
 
 /// A payment plan (échéancier, moratoire): its items are not chased while it is respected (R7.2).
 #[Object]
 impl PaymentPlan {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// The client.

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{
-    ComplexObject, Context, Enum, ID, InputObject, Interface, Object, SimpleObject,
-};
+use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
 
 use super::client::{Client, client_filter_id, code_enum};
@@ -15,16 +13,13 @@ use super::loaders::{ItemsOf, LinesOf, Loads, Page, TaxesOf};
 use super::matching::Allocation;
 use super::mutation::{How, Row, in_bulk, mutate};
 use super::page::{self, Asked, Connection, Listed, Window, counted};
-use super::payment::Payment;
 use super::scalars::{
     ClientRef, CreditNoteRef, Date, Decimal, Instant, InvoiceRef, JsonObject, money, rate, read,
     show,
 };
 use super::{Permitted, loader, session};
 use crate::domain::access::Caller;
-use crate::domain::ids::{
-    AllocationId, ClientId, DeductionId, DisputeId, DocumentId, DraftId, Id, PaymentId,
-};
+use crate::domain::ids::{AllocationId, DeductionId, DisputeId, DocumentId, DraftId, Id};
 use crate::error::{Error, Result};
 use crate::service::credit_note::CreditNoteInput;
 use crate::service::invoice::{self, InstallmentInput, InvoiceInput, LineInput};
@@ -125,53 +120,6 @@ async fn count_of(session: &Session, list: Nested, parent: Uuid) -> Result<i64> 
             Ok(counts.first().map_or(0, |row| row.count))
         })
         .await
-}
-
-/// A record that has a global id.
-#[derive(Interface, Clone)]
-#[graphql(field(name = "id", ty = "ID", desc = "The opaque id: give it to `node`."))]
-pub enum Node {
-    Client(Client),
-    Invoice(Invoice),
-    CreditNote(CreditNote),
-    Payment(Payment),
-    Deduction(Deduction),
-    Dispute(Dispute),
-}
-
-/// Reads any record by its id; unknown, foreign and malformed ids alike give none.
-pub async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
-    if let Some(id) = ClientId::read(id) {
-        return Ok(maybe(ctx, id)
-            .await?
-            .map(|record| Node::Client(Client(record))));
-    }
-    if let Some(id) = DocumentId::read(id) {
-        return Ok(maybe(ctx, id)
-            .await?
-            .map(
-                |record: store::document::Document| match record.kind.as_str() {
-                    document::INVOICE => Node::Invoice(Invoice(record)),
-                    _ => Node::CreditNote(CreditNote(record)),
-                },
-            ));
-    }
-    if let Some(id) = PaymentId::read(id) {
-        return Ok(maybe(ctx, id)
-            .await?
-            .map(|record| Node::Payment(Payment(record))));
-    }
-    if let Some(id) = DeductionId::read(id) {
-        return Ok(maybe(ctx, id)
-            .await?
-            .map(|record| Node::Deduction(Deduction(record))));
-    }
-    if let Some(id) = DisputeId::read(id) {
-        return Ok(maybe(ctx, id)
-            .await?
-            .map(|record| Node::Dispute(Dispute(record))));
-    }
-    Ok(None)
 }
 
 /// How far an invoice is settled. Being late is apart: see `overdue`.
@@ -275,7 +223,7 @@ async fn items(ctx: &Context<'_>, source: Uuid) -> Result<Vec<store::item::Item>
 #[Object]
 impl Invoice {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// The invoice's number, unique in the company.
@@ -492,7 +440,7 @@ impl Invoice {
 #[Object]
 impl CreditNote {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// The credit note's number, unique in the company.
@@ -862,24 +810,6 @@ pub struct DocumentQuery;
 
 #[Object]
 impl DocumentQuery {
-    /// Any record by its id; null when it is unknown, another company's, or malformed.
-    #[graphql(guard = "Permitted(\"Query.node\")")]
-    async fn node(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Node>> {
-        node(ctx, &id).await
-    }
-
-    /// Records by their ids, in the same order; at most 100.
-    #[graphql(guard = "Permitted(\"Query.nodes\")")]
-    async fn nodes(&self, ctx: &Context<'_>, ids: Vec<ID>) -> Result<Vec<Option<Node>>> {
-        if ids.len() > 100 {
-            return Err(Error::BadInput {
-                field: "ids",
-                message: "at most 100 ids".into(),
-            });
-        }
-        futures_util::future::try_join_all(ids.iter().map(|id| node(ctx, id))).await
-    }
-
     /// An invoice; null when there is none for this caller.
     #[graphql(guard = "Permitted(\"Query.invoice\")")]
     async fn invoice(

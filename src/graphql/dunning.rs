@@ -383,7 +383,7 @@ listed!(store::dunning::Action => DunningAction, store::dunning::Promise => Prom
 
 /// A reminder that was made, with the figures of that moment (R7.9).
 #[derive(Clone)]
-pub struct DunningAction(store::dunning::Action);
+pub struct DunningAction(pub store::dunning::Action);
 
 /// A text in which people are named: for those who may read personal data (R12.4).
 pub fn personal<'a>(ctx: &Context<'_>, text: Option<&'a str>) -> Result<Option<&'a str>> {
@@ -424,7 +424,7 @@ struct DunningProof {
 #[Object]
 impl DunningAction {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// The client.
@@ -544,7 +544,7 @@ pub struct Promise(pub store::dunning::Promise);
 #[Object]
 impl Promise {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// Who promised.

@@ -67,7 +67,7 @@ listed!(store::dunning_run::Run => DunningRun, store::dunning_run::RunLine => Du
 
 /// A run of reminders.
 #[derive(Clone)]
-pub struct DunningRun(store::dunning_run::Run);
+pub struct DunningRun(pub store::dunning_run::Run);
 
 /// How many reminders of a run stand how.
 #[derive(SimpleObject)]
@@ -82,7 +82,7 @@ struct DunningRunCount {
 #[Object]
 impl DunningRun {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// The day it was judged on.
@@ -175,7 +175,7 @@ pub struct DunningRunLine(store::dunning_run::RunLine);
 #[Object]
 impl DunningRunLine {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// The client.

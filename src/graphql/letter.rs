@@ -120,13 +120,13 @@ listed!(store::mail::Mail => OutboxMail);
 
 /// A mail of the outbox.
 #[derive(Clone)]
-pub struct OutboxMail(store::mail::Mail);
+pub struct OutboxMail(pub store::mail::Mail);
 
 /// A mail of the outbox: it leaves at least once, and what does not leave is seen.
 #[Object]
 impl OutboxMail {
     /// The opaque id, also its message id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// The client that it is about.

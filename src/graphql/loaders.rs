@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use crate::domain::ids::{
     AllocationId, ApprovalId, BankAccountId, BankLineId, BankStatementId, ClientId, CompanyId,
-    DeductionId, DisputeId, DocumentId, DoubtfulFileId, DunningActionId, EntryId, ItemId,
-    MatchingId, OperationId, PaymentId, PlanId, PromiseId, ProvisionRunId, RemittanceId, TaskId,
-    UserId,
+    DeductionId, DisputeId, DocumentId, DoubtfulFileId, DunningActionId, DunningRunId, EntryId,
+    ItemId, MailId, MatchingId, OperationId, PaymentId, PlanId, PromiseId, ProvisionRunId,
+    RemittanceId, TaskId, UserId,
 };
 use crate::domain::money::Currency;
 use crate::error::Error;
@@ -63,6 +63,11 @@ by_id! {
     BankLineId => store::bank::Line, store::bank::lines_by_ids;
     TaskId => store::task::Task, store::task::by_ids;
     ApprovalId => store::approval::Request, store::approval::by_ids;
+    DunningActionId => store::dunning::Action, store::dunning::actions_by_ids;
+    DunningRunId => store::dunning_run::Run, store::dunning_run::by_ids;
+    PromiseId => store::dunning::Promise, store::dunning::promises_by_ids;
+    PlanId => store::collection::Plan, store::collection::plans_by_ids;
+    MailId => store::mail::Mail, store::mail::by_ids;
 }
 
 /// Rows that hang below a key, in order; a key without rows has an empty list.

@@ -35,7 +35,7 @@ impl Listed for store::matching::Allocation {
 #[Object]
 impl Allocation {
     /// The opaque id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         show(self.0.id)
     }
     /// The amount matched, positive.

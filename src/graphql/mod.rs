@@ -29,6 +29,7 @@ mod live;
 mod loaders;
 mod matching;
 mod mutation;
+mod node;
 mod operation;
 mod page;
 mod payment;
@@ -82,6 +83,7 @@ pub struct ConnectingQuery(
 pub struct Query(
     company::CompanyQuery,
     client::ClientQuery,
+    node::NodeQuery,
     document::DocumentQuery,
     payment::PaymentQuery,
     dispute::DisputeQuery,
@@ -170,7 +172,7 @@ pub fn serving(
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
     async_graphql::Schema::build(Query::default(), Mutation::default(), Subscription)
-        .register_output_type::<document::Node>()
+        .register_output_type::<node::Node>()
         .limit_depth(20)
         .disable_suggestions()
         .extension(replay::Replays)

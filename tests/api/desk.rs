@@ -105,6 +105,29 @@ fn outbox(api: &Api) -> Vec<Value> {
     answer["outbox"]["nodes"].as_array().expect("mails").clone()
 }
 
+/// Each id of the feed is read back by `nodes`.
+#[track_caller]
+fn every_change_has_its_record(api: &Api) {
+    let found = api.data(
+        "{ changes(first: 100) { changes { kind subjectId } } }",
+        json!({}),
+    );
+    let ids: Vec<&Value> = found["changes"]["changes"]
+        .as_array()
+        .expect("changes")
+        .iter()
+        .map(|change| &change["subjectId"])
+        .collect();
+    assert!(ids.len() > 5, "{found}");
+    let records = api.data(
+        "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }",
+        json!({ "ids": ids }),
+    );
+    for (id, record) in ids.iter().zip(records["nodes"].as_array().expect("nodes")) {
+        assert_eq!(&record["id"], *id, "{found}");
+    }
+}
+
 #[test]
 fn a_run_is_proposed_reviewed_validated_and_sent_r7_6() {
     let company = Company::new();
@@ -128,6 +151,15 @@ fn a_run_is_proposed_reviewed_validated_and_sent_r7_6() {
     );
     // Asked again it is the same run.
     assert_eq!(propose(&api, json!({}))["run"]["id"], id);
+    // But what asks for a part of it does not get more.
+    let narrow = propose(&api, json!({ "levels": [2] }));
+    assert_eq!(
+        (
+            &narrow["userErrors"][0]["code"],
+            &narrow["userErrors"][0]["details"]["run"]
+        ),
+        (&json!("WRONG_STATE"), &id)
+    );
     let line = |client: &str| {
         let nodes = proposed["run"]["lines"]["nodes"].as_array().expect("lines");
         nodes
@@ -186,6 +218,7 @@ fn a_run_is_proposed_reviewed_validated_and_sent_r7_6() {
     assert!(status == 200 && pdf.starts_with(b"%PDF-"), "{status}");
     assert_eq!(company.as_role("BI_READER").fetch(path).status, 403);
     assert_eq!(Company::new().admin().fetch(path).status, 404);
+    every_change_has_its_record(&api);
 }
 
 #[test]

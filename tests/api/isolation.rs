@@ -37,7 +37,12 @@ const POSTED: &[&str] = &[
     "changes",
 ];
 /// The only tables of a company from which the serving role may delete: what was never issued, and a queue.
-const DELETABLE: &[&str] = &["invoice_drafts", "webhook_deliveries", "sessions"];
+const DELETABLE: &[&str] = &[
+    "import_refusals",
+    "invoice_drafts",
+    "webhook_deliveries",
+    "sessions",
+];
 
 #[derive(QueryableByName)]
 struct Table {

@@ -1,8 +1,9 @@
 //! What documents, payments, deductions and provisions do to the books.
 
+use chrono::Duration;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Company, day, single, year};
+use crate::harness::{Api, Company, day, single, today, year};
 
 /// Section 2.5: 100.00 invoiced, 70.00 paid, 30.00 deducted. Answers the deduction's id.
 fn deducted(api: &Api) -> Value {
@@ -320,6 +321,9 @@ fn groups_have_letters_that_turn_upper_case_when_settled_r3_2_r3_3() {
             matched(&group),
             json!({ "code": "B", "complete": true, "residual": "0.00" })
         );
+        // Not on a day to come: today's figures would know nothing of it.
+        let late = json!({ "allocation": group["allocations"][0]["id"], "unallocatedOn": (today() + Duration::days(1)).to_string() });
+        api.refused("Unallocate", late, "INVALID", &["unallocatedOn"]);
         // A letter that was released is not used again (R3.3).
         let ended = api.make(
             "Unallocate",

@@ -285,7 +285,7 @@ fn matchings_that_cannot_be_are_refused() {
         ),
         (
             allocation("RG-C001", "FA-C001", "1.00"),
-            "NOT_FOUND",
+            "INVALID",
             &["lines", "0", "debit"],
         ),
         (
@@ -303,6 +303,11 @@ fn matchings_that_cannot_be_are_refused() {
             ),
             "INVALID",
             &["lines"],
+        ),
+        (
+            json!({ "lines": [{ "debit": { "number": "FA-C001", "dueOn": "2001-01-01" }, "credit": { "number": "RG-C001" } }] }),
+            "INVALID",
+            &["lines", "0", "debit", "dueOn"],
         ),
         (
             json!({ "lines": [{ "debit": {}, "credit": { "number": "RG-C001" } }] }),
