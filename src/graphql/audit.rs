@@ -151,7 +151,7 @@ struct AuditEntry {
     address: Option<String>,
     /// The transaction: entries with the same one were written together.
     transaction: String,
-    /// The changed columns as they were. Secrets are `(hidden)`, bank accounts show their ends, erased values are `(erased)`.
+    /// The changed columns as they were, as the database holds them: ids without their prefix, amounts in minor units. Secrets are `(hidden)`, bank accounts show their ends, erased values are `(erased)`.
     before: Option<JsonObject>,
     /// The changed columns as they became; all columns of a record that was added. Of a record that is never changed, the
     /// record itself is shown, as it was written.

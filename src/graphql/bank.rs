@@ -494,7 +494,7 @@ struct BankLineFilter {
     booked_from: Option<Date>,
     /// Booked on or before this day.
     booked_to: Option<Date>,
-    /// Part of the counterparty's name or of what the payer wrote, any case.
+    /// Part of the counterparty's name or of what the payer wrote, whatever the case and the accents.
     search: Option<String>,
 }
 

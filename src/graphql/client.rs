@@ -354,12 +354,12 @@ impl Client {
             .credit_limit
             .map(|limit| money(limit, &self.0.currency))
     }
-    /// Accounts that pay for it, learned from matches or recorded (R13.4); null for roles that record no payments.
+    /// Accounts that pay for it, learned from matches or recorded (R13.4); null, with an error FORBIDDEN, for roles that record no payments.
     #[graphql(guard = "Permitted(\"Client.payerAccounts\")")]
     async fn payer_accounts(&self, ctx: &Context<'_>) -> Result<Option<Vec<PayerAccount>>> {
         payer_accounts(ctx, self.0.id).await.map(Some)
     }
-    /// Contacts; null when the role may not read personal data.
+    /// Contacts; null, with an error FORBIDDEN, when the role may not read personal data.
     #[graphql(guard = "Permitted(\"Client.contacts\")")]
     async fn contacts(&self, ctx: &Context<'_>) -> Result<Option<Vec<Contact>>> {
         super::session(ctx)?.note_personal(1);
@@ -385,7 +385,7 @@ impl Client {
             .await
             .map(Some)
     }
-    /// What is attached to the client: contracts, correspondence, acknowledgments of debt; null when the role may not read it.
+    /// What is attached to the client: contracts, correspondence, acknowledgments of debt; null, with an error FORBIDDEN, when the role may not read it.
     #[graphql(guard = "Permitted(\"Client.files\")")]
     async fn files(&self, ctx: &Context<'_>) -> Result<Option<Vec<super::file::AttachedFile>>> {
         super::file::files_of(ctx, self.0.id.0).await.map(Some)
@@ -703,7 +703,7 @@ impl Client {
 /// Narrows clients; all conditions hold at once.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct ClientFilter {
-    /// Part of the name or number, any case.
+    /// Part of the name or number, whatever the case and the accents.
     search: Option<String>,
     /// Of one of these kinds.
     kinds: Option<Vec<ClientKind>>,

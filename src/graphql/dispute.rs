@@ -334,7 +334,7 @@ impl Deduction {
     async fn recorded_on(&self) -> Date {
         self.0.recorded_on.into()
     }
-    /// The journal entries behind it; null when the role may not read the journal.
+    /// The journal entries behind it; null, with an error FORBIDDEN, when the role may not read the journal.
     #[graphql(guard = "Permitted(\"Deduction.entries\")")]
     async fn entries(&self, ctx: &Context<'_>) -> Result<Option<Vec<Entry>>> {
         entries(ctx, self.0.id.0).await.map(Some)

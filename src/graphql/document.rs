@@ -425,7 +425,7 @@ impl Invoice {
         )
         .await
     }
-    /// The journal entries behind it; null when the role may not read the journal.
+    /// The journal entries behind it; null, with an error FORBIDDEN, when the role may not read the journal.
     #[graphql(guard = "Permitted(\"Invoice.entries\")")]
     async fn entries(&self, ctx: &Context<'_>) -> Result<Option<Vec<Entry>>> {
         entries(ctx, self.0.id.0).await.map(Some)
@@ -533,7 +533,7 @@ impl CreditNote {
         )
         .await
     }
-    /// The journal entries behind it; null when the role may not read the journal.
+    /// The journal entries behind it; null, with an error FORBIDDEN, when the role may not read the journal.
     #[graphql(guard = "Permitted(\"CreditNote.entries\")")]
     async fn entries(&self, ctx: &Context<'_>) -> Result<Option<Vec<Entry>>> {
         entries(ctx, self.0.id.0).await.map(Some)
@@ -732,7 +732,7 @@ fn sort(order: Option<InvoiceOrder>) -> Sort {
 /// Narrows a list of invoices or credit notes; all conditions hold at once.
 #[derive(InputObject, Clone, Debug, Default)]
 pub struct InvoiceFilter {
-    /// Part of the number or of the client's name, any case.
+    /// Part of the number or of the client's name, whatever the case and the accents.
     search: Option<String>,
     /// Of this client.
     client: Option<ClientRef>,
@@ -778,6 +778,24 @@ async fn filter(ctx: &Context<'_>, input: Option<InvoiceFilter>) -> Result<docum
         amount("minTotal", input.min_total)?,
         amount("maxTotal", input.max_total)?,
     );
+    for (field, empty) in [
+        (
+            "issuedTo",
+            input.issued_from > input.issued_to && input.issued_to.is_some(),
+        ),
+        (
+            "dueTo",
+            input.due_from > input.due_to && input.due_to.is_some(),
+        ),
+        ("maxTotal", min_total > max_total && max_total.is_some()),
+    ] {
+        if empty {
+            return Err(Error::BadInput {
+                field,
+                message: "nothing can be in this range: its end is before its beginning".into(),
+            });
+        }
+    }
     let today = session(ctx)?.caller().today;
     Ok(document::Filter {
         client: client_filter_id(ctx, input.client).await?,

@@ -78,7 +78,13 @@ pub struct ConnectingQuery(
     personal::PersonalQuery,
 );
 
-/// Everything that can be asked.
+/// Everything that can be asked. All fields of a document are read from one snapshot of the books.
+///
+/// Lists that can grow are connections: `first` rows (0 to 100, 20 when absent) behind `after`, or the `last` rows before
+/// `before`; both at once are an error, and a cursor belongs to its list, filter and order. A document may cost 10,000: one
+/// for each record that may be answered, a tenth for each value in it; `extensions.cost` of the answer says what it was.
+/// Arguments that are wrong, and fields that the role may not read, are errors with `extensions.code`, and `extensions.field`
+/// or `extensions.permission`.
 #[derive(MergedObject, Default)]
 pub struct Query(
     company::CompanyQuery,
@@ -122,7 +128,8 @@ pub struct ConnectingMutation(
     personal::PersonalMutation,
 );
 
-/// Everything that can be done.
+/// Everything that can be done. What the rules refuse is told in `userErrors`, with a stable code and the field; then, and
+/// with `validateOnly`, the record of the payload is null. Under one `idempotencyKey` a thing is done once, and answered alike.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     company::CompanyMutation,

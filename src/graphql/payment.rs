@@ -194,7 +194,7 @@ impl Payment {
         )
         .await
     }
-    /// The journal entries behind it; null when the role may not read the journal.
+    /// The journal entries behind it; null, with an error FORBIDDEN, when the role may not read the journal.
     #[graphql(guard = "Permitted(\"Payment.entries\")")]
     async fn entries(&self, ctx: &Context<'_>) -> Result<Option<Vec<Entry>>> {
         entries(ctx, self.0.id.0).await.map(Some)
@@ -204,7 +204,7 @@ impl Payment {
 /// Narrows payments; all conditions hold at once.
 #[derive(InputObject, Clone, Debug, Default)]
 struct PaymentFilter {
-    /// Part of the number, the payer or what the payer wrote, any case.
+    /// Part of the number, the payer or what the payer wrote, whatever the case and the accents.
     search: Option<String>,
     /// Of this client.
     client: Option<ClientRef>,

@@ -172,6 +172,13 @@ pub fn run(
         content: None,
     });
     if let Some(content) = input.content {
+        if input.name.is_some() {
+            return Err(Refusal::invalid(
+                "policy.name",
+                "name a stored policy or give rates, not both",
+            )
+            .into());
+        }
         check(&content)?;
         let framework = input.framework.unwrap_or(Framework::FrenchGaap);
         return Ok(Run {

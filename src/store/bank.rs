@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::item::Item;
-use super::list::{Bind, Sql, containing};
+use super::list::{Bind, Sql, containing, folded, reads_like};
 use super::schema::{
     bank_accounts, bank_lines, bank_matches, bank_statements, clients, items, payer_accounts,
 };
@@ -506,9 +506,13 @@ pub fn lines_from(company: CompanyId, filter: &Filter) -> Sql {
         sql.and("t.booked_on <= ?", [Bind::Day(to)]);
     }
     if let Some(search) = &filter.search {
-        let pattern = Bind::Text(containing(search));
+        let pattern = Bind::Text(folded(&containing(search)));
         sql.and(
-            "(t.counterparty COLLATE french ILIKE ? OR t.remittance COLLATE french ILIKE ?)",
+            &format!(
+                "({} OR {})",
+                reads_like("t.counterparty"),
+                reads_like("t.remittance")
+            ),
             [pattern.clone(), pattern],
         );
     }

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::bulk;
-use super::list::{Bind, Direction, Keyset, Sql, containing};
+use super::list::{Bind, Direction, Keyset, Sql, containing, folded, reads_like};
 use super::schema::{client_contacts, clients};
 use crate::domain::ids::{ClientId, CompanyId, ContactId, UserId};
 
@@ -94,8 +94,8 @@ pub fn narrow(sql: &mut Sql, alias: &str, filter: &Filter) {
     if let Some(search) = &filter.search {
         let pattern = containing(search);
         sql.and(
-            &on("(t.name COLLATE french ILIKE ? OR t.number ILIKE ?)"),
-            [Bind::Text(pattern.clone()), Bind::Text(pattern)],
+            &on(&format!("({} OR t.number ILIKE ?)", reads_like("t.name"))),
+            [Bind::Text(folded(&pattern)), Bind::Text(pattern)],
         );
     }
     if !filter.kinds.is_empty() {

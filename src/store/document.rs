@@ -11,7 +11,7 @@ use diesel::sql_types::{
 use rust_decimal::Decimal;
 
 use super::bulk;
-use super::list::{Bind, Sql, containing};
+use super::list::{Bind, Sql, containing, folded, reads_like};
 use super::schema::{document_lines, document_taxes, documents, invoice_drafts};
 use crate::domain::ids::{ClientId, CompanyId, DocumentId, DraftId};
 
@@ -133,8 +133,11 @@ pub fn from(company: CompanyId, kind: &str, filter: &Filter) -> Sql {
     if let Some(search) = &filter.search {
         let pattern = containing(search);
         sql.and(
-            "(t.number ILIKE ? OR t.client_id IN (SELECT c.id FROM clients c WHERE c.company_id = ? AND c.name COLLATE french ILIKE ?))",
-            [Bind::Text(pattern.clone()), Bind::Id(company.0), Bind::Text(pattern)],
+            &format!(
+                "(t.number ILIKE ? OR t.client_id IN (SELECT c.id FROM clients c WHERE c.company_id = ? AND {}))",
+                reads_like("c.name")
+            ),
+            [Bind::Text(pattern.clone()), Bind::Id(company.0), Bind::Text(folded(&pattern))],
         );
     }
     if let Some(client) = filter.client {

@@ -369,6 +369,26 @@ pub fn found(conn: &mut PgConnection, sql: Sql) -> QueryResult<bool> {
     Ok(sql.query().get_result::<Found>(conn)?.found)
 }
 
+/// Letters with accents, and what people type who look for them in a hurry.
+const ACCENTED: &str = "ÀÂÄÁÃÅÇÉÈÊËÍÌÎÏÑÓÒÔÖÕÚÙÛÜÝŸàâäáãåçéèêëíìîïñóòôöõúùûüýÿ";
+const PLAIN: &str = "AAAAAACEEEEIIIINOOOOOUUUUYYaaaaaaceeeeiiiinooooouuuuyy";
+
+/// Whether the name in a column is like a pattern that was [`folded`]: whatever the case and the accents.
+pub fn reads_like(column: &str) -> String {
+    format!("translate({column}, '{ACCENTED}', '{PLAIN}') COLLATE french ILIKE ?")
+}
+
+/// A text without its accents.
+pub fn folded(text: &str) -> String {
+    let plain = |sign: char| {
+        let place = ACCENTED.chars().position(|accented| accented == sign);
+        place
+            .and_then(|place| PLAIN.chars().nth(place))
+            .unwrap_or(sign)
+    };
+    text.chars().map(plain).collect()
+}
+
 /// Text for a `LIKE` that finds `text` anywhere, with the pattern's own signs taken literally.
 pub fn containing(text: &str) -> String {
     let mut pattern = String::from("%");
@@ -385,6 +405,12 @@ pub fn containing(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn accents_are_folded_one_by_one() {
+        assert_eq!(ACCENTED.chars().count(), PLAIN.chars().count());
+        assert_eq!(folded("%Forêt d'Émeraude Ÿ ß%"), "%Foret d'Emeraude Y ß%");
+    }
 
     #[test]
     fn appended_statements_keep_their_values() {

@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Bool, Date, Nullable, Numeric, Text, Uuid as Sql
 use rust_decimal::Decimal;
 
 use super::bulk;
-use super::list::{Bind, Sql, containing};
+use super::list::{Bind, Sql, containing, folded, reads_like};
 use super::schema::{payment_events, payments};
 use crate::domain::ids::{ClientId, CompanyId, PaymentId};
 
@@ -119,10 +119,15 @@ pub fn from(company: CompanyId, filter: &Filter) -> Sql {
         [Bind::Id(company.0)],
     );
     if let Some(search) = &filter.search {
-        let pattern = Bind::Text(containing(search));
+        let pattern = containing(search);
+        let plain = Bind::Text(folded(&pattern));
         sql.and(
-            "(t.number ILIKE ? OR t.payer COLLATE french ILIKE ? OR t.remittance COLLATE french ILIKE ?)",
-            [pattern.clone(), pattern.clone(), pattern],
+            &format!(
+                "(t.number ILIKE ? OR {} OR {})",
+                reads_like("t.payer"),
+                reads_like("t.remittance")
+            ),
+            [Bind::Text(pattern), plain.clone(), plain],
         );
     }
     let event =

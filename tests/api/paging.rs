@@ -15,6 +15,47 @@ const PLACES: [(&str, &str, &str); 7] = [
     ("DoubtfulDebtProvision", "doubtfulDebtProvision {", "}"),
 ];
 
+#[test]
+fn ranges_that_hold_nothing_and_policies_that_are_two_are_refused() {
+    let api = Company::new().admin();
+    for (field, filter) in [
+        (
+            "issuedTo",
+            "issuedFrom: \"2026-02-01\", issuedTo: \"2026-01-01\"",
+        ),
+        ("dueTo", "dueFrom: \"2026-02-01\", dueTo: \"2026-01-31\""),
+        (
+            "maxTotal",
+            "currency: \"EUR\", minTotal: \"2.00\", maxTotal: \"1.99\"",
+        ),
+    ] {
+        let answer = api.run(
+            &format!("{{ invoices(filter: {{ {filter} }}) {{ totalCount }} }}"),
+            json!({}),
+        );
+        assert_eq!(
+            answer["errors"][0]["extensions"]["field"], field,
+            "{answer}"
+        );
+    }
+    let answer = api.run("{ doubtfulDebtProvision(policy: { name: \"default\", rates: [\"0\", \"0\", \"0\", \"0\", \"0\"] }) { asOf } }", json!({}));
+    assert_eq!(
+        answer["errors"][0]["extensions"]["field"], "policy.name",
+        "{answer}"
+    );
+    // An instant says its form.
+    let answer = api.run(
+        "{ agedBalance(knownAt: \"2026-10-01\") { asOf } }",
+        json!({}),
+    );
+    assert!(
+        answer["errors"][0]["message"]
+            .as_str()
+            .is_some_and(|said| said.contains("2026-03-31T")),
+        "{answer}"
+    );
+}
+
 fn books() -> Api {
     let api = Company::new().admin();
     for client in ["C001", "C002", "C003"] {

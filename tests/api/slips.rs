@@ -189,6 +189,8 @@ fn names_are_found_and_sorted_as_french_readers_expect() {
         page["clients"]["nodes"].clone()
     };
     assert_eq!(found("HÔTELS"), json!([{ "number": "4" }]));
+    assert_eq!(found("hotels de"), json!([{ "number": "4" }]));
+    assert_eq!(found("elan"), json!([{ "number": "2" }]));
     assert_eq!(found("DUBŒUF"), json!([{ "number": "3" }]));
     assert_eq!(
         found(""),
