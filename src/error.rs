@@ -26,8 +26,8 @@ pub enum Error {
     /// No valid token. The cause is not told.
     #[error("a valid token is needed")]
     Unauthenticated,
-    /// The caller's role does not allow this.
-    #[error("the role of this token may not do this")]
+    /// Neither the caller's role nor its scopes allow this.
+    #[error("this token may not do this{}", lacking(.0))]
     Forbidden(Option<Action>),
     /// The database is away or everything is busy: try again.
     #[error("the service is busy or starting, try again: {0}")]
@@ -47,6 +47,12 @@ pub enum Error {
     /// A fault of ours.
     #[error("{0}")]
     Internal(String),
+}
+
+fn lacking(action: &Option<Action>) -> String {
+    action.map_or_else(String::new, |action| {
+        format!(": it lacks {}", action.code())
+    })
 }
 
 impl From<Refusal> for Error {

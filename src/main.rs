@@ -879,7 +879,12 @@ fn say(line: &str) -> anyhow::Result<()> {
 /// The log goes to standard error; `ENCOURS_LOG` says how much of it, as in `info,encours=debug`, and
 /// `ENCOURS_LOG_FORMAT=json` writes an object a line.
 fn start_log(serving: bool) -> Result<(), String> {
-    let usual = if serving { "info" } else { "warn" };
+    // What a client sends that is no HTTP is the client's fault, and nothing to wake anybody for.
+    let usual = if serving {
+        "info,actix_http=off"
+    } else {
+        "warn"
+    };
     let text = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
     let wanted = text("ENCOURS_LOG").map(|wanted| {
         EnvFilter::try_new(&wanted).map_err(|error| format!("ENCOURS_LOG {wanted}: {error}"))

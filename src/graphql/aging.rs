@@ -1044,7 +1044,8 @@ async fn population(
         .await?
         .into_iter()
         .collect();
-    population.clients = filter.clients.unwrap_or_default().read()?;
+    let clients = filter.clients.unwrap_or_default();
+    population.clients = clients.read(session(ctx)?.caller())?;
     population.currency = filter.currency;
     Ok(population)
 }

@@ -709,21 +709,27 @@ pub struct ClientFilter {
     kinds: Option<Vec<ClientKind>>,
     /// Of one of these segments.
     segments: Option<Vec<ClientSegment>>,
-    /// In this sales person's portfolio.
+    /// In this sales person's portfolio; `me` is the caller.
     sales_owner: Option<ID>,
-    /// Collected by this person.
+    /// Collected by this person; `me` is the caller.
     collector: Option<ID>,
     /// In insolvency proceedings, or not.
     insolvent: Option<bool>,
     /// With something open, or nothing.
     has_open_items: Option<bool>,
+    /// With something open that is past its due date today, or nothing.
+    overdue: Option<bool>,
     /// With a closed account, or an open one.
     closed: Option<bool>,
 }
 
 impl ClientFilter {
     /// For the store.
-    pub fn read(self) -> Result<store::client::Filter> {
+    pub fn read(self, caller: &Caller) -> Result<store::client::Filter> {
+        let person = |field: &'static str, id: ID| match (id.as_str(), caller.user) {
+            ("me", Some(user)) => Ok(user),
+            _ => read(field, "member", &id),
+        };
         Ok(store::client::Filter {
             search: self.search,
             kinds: self
@@ -740,14 +746,15 @@ impl ClientFilter {
                 .collect(),
             sales_owner: self
                 .sales_owner
-                .map(|id| read("salesOwner", "member", &id))
+                .map(|id| person("salesOwner", id))
                 .transpose()?,
             collector: self
                 .collector
-                .map(|id| read("collector", "member", &id))
+                .map(|id| person("collector", id))
                 .transpose()?,
             insolvent: self.insolvent,
             has_open_items: self.has_open_items,
+            overdue: self.overdue.map(|overdue| (overdue, caller.today)),
             closed: self.closed,
         })
     }
@@ -833,7 +840,7 @@ impl ClientQuery {
         let session = session(ctx)?;
         let from = store::client::from(
             session.caller().company,
-            &filter.unwrap_or_default().read()?,
+            &filter.unwrap_or_default().read(session.caller())?,
         );
         let (column, direction) = match order_by {
             Some(ClientOrder {
@@ -1151,7 +1158,8 @@ pub struct ClientMutation;
 
 #[Object]
 impl ClientMutation {
-    /// Opens a client.
+    /// Opens a client. Its credit limit, insurance cover and insolvency come with `setCreditTerms`, its people with
+    /// `addContact`.
     #[graphql(guard = "Permitted(\"Mutation.createClient\")")]
     async fn create_client(
         &self,

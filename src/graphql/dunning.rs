@@ -630,7 +630,7 @@ impl DunningQuery {
             families: vec!["411".into()],
             client_ids: client_filter_id(ctx, client).await?.into_iter().collect(),
             clients: clients
-                .map(ClientFilter::read)
+                .map(|clients| clients.read(caller))
                 .transpose()?
                 .unwrap_or_default(),
             ..Population::of(caller.company, day)

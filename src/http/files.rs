@@ -51,13 +51,7 @@ pub async fn permitted(
     if caller.may(action) {
         Ok(caller)
     } else {
-        let error = json!({
-            "message": "the role of this token may not do this",
-            "extensions": { "code": "FORBIDDEN", "permission": action.code() },
-        });
-        Err(HttpResponse::Forbidden()
-            .json(json!({ "errors": [error] }))
-            .into())
+        Err(refused(Error::Forbidden(Some(action))).into())
     }
 }
 
@@ -186,6 +180,13 @@ pub fn refused(error: Error) -> HttpResponse {
             .insert_header((header::RETRY_AFTER, "1"))
             .json(fault("UNAVAILABLE", "the service is busy: send the request again")),
         Error::Timeout => HttpResponse::GatewayTimeout().json(fault("TIMEOUT", "the request took too long")),
+        Error::Forbidden(action) => {
+            let error = json!({
+                "message": Error::Forbidden(action).to_string(),
+                "extensions": { "code": "FORBIDDEN", "permission": action.map(Action::code) },
+            });
+            HttpResponse::Forbidden().json(json!({ "errors": [error] }))
+        }
         Error::Unauthenticated => {
             HttpResponse::Unauthorized().json(fault("UNAUTHENTICATED", "a valid token is needed"))
         }

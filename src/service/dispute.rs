@@ -327,7 +327,7 @@ fn lock(conn: &mut PgConnection, caller: &Caller, field: &str, id: DisputeId) ->
         return Err(Refusal::new(
             RefusalCode::WrongState,
             field,
-            format!("the dispute was closed on {closed}: a new challenge is a new dispute"),
+            format!("this was closed on {closed}: a new challenge is a new dispute"),
         )
         .detail("status", dispute.status.clone())
         .into());

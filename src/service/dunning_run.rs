@@ -227,7 +227,15 @@ fn locked(conn: &mut PgConnection, caller: &Caller, id: &str, states: &[&str]) -
     Err(Refusal::new(
         RefusalCode::WrongState,
         "run",
-        format!("this run is {}", run.status),
+        format!(
+            "this run is {}: {}",
+            run.status,
+            match run.status.as_str() {
+                "PROPOSED" => "validate it first",
+                "VALIDATED" => "it can be sent or cancelled",
+                _ => "propose another one",
+            }
+        ),
     )
     .detail("status", run.status)
     .into())

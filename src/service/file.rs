@@ -9,8 +9,8 @@ use crate::domain::ids::{
     CaseId, ClientId, CompanyId, DisputeId, DocumentId, DunningActionId, FileId, Id, ItemId,
     PlanId, PromiseId,
 };
-use crate::domain::refusal::{Refusal, RefusalCode};
-use crate::error::Result;
+use crate::domain::refusal::Refusal;
+use crate::error::{Error, Result};
 use crate::formats::pdf;
 use crate::objects::Objects;
 use crate::store::file::Kept;
@@ -176,13 +176,8 @@ pub fn attach(
         }
         _ => of_subject,
     };
-    if !(caller.may(of_subject) && caller.may(of_kind)) {
-        return Err(Refusal::new(
-            RefusalCode::Forbidden,
-            "subject",
-            "the role of this token may not attach files to this record",
-        )
-        .into());
+    if let Some(lacking) = [of_subject, of_kind].iter().find(|it| !caller.may(**it)) {
+        return Err(Error::Forbidden(Some(*lacking)));
     }
     if image != (subject.kind == "COMPANY") {
         return Err(Refusal::invalid(

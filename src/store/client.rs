@@ -74,6 +74,8 @@ pub struct Filter {
     pub insolvent: Option<bool>,
     /// Only those with something open, or only the others.
     pub has_open_items: Option<bool>,
+    /// Only those with something open that was due before a day, or only the others.
+    pub overdue: Option<(bool, NaiveDate)>,
     pub closed: Option<bool>,
 }
 
@@ -121,6 +123,13 @@ pub fn narrow(sql: &mut Sql, alias: &str, filter: &Filter) {
             open,
             &on("SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.client_id = t.id AND i.open_amount > 0"),
             [],
+        );
+    }
+    if let Some((overdue, day)) = filter.overdue {
+        sql.exists(
+            overdue,
+            &on("SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.client_id = t.id AND i.is_debit AND i.open_amount > 0 AND i.due_on < ?"),
+            [Bind::Day(day)],
         );
     }
     if let Some(closed) = filter.closed {

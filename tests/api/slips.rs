@@ -188,6 +188,20 @@ fn names_are_found_and_sorted_as_french_readers_expect() {
         );
         page["clients"]["nodes"].clone()
     };
+    // Who is late, whatever else they owe.
+    api.invoice("2", "FA-1", &day("01-10"), &day("01-11"), ("10.00", "20"));
+    for (overdue, count) in [(true, 1), (false, 3)] {
+        let found = api.data(
+            "query($overdue: Boolean) { clients(filter: { overdue: $overdue }) { totalCount }
+               agedBalance(filter: { clients: { overdue: $overdue } }) { rows { totalCount } } }",
+            json!({ "overdue": overdue }),
+        );
+        assert_eq!(found["clients"]["totalCount"], count);
+        assert_eq!(
+            found["agedBalance"]["rows"]["totalCount"],
+            i32::from(overdue)
+        );
+    }
     assert_eq!(found("HÔTELS"), json!([{ "number": "4" }]));
     assert_eq!(found("hotels de"), json!([{ "number": "4" }]));
     assert_eq!(found("elan"), json!([{ "number": "2" }]));
