@@ -1,10 +1,11 @@
--- Lines of an imported file that were left out: the same file again tries them again, and only them.
+-- Rows of an imported file that were left out: the same file again tries them again, and only them. By their place among
+-- the rows, from 1: lines are counted by what ends them, and two rows may stand on one.
 CREATE TABLE import_refusals (
   company_id uuid NOT NULL,
   file_hash text NOT NULL,
   kind text NOT NULL,
-  line bigint NOT NULL CHECK (line > 0),
-  PRIMARY KEY (company_id, file_hash, kind, line),
+  place bigint NOT NULL CHECK (place > 0),
+  PRIMARY KEY (company_id, file_hash, kind, place),
   FOREIGN KEY (company_id, file_hash, kind) REFERENCES imports
 );
 ALTER TABLE import_refusals ENABLE ROW LEVEL SECURITY;

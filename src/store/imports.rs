@@ -16,7 +16,7 @@ pub struct Begun {
     pub done: i64,
     /// Whether its end was reached.
     pub finished: bool,
-    /// Lines that were left out, in order; none before its end was reached.
+    /// The places of the rows that were left out, in order; none before its end was reached.
     pub refused: Vec<i64>,
 }
 
@@ -39,8 +39,8 @@ pub fn begin(
             .filter(import_refusals::company_id.eq(company))
             .filter(import_refusals::file_hash.eq(hash))
             .filter(import_refusals::kind.eq(kind))
-            .order(import_refusals::line)
-            .select(import_refusals::line)
+            .order(import_refusals::place)
+            .select(import_refusals::place)
             .load(conn)?,
     };
     Ok(Begun {
@@ -50,19 +50,19 @@ pub fn begin(
     })
 }
 
-/// A line of a file that was left out.
+/// A row of a file that was left out.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub company_id: CompanyId,
     pub file_hash: String,
     pub kind: String,
-    /// From 1, the header included.
-    pub line: i64,
+    /// Among the rows, from 1.
+    pub place: i64,
 }
 
-bulk::rows! { Refusal => "import_refusals" { company_id: SqlUuid, file_hash: Text, kind: Text, line: BigInt } }
+bulk::rows! { Refusal => "import_refusals" { company_id: SqlUuid, file_hash: Text, kind: Text, place: BigInt } }
 
-/// Remembers lines that were left out.
+/// Remembers rows that were left out.
 pub fn refuse(conn: &mut PgConnection, rows: &[Refusal]) -> QueryResult<()> {
     let Some(Refusal {
         company_id,
@@ -92,22 +92,22 @@ fn count_refused(
         .map(drop)
 }
 
-/// Takes lines that are tried again from those that were left out; false when another run has taken one of them.
+/// Takes rows that are tried again from those that were left out; false when another run has taken one of them.
 pub fn try_again(
     conn: &mut PgConnection,
     company: CompanyId,
     hash: &str,
     kind: &str,
-    lines: &[i64],
+    places: &[i64],
 ) -> QueryResult<bool> {
     let taken = diesel::delete(import_refusals::table)
         .filter(import_refusals::company_id.eq(company))
         .filter(import_refusals::file_hash.eq(hash))
         .filter(import_refusals::kind.eq(kind))
-        .filter(import_refusals::line.eq_any(lines))
+        .filter(import_refusals::place.eq_any(places))
         .execute(conn)?;
     count_refused(conn, company, hash, kind, taken, -1)?;
-    Ok(taken == lines.len())
+    Ok(taken == places.len())
 }
 
 /// Begins an import; false when the file was begun or finished before. Two at once wait for each other.

@@ -433,11 +433,11 @@ diesel::table! {
 }
 
 diesel::table! {
-    import_refusals (company_id, file_hash, kind, line) {
+    import_refusals (company_id, file_hash, kind, place) {
         company_id -> Uuid,
         file_hash -> Text,
         kind -> Text,
-        line -> BigInt,
+        place -> BigInt,
     }
 }
 

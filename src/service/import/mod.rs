@@ -91,24 +91,31 @@ pub enum Failure {
     Books(#[from] Error),
 }
 
+/// Where a row stands in its file.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Place {
+    /// Among the rows, from 1. It alone names a row: two may begin on one line.
+    rank: u64,
+    /// For people, from 1 with the header.
+    line: u64,
+}
+
 /// A row of the file as it stands there.
 struct Record {
-    /// Its place among the rows, from 0.
-    rank: u64,
-    line: u64,
+    at: Place,
     cells: ByteRecord,
 }
 
 /// A row of the file that was left out, and why.
 struct Bad {
-    line: u64,
+    at: Place,
     field: String,
     message: String,
 }
 
 impl Bad {
     /// The first reason of a refusal; any other error ends the import.
-    fn of(line: u64, layout: &Layout, error: Error) -> Result<Bad> {
+    fn of(at: Place, layout: &Layout, error: Error) -> Result<Bad> {
         match error {
             Error::Refused(reasons) => {
                 let reason = reasons.into_iter().next();
@@ -116,7 +123,7 @@ impl Bad {
                     .map(|reason| (reason.field.join("."), reason.message))
                     .unwrap_or_default();
                 Ok(Bad {
-                    line,
+                    at,
                     field: layout.shown(&field).to_owned(),
                     message,
                 })
@@ -218,7 +225,7 @@ fn run<K: Kind>(
     let begun = db.write_now(caller, |conn, caller| import.begin(conn, caller))?;
     let wanted = match begun.finished {
         false => Wanted::Behind(begun.done),
-        true => Wanted::Lines(begun.refused),
+        true => Wanted::Again(begun.refused),
     };
     let mut summary = Summary {
         skipped: wanted.skipped(begun.done),
@@ -253,7 +260,7 @@ fn run<K: Kind>(
             summary.made.add(&outcome.made);
             summary.refused += outcome.bad.len() as u64;
             for bad in outcome.bad {
-                let (line, field, message) = (bad.line, bad.field, bad.message);
+                let (line, field, message) = (bad.at.line, bad.field, bad.message);
                 tell(&format!("{}:{line}: {field}: {message}", path.display()));
             }
             // As the company doubles.
@@ -272,8 +279,8 @@ fn run<K: Kind>(
 enum Wanted {
     /// Those behind so many.
     Behind(u64),
-    /// Those of these lines, which were left out before, in order.
-    Lines(Vec<u64>),
+    /// Those that were left out before, by their ranks in order.
+    Again(Vec<u64>),
 }
 
 impl Wanted {
@@ -281,19 +288,19 @@ impl Wanted {
     fn skipped(&self, done: u64) -> u64 {
         match self {
             Wanted::Behind(done) => *done,
-            Wanted::Lines(lines) => done.saturating_sub(lines.len() as u64),
+            Wanted::Again(ranks) => done.saturating_sub(ranks.len() as u64),
         }
     }
 
     fn is_nothing(&self) -> bool {
-        matches!(self, Wanted::Lines(lines) if lines.is_empty())
+        matches!(self, Wanted::Again(ranks) if ranks.is_empty())
     }
 
-    /// Whether the row with this rank and line is one of them.
-    fn has(&self, rank: u64, line: u64) -> bool {
+    /// Whether the row with this rank is one of them.
+    fn has(&self, rank: u64) -> bool {
         match self {
-            Wanted::Behind(done) => rank >= *done,
-            Wanted::Lines(lines) => lines.binary_search(&line).is_ok(),
+            Wanted::Behind(done) => rank > *done,
+            Wanted::Again(ranks) => ranks.binary_search(&rank).is_ok(),
         }
     }
 }
@@ -313,13 +320,14 @@ fn read<K: Kind>(
     mut take: impl FnMut(Batch) -> bool,
 ) -> std::result::Result<(), Failure> {
     let mut rows: Vec<Record> = Vec::with_capacity(BATCH);
-    for (rank, cells) in (0..).zip(reader.byte_records()) {
+    for (rank, cells) in (1..).zip(reader.byte_records()) {
         let cells = cells?;
         let line = cells.position().map_or(0, csv::Position::line);
-        if !wanted.has(rank, line) {
+        if !wanted.has(rank) {
             continue;
         }
-        let record = Record { rank, line, cells };
+        let at = Place { rank, line };
+        let record = Record { at, cells };
         let whole = rows.len() >= BATCH
             && rows
                 .last()
@@ -402,9 +410,9 @@ impl Import {
                 };
                 store::imports::advance(conn, company, &self.hash, self.kind, step)?
             }
-            Wanted::Lines(_) => {
-                let lines: Vec<i64> = batch.rows.iter().map(|row| signed(row.line)).collect();
-                store::imports::try_again(conn, company, &self.hash, self.kind, &lines)?
+            Wanted::Again(_) => {
+                let ranks: Vec<i64> = batch.rows.iter().map(|row| signed(row.at.rank)).collect();
+                store::imports::try_again(conn, company, &self.hash, self.kind, &ranks)?
             }
         };
         if is_ours {
@@ -426,7 +434,7 @@ impl Import {
                 company_id: caller.company,
                 file_hash: self.hash.clone(),
                 kind: self.kind.to_owned(),
-                line: signed(bad.line),
+                place: signed(bad.at.rank),
             })
             .collect();
         store::imports::refuse(conn, &rows)?;

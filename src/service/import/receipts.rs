@@ -71,7 +71,7 @@ impl Kind for Receipts {
 
     fn continues(layout: &Layout, before: &Record, row: &Record) -> bool {
         let number = layout.cell(&row.cells, "number");
-        let is_next = before.rank + 1 == row.rank;
+        let is_next = before.at.rank + 1 == row.at.rank;
         is_next && !number.is_empty() && number == layout.cell(&before.cells, "number")
     }
 
@@ -106,7 +106,7 @@ impl Kind for Receipts {
                 outcome.leave_out(layout, rows, refused)?;
             }
         }
-        outcome.bad.sort_by_key(|bad| bad.line);
+        outcome.bad.sort_by_key(|bad| bad.at);
         outcome.made = plan.write(conn)?;
         Ok(outcome)
     }
@@ -121,13 +121,15 @@ struct Refused {
 impl Outcome {
     /// Tells all rows of a receipt: the bad one, and those that went with it.
     fn leave_out(&mut self, layout: &Layout, rows: &[Record], refused: Refused) -> Result<()> {
-        let bad = rows.get(refused.row).map_or(0, |record| record.line);
+        let Some(bad) = rows.get(refused.row).map(|record| record.at) else {
+            return Err(refused.error);
+        };
         self.bad.push(Bad::of(bad, layout, refused.error)?);
         let others = rows.iter().enumerate().filter(|(n, _)| *n != refused.row);
         self.bad.extend(others.map(|(_, record)| Bad {
-            line: record.line,
+            at: record.at,
             field: layout.shown("number").to_owned(),
-            message: format!("line {bad} of the same receipt was refused"),
+            message: format!("line {} of the same receipt was refused", bad.line),
         }));
         Ok(())
     }

@@ -24,7 +24,7 @@ use rust_decimal::Decimal;
 use serde_json::json;
 
 use super::layout::{Field, Layout, Mapping, needed, optional};
-use super::{Bad, Failure, Kind, Made, Outcome, RULE, Record, Summary, taken};
+use super::{Bad, Failure, Kind, Made, Outcome, Place, RULE, Record, Summary, taken};
 use crate::domain::access::Caller;
 use crate::domain::company::VatDue;
 use crate::domain::ids::{ClientId, DocumentId, Id, ItemId, PaymentId};
@@ -125,7 +125,7 @@ impl Kind for Receivables {
         for record in batch {
             match self.read(layout, &books, record) {
                 Ok(row) => rows.push(row),
-                Err(error) => outcome.bad.push(Bad::of(record.line, layout, error)?),
+                Err(error) => outcome.bad.push(Bad::of(record.at, layout, error)?),
             }
         }
         let known = Known::load(conn, caller, &rows)?;
@@ -138,10 +138,10 @@ impl Kind for Receivables {
         };
         for row in rows {
             if let Err(error) = plan.take(&row) {
-                outcome.bad.push(Bad::of(row.line, layout, error)?);
+                outcome.bad.push(Bad::of(row.at, layout, error)?);
             }
         }
-        outcome.bad.sort_by_key(|bad| bad.line);
+        outcome.bad.sort_by_key(|bad| bad.at);
         outcome.made = plan.write(conn)?;
         Ok(outcome)
     }
@@ -149,7 +149,7 @@ impl Kind for Receivables {
 
 /// A row as read, with nothing of the database in it but the currency.
 struct Row {
-    line: u64,
+    at: Place,
     client: String,
     client_name: Option<String>,
     number: String,
@@ -237,7 +237,7 @@ impl Receivables {
             .map(|number| books::text("creditOf", number, 60))
             .transpose()?;
         Ok(Row {
-            line: record.line,
+            at: record.at,
             client: books::text("client", layout.needed(cells, "client")?, 40)?,
             client_name: books::optional_text(
                 "clientName",
