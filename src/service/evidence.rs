@@ -731,7 +731,7 @@ pub fn verify(conn: &mut PgConnection, caller: &Caller, bytes: &[u8]) -> Result<
         Error::from(Refusal::new(
             RefusalCode::FileInvalid,
             "file",
-            "this is no evidence file: a ZIP with a manifest.json is needed",
+            "this is no evidence file, or a damaged one: a ZIP with a manifest.json is needed",
         ))
     };
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|_| unreadable())?;
