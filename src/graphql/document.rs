@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_graphql::async_trait::async_trait;
 use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
 
@@ -574,6 +575,8 @@ impl Id for CreditNoteKey {
         self.0
     }
 }
+
+#[async_trait]
 
 impl async_graphql::dataloader::Loader<CreditNoteKey> for Loads {
     type Value = CreditNote;

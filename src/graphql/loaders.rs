@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use async_graphql::async_trait::async_trait;
 use async_graphql::dataloader::Loader;
 use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
@@ -31,6 +32,7 @@ type Loaded<K, V> = Result<HashMap<K, V>, Arc<Error>>;
 /// A record by its id.
 macro_rules! by_id {
     ($($key:ty => $record:ty, $load:path);+ $(;)?) => {$(
+        #[async_trait]
         impl Loader<$key> for Loads {
             type Value = $record;
             type Error = Arc<Error>;
@@ -76,6 +78,8 @@ macro_rules! below {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $key(pub $id);
+
+        #[async_trait]
 
         impl Loader<$key> for Loads {
             type Value = Vec<$record>;
@@ -140,6 +144,8 @@ below! {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DisputedOn(pub ItemId);
 
+#[async_trait]
+
 impl Loader<DisputedOn> for Loads {
     type Value = i64;
     type Error = Arc<Error>;
@@ -159,6 +165,8 @@ impl Loader<DisputedOn> for Loads {
     }
 }
 
+#[async_trait]
+
 impl Loader<UserId> for Loads {
     type Value = store::member::User;
     type Error = Arc<Error>;
@@ -176,6 +184,8 @@ impl Loader<UserId> for Loads {
 /// Whether duties are segregated in a company.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SegregationOf(pub CompanyId);
+
+#[async_trait]
 
 impl Loader<SegregationOf> for Loads {
     type Value = bool;
@@ -196,6 +206,8 @@ impl Loader<SegregationOf> for Loads {
 /// What a reminder claimed, item by item.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DunningItemsOf(pub DunningActionId);
+
+#[async_trait]
 
 impl Loader<DunningItemsOf> for Loads {
     type Value = Vec<store::dunning::ActionItem>;
@@ -231,6 +243,8 @@ impl Loader<DunningItemsOf> for Loads {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PaidOnPromise(pub PromiseId);
 
+#[async_trait]
+
 impl Loader<PaidOnPromise> for Loads {
     type Value = i64;
     type Error = Arc<Error>;
@@ -259,6 +273,8 @@ impl Loader<PaidOnPromise> for Loads {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BooksCurrency;
 
+#[async_trait]
+
 impl Loader<BooksCurrency> for Loads {
     type Value = Currency;
     type Error = Arc<Error>;
@@ -275,6 +291,8 @@ impl Loader<BooksCurrency> for Loads {
 /// A dispute reason by its code.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ReasonCode(pub String);
+
+#[async_trait]
 
 impl Loader<ReasonCode> for Loads {
     type Value = store::company::Reason;
@@ -300,6 +318,8 @@ pub struct Page {
     pub parent: Uuid,
     pub keyset: Keyset,
 }
+
+#[async_trait]
 
 impl Loader<Page> for Loads {
     type Value = Vec<Child>;
@@ -349,6 +369,8 @@ pub struct BalanceOf {
     pub known_at: Option<DateTime<Utc>>,
 }
 
+#[async_trait]
+
 impl Loader<BalanceOf> for Loads {
     type Value = Vec<ClientBalance>;
     type Error = Arc<Error>;
@@ -394,6 +416,8 @@ impl Loader<BalanceOf> for Loads {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StandingOf(pub PlanId);
 
+#[async_trait]
+
 impl Loader<StandingOf> for Loads {
     type Value = store::collection::PlanStanding;
     type Error = Arc<Error>;
@@ -422,6 +446,8 @@ impl Loader<StandingOf> for Loads {
 /// How a client kept its promises.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReliabilityOf(pub ClientId);
+
+#[async_trait]
 
 impl Loader<ReliabilityOf> for Loads {
     type Value = store::collection::Reliability;

@@ -43,6 +43,7 @@ mod scalars;
 mod watch;
 mod webhook;
 
+use async_graphql::async_trait::async_trait;
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Guard, MergedObject, Request, SchemaBuilder};
 
@@ -239,6 +240,7 @@ fn loader<'a>(ctx: &Context<'a>) -> Result<&'a DataLoader<loaders::Loads>> {
 /// Lets a field through when the table of `domain/access.rs` gives it to the caller's role.
 pub struct Permitted(pub &'static str);
 
+#[async_trait]
 impl Guard for Permitted {
     async fn check(&self, ctx: &Context<'_>) -> async_graphql::Result<()> {
         let action = action_of(self.0);
