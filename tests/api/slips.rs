@@ -1,8 +1,9 @@
 //! Slips of the pen that must not reach the books: numbers, settings, texts, days, and what was undone.
 
+use chrono::Duration;
 use serde_json::json;
 
-use crate::harness::{Api, Company, day, year};
+use crate::harness::{Api, Company, day, today, year};
 
 #[test]
 fn numbers_given_by_hand_never_block_a_series_r9_2() {
@@ -189,7 +190,14 @@ fn names_are_found_and_sorted_as_french_readers_expect() {
         page["clients"]["nodes"].clone()
     };
     // Who is late, whatever else they owe.
-    api.invoice("2", "FA-1", &day("01-10"), &day("01-11"), ("10.00", "20"));
+    let (issued, due) = (today() - Duration::days(9), today() - Duration::days(2));
+    api.invoice(
+        "2",
+        "FA-1",
+        &issued.to_string(),
+        &due.to_string(),
+        ("10.00", "20"),
+    );
     for (overdue, count) in [(true, 1), (false, 3)] {
         let found = api.data(
             "query($overdue: Boolean) { clients(filter: { overdue: $overdue }) { totalCount }
