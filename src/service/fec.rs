@@ -337,7 +337,8 @@ fn take_in(
         // As the company doubles, the planner is told.
         if at + 1 == next {
             next *= 2;
-            store::imports::refresh_statistics(conn)?;
+            let rows = i64::try_from((at + 1) * chunk.len()).unwrap_or(i64::MAX);
+            store::imports::refresh_statistics(conn, caller.company, rows)?;
         }
     }
     taken.letter(conn, caller)?;

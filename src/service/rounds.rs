@@ -36,6 +36,8 @@ const DISPUTE_DAYS: u64 = 5;
 const PRESCRIPTION_DAYS: u64 = 183;
 /// Days before other deadlines in which they are told.
 const DEADLINE_DAYS: u64 = 21;
+/// Rows of a company that the planner must know of; with more in a table its plans hardly change.
+const GROWN: i64 = 20_000;
 
 /// Everything that background work needs.
 #[derive(Clone)]
@@ -100,6 +102,16 @@ pub fn visit(desk: &Desk, company: CompanyId, today: NaiveDate) {
     told(
         "sealing the audit trail",
         super::audit::seal(&desk.db, company),
+    );
+    told(
+        "telling the planner how large it has become",
+        desk.db.write_now(&caller, |conn, caller| {
+            Ok(store::imports::refresh_statistics(
+                conn,
+                caller.company,
+                GROWN,
+            )?)
+        }),
     );
     if let Some(mailer) = &desk.mailer {
         told("delivering mail", deliver(desk, &caller, mailer));

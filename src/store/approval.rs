@@ -320,16 +320,20 @@ pub fn recorded_receipts(
     invoices: &[DocumentId],
     author: &str,
 ) -> QueryResult<bool> {
+    // In this order: of a company that the planner has not seen yet, it would begin with all receipts.
     let mut sql = Sql::default();
     sql.push(
         &format!(
             "SELECT EXISTS (SELECT 1 FROM items d \
-             JOIN allocations a ON a.company_id = d.company_id AND a.debit_item_id = d.id \
-             JOIN items c ON c.company_id = a.company_id AND c.id = a.credit_item_id \
-             JOIN payments p ON p.company_id = c.company_id AND p.id = c.source_id \
+             CROSS JOIN LATERAL (SELECT a.credit_item_id FROM allocations a WHERE a.company_id = ? AND a.debit_item_id = d.id OFFSET 0) a \
+             CROSS JOIN LATERAL (SELECT c.source_id FROM items c WHERE c.company_id = ? AND c.id = a.credit_item_id OFFSET 0) c \
+             CROSS JOIN LATERAL (SELECT p.company_id, p.id, p.recorded_by FROM payments p WHERE p.company_id = ? AND p.id = c.source_id OFFSET 0) p \
              WHERE d.company_id = ? AND d.invoice_id = ANY(?) AND d.is_debit AND p.recorded_by = ? AND {BY_HAND}) AS found"
         ),
         [
+            Bind::Id(company.0),
+            Bind::Id(company.0),
+            Bind::Id(company.0),
             Bind::Id(company.0),
             Bind::Ids(invoices.iter().map(|id| id.0).collect()),
             Bind::Text(author.to_owned()),

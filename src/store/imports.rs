@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
 
 use super::bulk;
+use super::list::{Bind, steady};
 use super::schema::{import_refusals, imports};
 use crate::domain::ids::CompanyId;
 
@@ -176,9 +177,17 @@ pub fn finish(
     advance(conn, company, hash, kind, step).map(drop)
 }
 
-/// Tells the planner how large the tables have become: a company that was just filled looks empty to it.
-pub fn refresh_statistics(conn: &mut PgConnection) -> QueryResult<()> {
-    diesel::sql_query("SELECT refresh_statistics()")
-        .execute(conn)
-        .map(drop)
+/// Tells the planner how large the tables have become, where it believes them much smaller: a company that was just
+/// filled looks empty to it. `rows` have been added at least.
+pub fn refresh_statistics(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    rows: i64,
+) -> QueryResult<()> {
+    steady(
+        "SELECT refresh_statistics(?, ?)",
+        [Bind::Id(company.0), Bind::Number(rows)],
+    )
+    .execute(conn)
+    .map(drop)
 }

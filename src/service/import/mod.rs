@@ -263,11 +263,16 @@ fn run<K: Kind>(
                 let (line, field, message) = (bad.at.line, bad.field, bad.message);
                 tell(&format!("{}:{line}: {field}: {message}", path.display()));
             }
-            // As the company doubles.
-            if !batch.last && summary.rows >= 2 * known_to_planner {
+            // As the company doubles, and in the end.
+            if batch.last || summary.rows >= 2 * known_to_planner {
                 known_to_planner = summary.rows;
-                db.write_now(caller, |conn, _| {
-                    Ok(store::imports::refresh_statistics(conn)?)
+                let rows = signed(summary.rows);
+                db.write_now(caller, |conn, caller| {
+                    Ok(store::imports::refresh_statistics(
+                        conn,
+                        caller.company,
+                        rows,
+                    )?)
                 })?;
             }
         }
