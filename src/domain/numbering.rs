@@ -36,9 +36,17 @@ pub fn fiscal_year(on: NaiveDate, start_month: u32) -> FiscalYear {
     }
 }
 
+/// Fewest digits of a rank.
+pub const RANK_DIGITS: usize = 6;
+
+/// What the numbers of a series begin with in a year.
+pub fn document_number_head(prefix: &str, year: i32) -> String {
+    format!("{prefix}-{year:04}-")
+}
+
 /// The number of a document: prefix of the series, year, rank of at least six digits (R9.1).
 pub fn document_number(prefix: &str, year: i32, n: i64) -> String {
-    format!("{prefix}-{year:04}-{n:06}")
+    format!("{}{n:0RANK_DIGITS$}", document_number_head(prefix, year))
 }
 
 #[cfg(test)]

@@ -8,13 +8,14 @@ use uuid::Uuid;
 use crate::domain::access::Caller;
 use crate::domain::chart;
 use crate::domain::company::Settings;
-use crate::domain::ids::{ClientId, CompanyId, DocumentId, EntryId, Id, ItemId};
+use crate::domain::ids::{ClientId, DocumentId, EntryId, Id, ItemId};
 use crate::domain::money::{Currency, Minor, convert};
 use crate::domain::numbering::{FiscalYear, document_number, fiscal_year};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::company::{Closings, Company};
 use crate::store::item::{Change, Item};
+use crate::store::numbering::{ENTRY, Numbered, Series, Taken};
 use crate::store::{self, journal};
 
 /// The company of the caller, as every write needs it.
@@ -36,8 +37,15 @@ pub struct Draw<'a> {
     pub dated: bool,
     /// The input's field of the day.
     pub field: &'a str,
-    /// Whether a record has the number already.
-    pub taken: fn(&mut PgConnection, CompanyId, &str) -> diesel::QueryResult<bool>,
+    /// Whose numbers they are.
+    pub of: Numbered,
+}
+
+/// The number of an entry in its financial year, drawn and not used yet.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryNumber {
+    year: i32,
+    number: i64,
 }
 
 /// Loads the books of the caller's company.
@@ -143,7 +151,8 @@ impl Books {
         year_of(&self.company, on)
     }
 
-    /// The next number of an own series. Days must not go back while numbers go on (R9.2) when `dated`.
+    /// The next number of an own series in which none is given by hand. Days must not go back while numbers go on
+    /// (R9.2) when `dated`.
     pub fn next_number(
         &self,
         conn: &mut PgConnection,
@@ -153,24 +162,10 @@ impl Books {
         field: &str,
     ) -> Result<String> {
         let year = self.year(on).name;
-        let taken = store::numbering::take(
-            conn,
-            self.company.company_id,
-            prefix,
-            year,
-            dated.then_some(on),
-            1,
-        )?;
-        if let Some(last) = taken.last_on.filter(|last| dated && *last > on) {
-            return Err(Refusal::invalid(
-                field,
-                format!(
-                    "series {prefix} has reached {last}: days cannot go back while numbers go on"
-                ),
-            )
-            .detail("earliest", last.to_string())
-            .into());
-        }
+        let on_or_none = dated.then_some(on);
+        let company = self.company.company_id;
+        let taken = store::numbering::take(conn, company, prefix, year, on_or_none, 1)?;
+        in_order(&taken, prefix, on_or_none, field)?;
         Ok(document_number(prefix, year, taken.last_number))
     }
 
@@ -182,13 +177,62 @@ impl Books {
         given: Option<&str>,
         draw: &Draw<'_>,
     ) -> Result<String> {
-        if let Some(number) = given {
-            return text("number", number, 60);
+        match given {
+            Some(number) => text("number", number, 60),
+            None => Ok(self.drawn(conn, draw, None)?.0),
         }
+    }
+
+    /// The same with the number of the entry that the record makes on `posted_on`: both counters are locked until the
+    /// transaction ends, so that as little as can be is left to do from here on. Records and entry go in by
+    /// one statement, see [`drafted`].
+    pub fn number_and_entry(
+        &self,
+        conn: &mut PgConnection,
+        given: Option<&str>,
+        draw: &Draw<'_>,
+        posted_on: NaiveDate,
+    ) -> Result<(String, EntryNumber)> {
+        let year = self.year(posted_on).name;
+        let (number, entry) = match given {
+            Some(number) => (text("number", number, 60)?, None),
+            None => self.drawn(conn, draw, Some(year))?,
+        };
+        let entry = match entry {
+            Some(entry) => entry,
+            None => {
+                let company = self.company.company_id;
+                store::numbering::take(conn, company, ENTRY, year, None, 1)?.last_number
+            }
+        };
+        let entry = EntryNumber {
+            year,
+            number: entry,
+        };
+        Ok((number, entry))
+    }
+
+    fn drawn(
+        &self,
+        conn: &mut PgConnection,
+        draw: &Draw<'_>,
+        entry_year: Option<i32>,
+    ) -> Result<(String, Option<i64>)> {
+        let series = Series {
+            prefix: draw.prefix,
+            year: self.year(draw.on).name,
+            on: draw.dated.then_some(draw.on),
+            of: draw.of,
+        };
+        let mut entry = None;
         loop {
-            let number = self.next_number(conn, draw.prefix, draw.on, draw.dated, draw.field)?;
-            if !(draw.taken)(conn, self.company.company_id, &number)? {
-                return Ok(number);
+            let wanted = entry_year.filter(|_| entry.is_none());
+            let drawn = store::numbering::draw(conn, self.company.company_id, &series, wanted)?;
+            entry = entry.or(drawn.entry);
+            in_order(&drawn.taken, draw.prefix, series.on, draw.field)?;
+            if !drawn.is_used {
+                let last = drawn.taken.last_number;
+                return Ok((document_number(draw.prefix, series.year, last), entry));
             }
         }
     }
@@ -225,6 +269,19 @@ impl Books {
             )
             .into()),
         }
+    }
+}
+
+/// Days must not go back while the numbers of a series go on (R9.2).
+fn in_order(taken: &Taken, prefix: &str, on: Option<NaiveDate>, field: &str) -> Result<()> {
+    match (taken.last_on, on) {
+        (Some(last), Some(on)) if last > on => Err(Refusal::invalid(
+            field,
+            format!("series {prefix} has reached {last}: days cannot go back while numbers go on"),
+        )
+        .detail("earliest", last.to_string())
+        .into()),
+        _ => Ok(()),
     }
 }
 
@@ -344,10 +401,13 @@ pub fn post(
     books: &Books,
     postings: Vec<Posting>,
 ) -> Result<Vec<Item>> {
-    let items: Vec<Item> = enter(conn, caller, books, postings)?
-        .into_iter()
-        .map(|opened| opened.item)
-        .collect();
+    let opened = enter(conn, caller, books, postings)?;
+    open_items(conn, opened)
+}
+
+/// Writes the open items of entries that were just posted, as they stand: with nothing settled.
+pub fn open_items(conn: &mut PgConnection, opened: Vec<Opened>) -> Result<Vec<Item>> {
+    let items: Vec<Item> = opened.into_iter().map(|opened| opened.item).collect();
     let changes: Vec<Change> = items.iter().map(Change::opening).collect();
     store::item::insert(conn, &items, &[], &changes)?;
     Ok(items)
@@ -373,22 +433,73 @@ pub fn enter(
     let mut next = std::collections::BTreeMap::new();
     let mut taken = Vec::new();
     for (year, count) in per_year {
-        let last = store::numbering::take(conn, company, "ENTRY", year, None, count)?.last_number;
+        let last = store::numbering::take(conn, company, ENTRY, year, None, count)?.last_number;
         next.insert(year, last - count + 1);
         taken.push((year, last - count + 1, last));
     }
-    let (mut entries, mut lines, mut items) = (Vec::new(), Vec::new(), Vec::new());
+    let mut drafts = Drafts::default();
     for posting in postings {
-        let id = EntryId::new();
         let year = books.year(posting.posted_on).name;
         let number = next.entry(year).or_default();
+        let entry = EntryNumber {
+            year,
+            number: *number,
+        };
+        *number += 1;
+        drafts.add(caller, books, posting, entry)?;
+    }
+    journal::insert(conn, &drafts.entries, &drafts.lines)?;
+    for (year, first, last) in taken {
+        journal::seal(conn, company, year, first, last)?;
+    }
+    Ok(drafts.opened)
+}
+
+/// Entries that have their numbers and are not written yet.
+#[derive(Default)]
+pub struct Drafts {
+    pub entries: Vec<journal::NewEntry>,
+    pub lines: Vec<journal::Line>,
+    /// The open items that they make.
+    pub opened: Vec<Opened>,
+}
+
+/// The entry of a record that is written with it by one statement; then call [`seal`].
+pub fn drafted(
+    caller: &Caller,
+    books: &Books,
+    posting: Posting,
+    entry: EntryNumber,
+) -> Result<Drafts> {
+    check_accounts(books, std::slice::from_ref(&posting))?;
+    let mut drafts = Drafts::default();
+    drafts.add(caller, books, posting, entry)?;
+    Ok(drafts)
+}
+
+/// Chains an entry that was just written to the one before it (R9.5).
+pub fn seal(conn: &mut PgConnection, caller: &Caller, entry: EntryNumber) -> Result<()> {
+    let (year, number) = (entry.year, entry.number);
+    Ok(journal::seal(conn, caller.company, year, number, number)?)
+}
+
+impl Drafts {
+    fn add(
+        &mut self,
+        caller: &Caller,
+        books: &Books,
+        posting: Posting,
+        number: EntryNumber,
+    ) -> Result<()> {
+        let company = caller.company;
+        let id = EntryId::new();
         let base = base_amounts(&posting, books.currency)?;
-        entries.push(journal::NewEntry {
+        self.entries.push(journal::NewEntry {
             company_id: company,
             id,
             journal: posting.journal,
-            fiscal_year: year,
-            number: *number,
+            fiscal_year: number.year,
+            number: number.number,
             posted_on: posting.posted_on,
             occurred_on: posting.occurred_on,
             reference: posting.reference,
@@ -398,7 +509,6 @@ pub fn enter(
             reversal_of: posting.reversal_of,
             recorded_by: caller.author.clone(),
         });
-        *number += 1;
         for ((line, (base_debit, base_credit)), position) in
             posting.lines.into_iter().zip(base).zip(1_i16..)
         {
@@ -416,9 +526,9 @@ pub fn enter(
                     item,
                 );
                 let base = base_debit + base_credit;
-                items.push(Opened { item, base });
+                self.opened.push(Opened { item, base });
             }
-            lines.push(journal::Line {
+            self.lines.push(journal::Line {
                 company_id: company,
                 entry_id: id,
                 line: position,
@@ -433,12 +543,8 @@ pub fn enter(
                 carried: posting.source_kind == CARRY_FORWARD,
             });
         }
+        Ok(())
     }
-    journal::insert(conn, &entries, &lines)?;
-    for (year, first, last) in taken {
-        journal::seal(conn, company, year, first, last)?;
-    }
-    Ok(items)
 }
 
 /// Every account is in the chart of its financial year (R1.2), and the company has not closed it.
@@ -632,5 +738,31 @@ pub fn duplicate(error: diesel::result::Error, field: &str, message: &str) -> Er
             Refusal::new(RefusalCode::Duplicate, field, message).into()
         }
         other => other.into(),
+    }
+}
+
+/// The same for a record whose number was drawn here: somebody gave that number by hand at this very moment, and
+/// another try passes it over.
+pub fn duplicate_or_again(
+    error: diesel::result::Error,
+    is_drawn: bool,
+    field: &str,
+    message: &str,
+) -> Error {
+    use diesel::result::{DatabaseErrorKind, Error as Diesel};
+    match &error {
+        Diesel::DatabaseError(DatabaseErrorKind::UniqueViolation, info)
+            if is_drawn
+                && info
+                    .constraint_name()
+                    .is_some_and(|name| name.ends_with("number_key")) =>
+        {
+            let told = Box::new("a drawn number was given by hand".to_owned());
+            Error::Database(Diesel::DatabaseError(
+                DatabaseErrorKind::SerializationFailure,
+                told,
+            ))
+        }
+        _ => duplicate(error, field, message),
     }
 }

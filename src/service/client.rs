@@ -16,6 +16,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::terms::{PaymentTerms, TermsRule};
 use crate::error::{Error, Result};
 use crate::store::client::{Client, Contact};
+use crate::store::numbering::Numbered;
 use crate::store::{self};
 
 /// What a client is known by, as entered. Absent values are left as they are.
@@ -113,7 +114,7 @@ pub fn create(
             on: caller.today,
             dated: false,
             field: "number",
-            taken: store::client::number_taken,
+            of: Numbered::Clients,
         };
         client.number = books.number(conn, None, &series)?;
     }

@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::store::client::Client;
 use crate::store::document::{self, Document, Line, Tax};
 use crate::store::item::Item;
+use crate::store::numbering::Numbered;
 use crate::store::{self};
 
 /// A credit note as entered.
@@ -281,7 +282,7 @@ fn issue_worked(
         on: issued_on,
         dated: true,
         field: "issuedOn",
-        taken: document::number_taken,
+        of: Numbered::Documents,
     };
     let number = books.number(conn, input.number.as_deref(), &series)?;
     let document = Document {

@@ -20,6 +20,8 @@ use crate::domain::vat::{self, RateShare};
 use crate::error::{Error, Result};
 use crate::store::client::Client;
 use crate::store::document::{self, Document, Draft, Line, Tax};
+use crate::store::item::{Change, Item};
+use crate::store::numbering::Numbered;
 use crate::store::{self};
 
 /// A line as entered.
@@ -292,9 +294,11 @@ pub fn issue_for(
         on: issued_on,
         dated: true,
         field: "issuedOn",
-        taken: document::number_taken,
+        of: Numbered::Documents,
     };
-    let number = books.number(conn, input.number.as_deref(), &series)?;
+    let posted_on = books.first_open_day(issued_on);
+    let (number, entry_number) =
+        books.number_and_entry(conn, input.number.as_deref(), &series, posted_on)?;
     let due_on = installments.iter().map(|(due, _)| *due).max();
     let document = Document {
         company_id: caller.company,
@@ -334,36 +338,40 @@ pub fn issue_for(
         reason: None,
     };
     let vat_due = input.vat_due.unwrap_or(books.settings.vat_due);
-    document::insert(
+    let posting = entry(
+        books,
+        client.id,
+        id,
+        &number,
+        issued_on,
+        currency,
+        rate,
+        &worked,
+        &installments,
+        vat_due,
+    );
+    let drafts = books::drafted(caller, books, posting, entry_number)?;
+    let items: Vec<Item> = drafts.opened.into_iter().map(|it| it.item).collect();
+    let changes: Vec<Change> = items.iter().map(Change::opening).collect();
+    document::insert_posted(
         conn,
         &[document],
         &worked.lines,
         &worked.tax_rows(caller, id),
+        &drafts.entries,
+        &drafts.lines,
+        &items,
+        &changes,
     )
     .map_err(|error| {
-        books::duplicate(
+        books::duplicate_or_again(
             error,
+            input.number.is_none(),
             "number",
             "an invoice with this number or reference exists already",
         )
     })?;
-    super::books::post(
-        conn,
-        caller,
-        books,
-        vec![entry(
-            books,
-            client.id,
-            id,
-            &number,
-            issued_on,
-            currency,
-            rate,
-            &worked,
-            &installments,
-            vat_due,
-        )],
-    )?;
+    books::seal(conn, caller, entry_number)?;
     Ok(id)
 }
 

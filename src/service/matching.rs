@@ -209,6 +209,20 @@ pub fn match_pairs(
     write_matched(conn, caller, books, Vec::new(), &pairs, rule)
 }
 
+/// The same for items of an entry that was just posted, which are written together with what settles them.
+pub fn match_new(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    opened: Vec<Opened>,
+    pairs: &[Pair],
+    on: NaiveDate,
+    rule: &str,
+) -> Result<Vec<AllocationId>> {
+    let pairs: Vec<(Pair, NaiveDate)> = pairs.iter().map(|pair| (*pair, on)).collect();
+    write_matched(conn, caller, books, opened, &pairs, rule)
+}
+
 /// Writes the items of entries just posted together with what settles them, each pair on its own day: with
 /// one another, and with items of the books. The result is that of `match_pairs` day by day.
 pub fn match_opened(

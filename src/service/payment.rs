@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
 use super::bank;
-use super::books::{self, Books, Draw, NewItem, NewLine, Posting};
+use super::books::{self, Books, Draw, NewItem, NewLine, Opened, Posting};
 use super::matching::{self, Pair};
 use super::reference::{self, ItemRef, Ref};
 use super::remittance;
@@ -18,6 +18,7 @@ use crate::domain::vat;
 use crate::error::{Error, Result};
 use crate::store::item::Item;
 use crate::store::matching::Ending;
+use crate::store::numbering::Numbered;
 use crate::store::payment::{DEPOSIT, Event, IDENTIFIED, Payment, RECEIVABLE, RETURNED, REVERSED};
 use crate::store::remittance::Remittance;
 use crate::store::{self};
@@ -107,9 +108,11 @@ pub fn record_by(
         on: received_on,
         dated: false,
         field: "receivedOn",
-        taken: store::payment::number_taken,
+        of: Numbered::Payments,
     };
-    let number = books.number(conn, input.number.as_deref(), &series)?;
+    let posted_on = books.first_open_day(received_on);
+    let (number, entry_number) =
+        books.number_and_entry(conn, input.number.as_deref(), &series, posted_on)?;
     let payment = Payment {
         company_id: caller.company,
         id: PaymentId::new(),
@@ -135,21 +138,25 @@ pub fn record_by(
         bank_account: input.bank_account.clone(),
     };
     let id = payment.id;
-    store::payment::insert(conn, std::slice::from_ref(&payment)).map_err(|error| {
-        books::duplicate(
-            error,
-            "number",
-            "a payment with this number or reference exists already",
-        )
-    })?;
     let doubtful = parts
         .iter()
         .filter(|part| part.debit.family == "416")
         .map(|part| part.amount)
         .sum();
     let entry = receipt_entry(&books, &payment, currency, doubtful);
-    let items = books::post(conn, caller, &books, vec![entry])?;
-    let allocations = allocate(conn, caller, &books, &items, &parts, rule)?;
+    let drafts = books::drafted(caller, &books, entry, entry_number)?;
+    store::payment::insert_posted(conn, &[payment], &drafts.entries, &drafts.lines).map_err(
+        |error| {
+            books::duplicate_or_again(
+                error,
+                input.number.is_none(),
+                "number",
+                "a payment with this number or reference exists already",
+            )
+        },
+    )?;
+    books::seal(conn, caller, entry_number)?;
+    let allocations = allocate(conn, caller, &books, drafts.opened, &parts, rule)?;
     Ok(Recorded {
         payment: id,
         allocations,
@@ -273,12 +280,13 @@ fn allocate(
     conn: &mut PgConnection,
     caller: &Caller,
     books: &Books,
-    made: &[Item],
+    made: Vec<Opened>,
     parts: &[Part],
     rule: &str,
 ) -> Result<Vec<AllocationId>> {
     let credit_on = |family: &str| {
-        let mut credits = made.iter().filter(|item| !item.is_debit);
+        let items = made.iter().map(|opened| &opened.item);
+        let mut credits = items.filter(|item| !item.is_debit);
         credits
             .clone()
             .find(|item| item.family == family)
@@ -299,6 +307,7 @@ fn allocate(
         });
     }
     let Some(on) = on else {
+        books::open_items(conn, made)?;
         return Ok(Vec::new());
     };
     let debits: Vec<ItemId> = pairs.iter().map(|pair| pair.debit).collect();
@@ -313,7 +322,7 @@ fn allocate(
         )
         .into());
     }
-    matching::match_pairs(conn, caller, books, &pairs, on, rule).map_err(|error| {
+    matching::match_new(conn, caller, books, made, &pairs, on, rule).map_err(|error| {
         match error {
             // The lines of a matching are the allocations of this input.
             Error::Refused(mut refusals) => {

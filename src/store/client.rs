@@ -352,19 +352,3 @@ pub fn present_contact_of(
         .first(conn)
         .optional()
 }
-
-/// Whether the company has a record with this number already, whatever the caller's scope.
-pub fn number_taken(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    number: &str,
-) -> QueryResult<bool> {
-    diesel::select(diesel::dsl::exists(
-        clients::table.filter(
-            clients::company_id
-                .eq(company)
-                .and(clients::number.eq(number)),
-        ),
-    ))
-    .get_result(conn)
-}

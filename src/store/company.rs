@@ -38,6 +38,15 @@ pub fn load(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Option<C
         .optional()
 }
 
+/// The currency of a company's books.
+pub fn currency(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Option<String>> {
+    companies::table
+        .find(company)
+        .select(companies::currency)
+        .first(conn)
+        .optional()
+}
+
 /// Every company: for the owner's connection only.
 pub fn all(conn: &mut PgConnection) -> QueryResult<Vec<Company>> {
     companies::table
@@ -225,7 +234,7 @@ pub fn years_with_entries(conn: &mut PgConnection, company: CompanyId) -> QueryR
         .filter(
             counters::company_id
                 .eq(company)
-                .and(counters::series.eq("ENTRY")),
+                .and(counters::series.eq(super::numbering::ENTRY)),
         )
         .order(counters::fiscal_year.desc())
         .select(counters::fiscal_year)

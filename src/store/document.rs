@@ -11,6 +11,8 @@ use diesel::sql_types::{
 use rust_decimal::Decimal;
 
 use super::bulk;
+use super::item::{Change, Item};
+use super::journal::{self, NewEntry};
 use super::list::{Bind, Sql, containing, folded, reads_like};
 use super::schema::{document_lines, document_taxes, documents, invoice_drafts};
 use crate::domain::ids::{ClientId, CompanyId, DocumentId, DraftId};
@@ -334,6 +336,35 @@ pub fn insert(
     bulk::insert_all(conn, &[&rows, &lines, &taxes])
 }
 
+/// Adds documents together with the entries and the open items that they make, by one statement when they are few.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a document is rows of as many tables"
+)]
+pub fn insert_posted(
+    conn: &mut PgConnection,
+    rows: &[Document],
+    lines: &[Line],
+    taxes: &[Tax],
+    entries: &[NewEntry],
+    entry_lines: &[journal::Line],
+    items: &[Item],
+    changes: &[Change],
+) -> QueryResult<()> {
+    bulk::insert_all(
+        conn,
+        &[
+            &rows,
+            &lines,
+            &taxes,
+            &entries,
+            &entry_lines,
+            &items,
+            &changes,
+        ],
+    )
+}
+
 /// The lines of these documents, in order.
 pub fn lines(
     conn: &mut PgConnection,
@@ -472,22 +503,4 @@ pub fn delete_draft(conn: &mut PgConnection, company: CompanyId, id: DraftId) ->
     diesel::delete(invoice_drafts::table.find((company, id)))
         .execute(conn)
         .map(|rows| rows == 1)
-}
-
-/// Whether the company has a record with this number already, whatever the caller's scope.
-pub fn number_taken(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    number: &str,
-) -> QueryResult<bool> {
-    diesel::select(diesel::dsl::exists(
-        documents::table.filter(
-            documents::company_id
-                .eq(company)
-                // Of either kind, said so that the index goes on to the number.
-                .and(documents::kind.eq_any([INVOICE, CREDIT_NOTE]))
-                .and(documents::number.eq(number)),
-        ),
-    ))
-    .get_result(conn)
 }

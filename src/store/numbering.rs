@@ -6,12 +6,16 @@ use std::time::Instant;
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Date, Nullable};
+use diesel::sql_types::{BigInt, Bool, Date, Nullable};
 
-use super::list::{Bind, steady};
+use super::list::{Bind, Sql, steady};
 use super::patience;
 use crate::domain::ids::CompanyId;
+use crate::domain::numbering::{RANK_DIGITS, document_number_head};
 use crate::error::{Error, Result};
+
+/// The series of journal entries.
+pub const ENTRY: &str = "ENTRY";
 
 /// Numbers taken from a series.
 #[derive(Clone, Copy, Debug, QueryableByName)]
@@ -38,8 +42,7 @@ pub fn take(
     on: Option<NaiveDate>,
     count: i64,
 ) -> Result<Taken> {
-    let since = Instant::now();
-    let taken = steady(
+    let statement = steady(
         "INSERT INTO counters AS c (company_id, series, fiscal_year, last_number, last_on) VALUES (?, ?, ?, ?, ?) \
          ON CONFLICT (company_id, series, fiscal_year) DO UPDATE \
          SET last_number = c.last_number + EXCLUDED.last_number, last_on = GREATEST(c.last_on, EXCLUDED.last_on) \
@@ -51,12 +54,135 @@ pub fn take(
             Bind::Number(count),
             Bind::DayOrNone(on),
         ],
-    )
-    .get_result(conn);
-    let taken = taken.map_err(|error| match Error::from(error) {
+    );
+    waiting(conn, series, |conn| statement.get_result(conn))
+}
+
+/// Runs a statement that waits for a series, and takes its wait off the time that is left.
+fn waiting<T>(
+    conn: &mut PgConnection,
+    series: &str,
+    draw: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
+) -> Result<T> {
+    let since = Instant::now();
+    let drawn = draw(conn).map_err(|error| match Error::from(error) {
         Error::Timeout => Error::Unavailable(format!("others draw numbers of series {series}")),
         other => other,
     })?;
     patience::spend(conn, since)?;
-    Ok(taken)
+    Ok(drawn)
+}
+
+/// The records of a series, among which one may have the next number already: given by hand.
+#[derive(Clone, Copy, Debug)]
+pub enum Numbered {
+    /// Invoices and credit notes.
+    Documents,
+    /// Receipts.
+    Payments,
+    /// Clients.
+    Clients,
+}
+
+impl Numbered {
+    /// Whether one of them has the number `t.number`. The company is bound once.
+    fn has(self) -> &'static str {
+        match self {
+            // Of either kind, said so that the index goes on to the number.
+            Numbered::Documents => {
+                "SELECT FROM documents d WHERE d.company_id = ? AND d.kind IN ('INVOICE', 'CREDIT_NOTE') AND d.number = t.number"
+            }
+            Numbered::Payments => {
+                "SELECT FROM payments p WHERE p.company_id = ? AND p.number = t.number"
+            }
+            Numbered::Clients => {
+                "SELECT FROM clients c WHERE c.company_id = ? AND c.number = t.number"
+            }
+        }
+    }
+}
+
+/// Where a number is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Series<'a> {
+    /// What its numbers begin with.
+    pub prefix: &'a str,
+    /// The financial year.
+    pub year: i32,
+    /// The day, of a series that keeps its days in order.
+    pub on: Option<NaiveDate>,
+    /// Whose numbers they are.
+    pub of: Numbered,
+}
+
+/// A number drawn from a series.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawn {
+    pub taken: Taken,
+    /// A record has it already, as far as this statement saw.
+    pub is_used: bool,
+    /// The rank of an entry in its year, when that was wanted too.
+    pub entry: Option<i64>,
+}
+
+/// The next number of a series, and that of an entry in `entry_year`: under their locks until the transaction ends, so
+/// that everything about them is done by one statement, and the entry's last.
+pub fn draw(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    series: &Series<'_>,
+    entry_year: Option<i32>,
+) -> Result<Drawn> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(embed)]
+        taken: Taken,
+        #[diesel(sql_type = Bool)]
+        is_entry: bool,
+        #[diesel(sql_type = Bool)]
+        is_used: bool,
+    }
+    let mut sql = Sql::default();
+    sql.push(
+        "WITH n AS (INSERT INTO counters AS c (company_id, series, fiscal_year, last_number, last_on) VALUES (?, ?, ?, 1, ?)",
+        [
+            Bind::Id(company.0),
+            Bind::Text(series.prefix.to_owned()),
+            Bind::Small(series.year),
+            Bind::DayOrNone(series.on),
+        ],
+    );
+    if let Some(year) = entry_year {
+        let binds = [
+            Bind::Id(company.0),
+            Bind::Text(ENTRY.to_owned()),
+            Bind::Small(year),
+        ];
+        sql.push(", (?, ?, ?, 1, NULL)", binds);
+    }
+    sql.push(
+        &format!(
+            " ON CONFLICT (company_id, series, fiscal_year) DO UPDATE \
+             SET last_number = c.last_number + EXCLUDED.last_number, last_on = GREATEST(c.last_on, EXCLUDED.last_on) \
+             RETURNING series, last_number, last_on), \
+             t AS (SELECT n.*, n.series = '{ENTRY}' AS is_entry, \
+               ? || lpad(last_number::text, greatest({RANK_DIGITS}, length(last_number::text)), '0') AS number FROM n) \
+             SELECT last_number, last_on, is_entry, NOT is_entry AND EXISTS ({}) AS is_used FROM t",
+            series.of.has()
+        ),
+        [
+            Bind::Text(document_number_head(series.prefix, series.year)),
+            Bind::Id(company.0),
+        ],
+    );
+    let statement = sql.steady();
+    let rows: Vec<Row> = waiting(conn, series.prefix, |conn| statement.load(conn))?;
+    let entry = rows.iter().find(|row| row.is_entry);
+    let own = rows.iter().find(|row| !row.is_entry);
+    let own = own.ok_or_else(|| Error::Internal("a counter answered nothing".into()))?;
+    Ok(Drawn {
+        taken: own.taken,
+        is_used: own.is_used,
+        entry: entry.map(|row| row.taken.last_number),
+    })
 }

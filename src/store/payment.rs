@@ -7,6 +7,7 @@ use diesel::sql_types::{BigInt, Bool, Date, Nullable, Numeric, Text, Uuid as Sql
 use rust_decimal::Decimal;
 
 use super::bulk;
+use super::journal::{Line, NewEntry};
 use super::list::{Bind, Sql, containing, folded, reads_like};
 use super::schema::{payment_events, payments};
 use crate::domain::ids::{ClientId, CompanyId, PaymentId};
@@ -236,6 +237,16 @@ pub fn insert(conn: &mut PgConnection, rows: &[Payment]) -> QueryResult<()> {
     bulk::insert(conn, rows)
 }
 
+/// Adds receipts together with their entries, by one statement when they are few.
+pub fn insert_posted(
+    conn: &mut PgConnection,
+    rows: &[Payment],
+    entries: &[NewEntry],
+    lines: &[Line],
+) -> QueryResult<()> {
+    bulk::insert_all(conn, &[&rows, &entries, &lines])
+}
+
 /// What became known of these receipts.
 pub fn events(
     conn: &mut PgConnection,
@@ -258,20 +269,4 @@ pub fn insert_event(conn: &mut PgConnection, event: &Event) -> QueryResult<()> {
         .values(event)
         .execute(conn)
         .map(drop)
-}
-
-/// Whether the company has a record with this number already, whatever the caller's scope.
-pub fn number_taken(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    number: &str,
-) -> QueryResult<bool> {
-    diesel::select(diesel::dsl::exists(
-        payments::table.filter(
-            payments::company_id
-                .eq(company)
-                .and(payments::number.eq(number)),
-        ),
-    ))
-    .get_result(conn)
 }

@@ -1,9 +1,16 @@
 //! Slips of the pen that must not reach the books: numbers, settings, texts, days, and what was undone.
 
-use chrono::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::Days;
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::sql_types::BigInt;
+use diesel::{QueryableByName, RunQueryDsl};
 use serde_json::json;
 
-use crate::harness::{Api, Company, day, today, year};
+use crate::harness::{Api, Company, day, owner, today, year};
 
 #[test]
 fn numbers_given_by_hand_never_block_a_series_r9_2() {
@@ -25,6 +32,53 @@ fn numbers_given_by_hand_never_block_a_series_r9_2() {
     let next = json!({ "client": { "number": "C001" }, "receivedOn": day("03-01"), "method": "TRANSFER", "amount": "5.00" });
     api.make("RecordPayment", next);
     api.sound();
+}
+
+#[test]
+fn a_number_given_by_hand_at_the_same_moment_is_passed_over_r9_2() {
+    let company = Company::new();
+    let api = company.admin();
+    api.client("C001");
+    let issued = || {
+        let input = json!({ "client": { "number": "C001" }, "issuedOn": day("02-10"),
+            "lines": [{ "description": "Service", "quantity": "1", "unitPrice": "10.00", "vatRate": "20" }] });
+        api.make("IssueInvoice", input)["invoice"]["number"].clone()
+    };
+    let own = |n: u32| format!("FA-{}-{n:06}", year());
+    assert_eq!(issued(), own(1));
+    // Not committed yet: whoever draws the number does not see that it was given.
+    let mut other = owner();
+    let (id, number, on) = (company.id.trim_start_matches("com_"), own(2), day("02-10"));
+    other
+        .batch_execute(&format!(
+            "BEGIN; INSERT INTO documents (company_id, id, kind, number, external_series, client_id, issued_on, due_on, currency, net, vat, total, \
+               exchange_rate, snapshot, recorded_by) \
+             SELECT company_id, gen_random_uuid(), 'INVOICE', '{number}', true, id, '{on}', '{on}', 'EUR', 1, 0, 1, 1, '{{}}', 'hand' \
+             FROM clients WHERE company_id = '{id}'"
+        ))
+        .expect("the invoice");
+    let waits = "SELECT count(*) AS count FROM pg_locks l WHERE NOT l.granted AND l.transactionid IN \
+                   (SELECT o.transactionid FROM pg_locks o WHERE o.granted AND o.pid = pg_backend_pid())";
+    thread::scope(|scope| {
+        let waiting = scope.spawn(issued);
+        let since = Instant::now();
+        while count(&mut other, waits) == 0 && since.elapsed() < Duration::from_secs(4) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(!waiting.is_finished(), "it waits for the other");
+        other.batch_execute("COMMIT").expect("the commit");
+        assert_eq!(waiting.join().expect("an invoice"), own(3));
+    });
+}
+
+fn count(conn: &mut PgConnection, sql: &str) -> i64 {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = BigInt)]
+        count: i64,
+    }
+    let found: Found = diesel::sql_query(sql).get_result(conn).expect("a count");
+    found.count
 }
 
 #[test]
@@ -190,7 +244,7 @@ fn names_are_found_and_sorted_as_french_readers_expect() {
         page["clients"]["nodes"].clone()
     };
     // Who is late, whatever else they owe.
-    let (issued, due) = (today() - Duration::days(9), today() - Duration::days(2));
+    let (issued, due) = (today() - Days::new(9), today() - Days::new(2));
     api.invoice(
         "2",
         "FA-1",
