@@ -48,6 +48,10 @@ struct Arguments {
     #[arg(long, default_value = "Grande")]
     company: String,
 
+    /// A small company of the same database
+    #[arg(long, default_value = "Petite 01")]
+    beside: String,
+
     /// Programs of PostgreSQL
     #[arg(long, env = "ENCOURS_PG_BIN")]
     programs: Option<PathBuf>,
@@ -145,22 +149,21 @@ fn main() -> Result<()> {
     outcome
 }
 
-fn measured(
+/// The id of a company, and how to reach it.
+fn entered(
     arguments: &Arguments,
     server: &Server,
     database: &Database,
-    began: Instant,
-) -> Result<()> {
+    name: &str,
+) -> Result<(String, Target)> {
     let company = database.ask(&format!(
-        "SELECT company_id FROM companies WHERE name = '{}'",
-        arguments.company
+        "SELECT company_id FROM companies WHERE name = '{name}'"
     ))?;
-    let id = CompanyId(company.parse().with_context(|| {
-        format!(
-            "no company {}: make it with the bench `data`",
-            arguments.company
-        )
-    })?);
+    let id = CompanyId(
+        company
+            .parse()
+            .with_context(|| format!("no company {name}: make it with the bench `data`"))?,
+    );
     let token = Command::new(&arguments.encours)
         .args([
             "token",
@@ -178,6 +181,16 @@ fn measured(
         address: server.address.clone(),
         token: String::from_utf8(token.stdout)?.trim().to_owned(),
     };
+    Ok((company, target))
+}
+
+fn measured(
+    arguments: &Arguments,
+    server: &Server,
+    database: &Database,
+    began: Instant,
+) -> Result<()> {
+    let (company, target) = entered(arguments, server, database, &arguments.company)?;
     let today = encours::service::jobs::today();
     let back = today - chrono::Months::new(18);
     let loaded = wait_for_memory(server, &target, began)?;
@@ -230,6 +243,9 @@ fn measured(
     writes(arguments, &target, database, &writing)?;
     if arguments.wants("E1") {
         export(server, &target, &today)?;
+    }
+    if arguments.wants("small") {
+        small(arguments, server, database)?;
     }
     println!(
         "\nresident memory of the server at the end: {:.0} MB",
@@ -389,12 +405,19 @@ fn writes(
     writing: &Writing,
 ) -> Result<()> {
     let time = Duration::from_secs(arguments.seconds);
-    if arguments.wants("M1") {
-        let series = format!("BENCH{}", std::process::id());
+    // A series of its own in a year of its own, gone on with if it is there.
+    let series = |of: &str| -> Result<String> {
+        let series = format!("BENCH{}{of}", std::process::id());
+        let year = if of == "INVOICE" { 1900 } else { 1901 };
         database.ask(&format!(
-            "INSERT INTO counters (company_id, series, fiscal_year, last_number) VALUES ('{}', '{series}', 1900, coalesce((SELECT max(number) FROM journal_entries WHERE company_id = '{}' AND fiscal_year = 1900), 0))",
-            writing.company, writing.company
+            "INSERT INTO counters (company_id, series, fiscal_year, last_number) VALUES ('{company}', '{series}', {year}, coalesce((SELECT max(number) FROM journal_entries WHERE company_id = '{company}' AND fiscal_year = {year}), 0)) \
+             ON CONFLICT DO NOTHING",
+            company = writing.company
         ))?;
+        Ok(series)
+    };
+    if arguments.wants("M1") {
+        let series = series("INVOICE")?;
         for connections in &arguments.connections {
             let ours = load::run(target, *connections, time, |connection, turn| {
                 writing.invoice(connection, turn)
@@ -429,14 +452,78 @@ fn writes(
                 let (number, invoices) = &prepared[connection];
                 writing.receipt(invoices, number)
             })?;
-            say(
-                "M2 record a receipt on three invoices",
+            targets(database, &writing.company, &prepared)?;
+            let raw = database.run(
+                &writing.raw_receipt(&series("RECEIPT")?),
                 *connections,
-                &ours,
-                None,
-            );
+                arguments.seconds,
+            )?;
+            let what = "M2 record a receipt on three invoices";
+            say(what, *connections, &ours, Some(&raw));
+        }
+        database.ask("DROP TABLE IF EXISTS bench_targets")?;
+    }
+    Ok(())
+}
+
+/// The items that the bare statements of each connection pay.
+fn targets(database: &Database, company: &str, prepared: &[(String, Vec<String>)]) -> Result<()> {
+    database.ask("DROP TABLE IF EXISTS bench_targets; CREATE TABLE bench_targets (n int PRIMARY KEY, client uuid, a uuid, b uuid, c uuid)")?;
+    for (n, (_, invoices)) in prepared.iter().enumerate() {
+        let item = |number: &str| {
+            database.ask(&format!("SELECT client_id || ' ' || id FROM items WHERE company_id = '{company}' AND reference = '{number}' AND is_debit"))
+        };
+        let found: Vec<String> = invoices
+            .iter()
+            .map(|number| item(number))
+            .collect::<Result<_>>()?;
+        let ids: Vec<(&str, &str)> = found.iter().filter_map(|row| row.split_once(' ')).collect();
+        let [(client, a), (_, b), (_, c)] = ids[..] else {
+            bail!("{invoices:?} have no items");
+        };
+        database.ask(&format!(
+            "INSERT INTO bench_targets VALUES ({n}, '{client}', '{a}', '{b}', '{c}')"
+        ))?;
+    }
+    Ok(())
+}
+
+/// The same questions in a small company of the same database: the large one must not be felt.
+fn small(arguments: &Arguments, server: &Server, database: &Database) -> Result<()> {
+    let name = &arguments.beside;
+    let (company, target) = entered(arguments, server, database, name)?;
+    let today = encours::service::jobs::today().to_string();
+    let time = Duration::from_secs(arguments.seconds);
+    let writing = Writing::of(database, &company, &today)?;
+    println!("\nbeside it, {name}:\n");
+    println!("| question | connections | per second | p50 ms | p99 ms |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
+    let brief = |what: &str, speed: &Speed| {
+        let (p50, p99) = (speed.percentile(0.5), speed.percentile(0.99));
+        println!(
+            "| {what} | 1 | {:.0} | {p50:.2} | {p99:.2} |",
+            speed.per_second
+        );
+    };
+    for question in questions::reading(&company, &today, &today, "0001") {
+        if ["Q1", "Q2", "Q3", "Q4"].contains(&question.name) {
+            let speed = load::run(&target, 1, time, |_, _| question.body.clone())?;
+            brief(&format!("{} {}", question.name, question.what), &speed);
         }
     }
+    let speed = load::run(&target, 1, time, |connection, turn| {
+        writing.invoice(connection, turn)
+    })?;
+    brief("M1 issue an invoice", &speed);
+    let (_, number) = &writing.clients[0];
+    let mut connection = Connection::open(&target)?;
+    let answer: Value = serde_json::from_slice(connection.ask(&big_invoice(number, &today))?)?;
+    let invoice = answer["data"]["issueInvoice"]["invoice"]["number"]
+        .as_str()
+        .context("an invoice")?
+        .to_owned();
+    let speed = load::run(&target, 1, time, |_, _| writing.deduction(&invoice))?;
+    brief("M3 record a deduction", &speed);
     Ok(())
 }
 

@@ -366,6 +366,58 @@ impl Writing {
         )
     }
 
+    /// M3: a deduction of one euro from an invoice.
+    pub fn deduction(&self, invoice: &str) -> String {
+        body(
+            "mutation($input: RecordDeductionInput!) { recordDeduction(input: $input) { deduction { number } userErrors { code field message } } }",
+            json!({ "input": { "invoice": { "number": invoice }, "amount": "1.00", "reason": "BPRX", "recordedOn": self.today, "description": "Retenue" } }),
+        )
+    }
+
+    /// The nine bare statements of a receipt on three invoices: its number, one insert per table, and what is left
+    /// open of the invoices. Each connection pays those of its own row in `bench_targets`.
+    pub fn raw_receipt(&self, series: &str) -> String {
+        let (company, today) = (&self.company, &self.today);
+        let debit =
+            |letter: char| format!("(SELECT {letter} FROM bench_targets WHERE n = :client_id)");
+        let client = "(SELECT client FROM bench_targets WHERE n = :client_id)";
+        let allocation = |id: char| {
+            format!(
+                "('{company}', gen_random_uuid(), {client}, {}, :item, 100, 'EUR', '{today}', '{today}', 'BENCH', 'bench')",
+                debit(id)
+            )
+        };
+        let paid = |id: char| {
+            format!(
+                "('{company}', gen_random_uuid(), {}, {client}, 'EUR', true, DATE '{today}', '{today}', -100), \
+              ('{company}', gen_random_uuid(), :item, {client}, 'EUR', false, NULL, '{today}', 100)",
+                debit(id)
+            )
+        };
+        format!(
+            "SELECT gen_random_uuid() AS pay, gen_random_uuid() AS entry, gen_random_uuid() AS item \\gset
+BEGIN;
+UPDATE counters SET last_number = last_number + 1 WHERE company_id = '{company}' AND series = '{series}' RETURNING last_number AS n \\gset
+INSERT INTO payments (company_id, id, number, external_series, received_on, method, amount, currency, exchange_rate, client_id, recorded_by)
+  VALUES ('{company}', :pay, '{series}-' || :n, false, '{today}', 'TRANSFER', 300, 'EUR', 1, {client}, 'bench');
+INSERT INTO journal_entries (company_id, id, journal, fiscal_year, number, posted_on, occurred_on, reference, label, source_kind, source_id, recorded_by)
+  VALUES ('{company}', :entry, 'BQ', 1901, :n, '{today}', '{today}', '{series}-' || :n, 'Règlement', 'PAYMENT', :pay, 'bench');
+INSERT INTO journal_lines (company_id, entry_id, line, account, client_id, debit, credit, currency, base_debit, base_credit, posted_on)
+  VALUES ('{company}', :entry, 1, '512', NULL, 300, 0, 'EUR', 300, 0, '{today}'), ('{company}', :entry, 2, '411', {client}, 0, 300, 'EUR', 0, 300, '{today}');
+INSERT INTO items (company_id, id, client_id, family, kind, is_debit, reference, source_id, entry_id, entry_line, posted_on, invoiced_on, amount, currency, document_net, document_total, open_amount, settled_on)
+  VALUES ('{company}', :item, {client}, '411', 'PAYMENT', false, '{series}-' || :n, :pay, :entry, 2, '{today}', '{today}', 300, 'EUR', 300, 300, 0, '{today}');
+INSERT INTO allocations (company_id, id, client_id, debit_item_id, credit_item_id, amount, currency, allocated_on, effective_on, rule, recorded_by)
+  VALUES {}, {}, {};
+INSERT INTO receivable_ledger (company_id, id, item_id, client_id, currency, is_debit, due_on, effective_on, delta)
+  VALUES ('{company}', gen_random_uuid(), :item, {client}, 'EUR', false, NULL, '{today}', -300), {}, {}, {};
+UPDATE items SET open_amount = open_amount - 100, changed_at = now() WHERE company_id = '{company}' AND id IN ({}, {}, {});
+INSERT INTO matchings (company_id, id, client_id, family, currency, code, residual, complete) VALUES ('{company}', gen_random_uuid(), {client}, '411', 'EUR', 'B' || :n, 1, false);
+COMMIT;
+",
+            allocation('a'), allocation('b'), allocation('c'), paid('a'), paid('b'), paid('c'), debit('a'), debit('b'), debit('c')
+        )
+    }
+
     /// The bare statements of an invoice: its number, and one insert per table.
     pub fn raw_invoice(&self, series: &str) -> String {
         let (client, _) = &self.clients[0];
