@@ -577,7 +577,6 @@ impl Id for CreditNoteKey {
 }
 
 #[async_trait]
-
 impl async_graphql::dataloader::Loader<CreditNoteKey> for Loads {
     type Value = CreditNote;
     type Error = Arc<Error>;

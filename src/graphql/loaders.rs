@@ -80,7 +80,6 @@ macro_rules! below {
         pub struct $key(pub $id);
 
         #[async_trait]
-
         impl Loader<$key> for Loads {
             type Value = Vec<$record>;
             type Error = Arc<Error>;
@@ -145,7 +144,6 @@ below! {
 pub struct DisputedOn(pub ItemId);
 
 #[async_trait]
-
 impl Loader<DisputedOn> for Loads {
     type Value = i64;
     type Error = Arc<Error>;
@@ -166,7 +164,6 @@ impl Loader<DisputedOn> for Loads {
 }
 
 #[async_trait]
-
 impl Loader<UserId> for Loads {
     type Value = store::member::User;
     type Error = Arc<Error>;
@@ -186,7 +183,6 @@ impl Loader<UserId> for Loads {
 pub struct SegregationOf(pub CompanyId);
 
 #[async_trait]
-
 impl Loader<SegregationOf> for Loads {
     type Value = bool;
     type Error = Arc<Error>;
@@ -208,7 +204,6 @@ impl Loader<SegregationOf> for Loads {
 pub struct DunningItemsOf(pub DunningActionId);
 
 #[async_trait]
-
 impl Loader<DunningItemsOf> for Loads {
     type Value = Vec<store::dunning::ActionItem>;
     type Error = Arc<Error>;
@@ -244,7 +239,6 @@ impl Loader<DunningItemsOf> for Loads {
 pub struct PaidOnPromise(pub PromiseId);
 
 #[async_trait]
-
 impl Loader<PaidOnPromise> for Loads {
     type Value = i64;
     type Error = Arc<Error>;
@@ -274,7 +268,6 @@ impl Loader<PaidOnPromise> for Loads {
 pub struct BooksCurrency;
 
 #[async_trait]
-
 impl Loader<BooksCurrency> for Loads {
     type Value = Currency;
     type Error = Arc<Error>;
@@ -282,7 +275,10 @@ impl Loader<BooksCurrency> for Loads {
     async fn load(&self, _: &[BooksCurrency]) -> Loaded<BooksCurrency, Currency> {
         let currency = self
             .0
-            .read(|conn, caller| Ok(books::open(conn, caller)?.currency))
+            .read(|conn, caller| {
+                let code = store::company::currency(conn, caller.company)?;
+                books::currency(&code.ok_or(Error::Unauthenticated)?)
+            })
             .await?;
         Ok([(BooksCurrency, currency)].into())
     }
@@ -293,7 +289,6 @@ impl Loader<BooksCurrency> for Loads {
 pub struct ReasonCode(pub String);
 
 #[async_trait]
-
 impl Loader<ReasonCode> for Loads {
     type Value = store::company::Reason;
     type Error = Arc<Error>;
@@ -320,7 +315,6 @@ pub struct Page {
 }
 
 #[async_trait]
-
 impl Loader<Page> for Loads {
     type Value = Vec<Child>;
     type Error = Arc<Error>;
@@ -370,7 +364,6 @@ pub struct BalanceOf {
 }
 
 #[async_trait]
-
 impl Loader<BalanceOf> for Loads {
     type Value = Vec<ClientBalance>;
     type Error = Arc<Error>;
@@ -417,7 +410,6 @@ impl Loader<BalanceOf> for Loads {
 pub struct StandingOf(pub PlanId);
 
 #[async_trait]
-
 impl Loader<StandingOf> for Loads {
     type Value = store::collection::PlanStanding;
     type Error = Arc<Error>;
@@ -448,7 +440,6 @@ impl Loader<StandingOf> for Loads {
 pub struct ReliabilityOf(pub ClientId);
 
 #[async_trait]
-
 impl Loader<ReliabilityOf> for Loads {
     type Value = store::collection::Reliability;
     type Error = Arc<Error>;

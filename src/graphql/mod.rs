@@ -43,9 +43,11 @@ mod scalars;
 mod watch;
 mod webhook;
 
+use std::sync::Arc;
+
 use async_graphql::async_trait::async_trait;
 use async_graphql::dataloader::DataLoader;
-use async_graphql::{Context, Guard, MergedObject, Request, SchemaBuilder};
+use async_graphql::{Context, Guard, MergedObject, Request, Response, SchemaBuilder};
 
 use crate::domain::access::action_of;
 use crate::error::{Error, Result};
@@ -56,6 +58,7 @@ use crate::service::provision::memory::Provisions;
 use crate::service::webhook::Policy;
 use crate::store::Session;
 use crate::telemetry::figures::Figures;
+use watch::Watched;
 
 /// Questions about getting paid. In groups, since each part of a root wraps those before it.
 #[derive(MergedObject, Default)]
@@ -154,7 +157,7 @@ pub struct Mutation(
 pub use live::Subscription;
 
 /// The schema as served.
-pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
+pub type Schema = async_graphql::Schema<Watched<Query>, Watched<Mutation>, Subscription>;
 
 /// The schema to look at. Limits on documents are the guarded handler's, before execution.
 pub fn schema() -> Schema {
@@ -178,12 +181,11 @@ pub fn serving(
         .finish()
 }
 
-fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    async_graphql::Schema::build(Query::default(), Mutation::default(), Subscription)
+fn builder() -> SchemaBuilder<Watched<Query>, Watched<Mutation>, Subscription> {
+    async_graphql::Schema::build(Watched::default(), Watched::default(), Subscription)
         .register_output_type::<node::Node>()
         .limit_depth(20)
         .disable_suggestions()
-        .extension(replay::Replays)
 }
 
 /// Questions about the whole of the books that only read: they may be answered by a replica.
@@ -198,17 +200,28 @@ pub const REPORTS: &[&str] = &[
     "trialBalance",
 ];
 
+/// How many fields of the root a document asks for.
+pub struct Roots(pub usize);
+
 /// Gives a request its caller's session and loaders; they live as long as the request.
-pub fn bind(request: Request, session: &Session, objects: &Objects) -> Request {
+pub fn bind(request: Request, session: &Session, objects: &Objects, roots: Roots) -> Request {
     let loader = DataLoader::new(loaders::Loads(session.clone()), tokio::spawn)
         .delay(std::time::Duration::ZERO)
         .max_batch_size(1000);
-    let asked = replay::Asked::new(&request.query, request.operation_name.as_deref());
     request
         .data(session.clone())
         .data(loader)
-        .data(asked)
         .data(objects.clone())
+        .data(roots)
+}
+
+/// Runs a query or mutation that was given its session; what was done before is answered as it was then.
+pub async fn execute(schema: &Schema, request: Request, session: &Session) -> Response {
+    let asked = replay::Asked::new(&request.query, request.operation_name.as_deref());
+    let asked = Arc::new(asked);
+    let mut response = schema.execute(request.data(Arc::clone(&asked))).await;
+    replay::settle(&asked, session, &mut response).await;
+    response
 }
 
 /// The session of the request.

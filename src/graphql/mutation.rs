@@ -1,5 +1,7 @@
 //! How every mutation runs: one transaction, its idempotency key, its refusals as data.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Name, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -155,7 +157,7 @@ where
         Ok(Ok(made)) => {
             // A bulk answer is made anew when it is repeated: its rows need not be the same ones.
             if let (Some(key), Some(asked), true) =
-                (&how.idempotency_key, ctx.data_opt::<Asked>(), single)
+                (&how.idempotency_key, ctx.data_opt::<Arc<Asked>>(), single)
             {
                 asked.succeeded(&response_name, key);
             }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use async_graphql::{OutputType, SimpleObject, TypeName};
 use sha2::{Digest, Sha256};
@@ -35,12 +36,12 @@ pub struct PageInfo {
 }
 
 impl PageInfo {
-    fn new(cursors: &[String], ends: Ends) -> PageInfo {
+    fn new(cursors: &[Cursor], ends: Ends) -> PageInfo {
         PageInfo {
             has_next_page: ends.has_next,
             has_previous_page: ends.has_previous,
-            start_cursor: cursors.first().cloned(),
-            end_cursor: cursors.last().cloned(),
+            start_cursor: cursors.first().map(Cursor::show),
+            end_cursor: cursors.last().map(Cursor::show),
         }
     }
 }
@@ -105,7 +106,27 @@ pub struct Ends {
 pub struct Asked {
     /// For the store.
     pub keyset: Keyset,
-    digest: String,
+    list: Arc<str>,
+}
+
+/// A row's place in its list. It is made for every row and written for those whose cursor is asked for.
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    list: Arc<str>,
+    sort: String,
+    id: Uuid,
+}
+
+impl Cursor {
+    fn show(&self) -> String {
+        let (digest, id) = (digest(&self.list), self.id.simple());
+        hex(format!("{digest}|{id}|{}", self.sort).as_bytes())
+    }
+}
+
+/// Tells a list from others: it stands in its cursors.
+fn digest(list: &str) -> String {
+    hex(&Sha256::digest(list)[..4])
 }
 
 impl Asked {
@@ -124,10 +145,9 @@ impl Asked {
                 message: format!("a page has 0 to {MAX_SIZE} rows, {size} were asked for"),
             });
         }
-        let digest = hex(&Sha256::digest(list)[..4]);
         let from = cursor
             .as_deref()
-            .map(|cursor| read(cursor, &digest, fields.1))
+            .map(|cursor| read(cursor, &digest(list), fields.1))
             .transpose()?;
         Ok(Asked {
             keyset: Keyset {
@@ -135,7 +155,7 @@ impl Asked {
                 from,
                 backward,
             },
-            digest,
+            list: list.into(),
         })
     }
 
@@ -156,8 +176,12 @@ impl Asked {
     }
 
     /// The cursor of a row.
-    pub fn cursor(&self, sort: &str, id: Uuid) -> String {
-        hex(format!("{}|{}|{sort}", self.digest, id.simple()).as_bytes())
+    pub fn cursor(&self, sort: &str, id: Uuid) -> Cursor {
+        Cursor {
+            list: Arc::clone(&self.list),
+            sort: sort.to_owned(),
+            id,
+        }
     }
 }
 
@@ -194,7 +218,7 @@ pub type Count = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<i64>> + Send
 
 /// A page of a list.
 pub struct Connection<T> {
-    pub cursors: Vec<String>,
+    pub cursors: Vec<Cursor>,
     pub nodes: Vec<T>,
     pub ends: Ends,
     pub count: Count,
@@ -207,7 +231,7 @@ impl<T: OutputType + Clone> Connection<T> {
     async fn edges(&self) -> Vec<Edge<T>> {
         self.cursors
             .iter()
-            .cloned()
+            .map(Cursor::show)
             .zip(self.nodes.iter().cloned())
             .map(|(cursor, node)| Edge { cursor, node })
             .collect()
@@ -339,7 +363,7 @@ mod tests {
         };
         let asked = Asked::new(&Window::default(), "invoices by number").expect("a page");
         let id = Uuid::now_v7();
-        let cursor = asked.cursor("FA|1", id);
+        let cursor = asked.cursor("FA|1", id).show();
         let next = after(&cursor, "invoices by number").expect("a page");
         assert_eq!(next.keyset.from, Some(("FA|1".into(), id)));
         for wrong in ["", "zz", "é", "abc", &cursor[2..]] {

@@ -16,9 +16,9 @@ use super::scalars::{
 use super::{Permitted, provisions, session};
 use crate::domain::provision::{Framework, Method};
 use crate::error::Result;
-use crate::service::provision::memory::Place;
+use crate::service::provision::memory::{Place, Question};
 use crate::service::provision::{
-    self as service, AssessmentInput, ClaimResult, ClientResult, PolicyContent, PolicyInput, Run,
+    self as service, AssessmentInput, ClaimResult, ClientResult, PolicyContent, PolicyInput,
 };
 use crate::store::{self};
 
@@ -334,40 +334,40 @@ struct ProvisionTotals {
 }
 
 /// A provision computed on a day; nothing is posted.
-struct DoubtfulDebtProvision(Run);
+struct DoubtfulDebtProvision(Question);
 
 /// A doubtful-debt provision (dépréciation des créances).
 #[Object]
 impl DoubtfulDebtProvision {
     /// The effective day, inclusive.
     async fn as_of(&self) -> Date {
-        self.0.as_of.into()
+        self.0.run.as_of.into()
     }
     /// As recorded by this instant; null means now.
     async fn known_at(&self) -> Option<Instant> {
-        self.0.known_at.map(Into::into)
+        self.0.run.known_at.map(Into::into)
     }
     /// Under which rules.
     async fn framework(&self) -> ProvisionFramework {
-        self.0.framework.into()
+        self.0.run.framework.into()
     }
     /// Name of the stored policy; null with rates of the moment.
     async fn policy_name(&self) -> Option<&str> {
-        self.0.policy.as_ref().map(|(name, _)| name.as_str())
+        self.0.run.policy.as_ref().map(|(name, _)| name.as_str())
     }
     /// Version of the stored policy; null with rates of the moment.
     async fn policy_version(&self) -> Option<i32> {
-        self.0.policy.as_ref().map(|(_, version)| *version)
+        self.0.run.policy.as_ref().map(|(_, version)| *version)
     }
     /// The rates it was computed with.
     async fn rates(&self) -> ProvisionRates {
-        rates(&self.0.content)
+        rates(&self.0.run.content)
     }
     /// Totals per currency; always one for the company's own.
     async fn totals(&self, ctx: &Context<'_>) -> Result<Vec<ProvisionTotals>> {
-        let (run, provisions) = (self.0.clone(), provisions(ctx));
+        let (question, provisions) = (self.0.clone(), provisions(ctx));
         let (own, totals) = session(ctx)?
-            .read(move |conn, caller| provisions.totals(conn, caller, &run))
+            .read(move |conn, caller| provisions.totals(conn, caller, &question))
             .await?;
         Ok(totals
             .into_iter()
@@ -399,9 +399,9 @@ impl DoubtfulDebtProvision {
                 last,
                 before,
             },
-            &format!("{:?}", self.0),
+            &format!("{:?}", self.0.run),
         )?;
-        let (run, keyset) = (self.0.clone(), asked.keyset.clone());
+        let (question, keyset) = (self.0.clone(), asked.keyset.clone());
         let (session, provisions) = (session(ctx)?.clone(), provisions(ctx));
         let asking = provisions.clone();
         let asked_for = ctx.look_ahead();
@@ -412,26 +412,26 @@ impl DoubtfulDebtProvision {
         .iter()
         .any(|node| node.field("claims").exists());
         let (results, more) = session
-            .read(move |conn, caller| asking.page(conn, caller, &run, &keyset, with_claims))
+            .read(move |conn, caller| asking.page(conn, caller, &question, &keyset, with_claims))
             .await?;
         let cursors = results
             .iter()
             .map(|result| asked.cursor(&Place::of(result).show(), Uuid::nil()))
             .collect();
-        let run = self.0.clone();
+        let question = self.0.clone();
         Ok(Connection {
             cursors,
             nodes: results
                 .into_iter()
-                .map(|result| ClientProvision(result, self.0.as_of.into()))
+                .map(|result| ClientProvision(result, self.0.run.as_of.into()))
                 .collect(),
             ends: asked.ends(more),
             count: counted(move || {
-                let (session, run) = (session.clone(), run.clone());
+                let (session, question) = (session.clone(), question.clone());
                 let provisions = provisions.clone();
                 async move {
                     session
-                        .read(move |conn, caller| provisions.row_count(conn, caller, &run))
+                        .read(move |conn, caller| provisions.row_count(conn, caller, &question))
                         .await
                 }
             }),
@@ -462,7 +462,7 @@ impl ProvisionQuery {
         session
             .read(move |conn, caller| service::run(conn, caller, as_of, at(known_at), input))
             .await
-            .map(DoubtfulDebtProvision)
+            .map(|run| DoubtfulDebtProvision(Question::new(run)))
     }
 
     /// Stored policies, every version, latest first.

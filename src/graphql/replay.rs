@@ -1,12 +1,9 @@
 //! Replays answer byte for byte the same: the first answer to an idempotency key is kept, per
 //! selection of fields, and given again whatever became of the records since.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use async_graphql::extensions::{
-    Extension, ExtensionContext, ExtensionFactory, NextExecute, NextResolve, ResolveInfo,
-};
-use async_graphql::{Response, ServerResult, Value};
+use async_graphql::{Response, Value};
 use sha2::{Digest, Sha256};
 
 use crate::store::{self, Session};
@@ -20,11 +17,14 @@ pub struct Asked {
 impl Asked {
     /// Of a document and the operation chosen in it.
     pub fn new(document: &str, operation: Option<&str>) -> Asked {
-        let document = Sha256::digest(format!("{}\n{document}", operation.unwrap_or_default()));
         Asked {
-            document: crate::domain::hex::hex(&document),
+            document: format!("{}\n{document}", operation.unwrap_or_default()),
             keys: Mutex::default(),
         }
+    }
+
+    fn digest(&self) -> String {
+        crate::domain::hex::hex(&Sha256::digest(&self.document))
     }
 
     /// Remembers that the root field with this response name succeeded under a key.
@@ -36,66 +36,30 @@ impl Asked {
 }
 
 /// Puts first answers in place of later ones.
-pub struct Replays;
-
-impl ExtensionFactory for Replays {
-    fn create(&self) -> Arc<dyn Extension> {
-        Arc::new(Replay)
+pub async fn settle(asked: &Asked, session: &Session, response: &mut Response) {
+    let keys = asked
+        .keys
+        .lock()
+        .map(|mut keys| std::mem::take(&mut *keys))
+        .unwrap_or_default();
+    let Value::Object(fields) = &mut response.data else {
+        return;
+    };
+    if keys.is_empty() || !response.errors.is_empty() {
+        return;
     }
-}
-
-struct Replay;
-
-#[async_graphql::async_trait::async_trait]
-impl Extension for Replay {
-    // Here, since each extension more costs every field of every answer.
-    async fn resolve(
-        &self,
-        ctx: &ExtensionContext<'_>,
-        info: ResolveInfo<'_>,
-        next: NextResolve<'_>,
-    ) -> ServerResult<Option<Value>> {
-        match info.path_node.parent {
-            Some(_) => next.run(ctx, info).await,
-            None => super::watch::resolved(ctx, info, next).await,
-        }
-    }
-
-    async fn execute(
-        &self,
-        ctx: &ExtensionContext<'_>,
-        operation_name: Option<&str>,
-        next: NextExecute<'_>,
-    ) -> Response {
-        let mut response = next.run(ctx, operation_name).await;
-        let (Some(asked), Some(session)) = (ctx.data_opt::<Asked>(), ctx.data_opt::<Session>())
-        else {
-            return response;
+    let document = asked.digest();
+    for (name, key) in keys {
+        let Some(answer) = fields.get_mut(name.as_str()) else {
+            continue;
         };
-        let keys = asked
-            .keys
-            .lock()
-            .map(|mut keys| std::mem::take(&mut *keys))
-            .unwrap_or_default();
-        if keys.is_empty() || !response.errors.is_empty() {
-            return response;
-        }
-        if let Value::Object(fields) = &mut response.data {
-            for (name, key) in keys {
-                let Some(answer) = fields.get_mut(name.as_str()) else {
-                    continue;
-                };
-                match first_answer(session, key, format!("{}/{name}", asked.document), answer).await
-                {
-                    Ok(first) => *answer = first,
-                    // The write is done and answered rightly: only its replay may differ.
-                    Err(error) => {
-                        tracing::warn!(%error, "the first answer to an idempotency key was not kept")
-                    }
-                }
+        match first_answer(session, key, format!("{document}/{name}"), answer).await {
+            Ok(first) => *answer = first,
+            // The write is done and answered rightly: only its replay may differ.
+            Err(error) => {
+                tracing::warn!(%error, "the first answer to an idempotency key was not kept")
             }
         }
-        response
     }
 }
 

@@ -306,7 +306,8 @@ impl GraphqlEndpoint {
         let request = self.bound(&session, asked, doc.clone(), &walk);
         let since = Instant::now();
         // A panic would take the worker thread with it, and every request on it.
-        let run = AssertUnwindSafe(self.schema.execute(request)).catch_unwind();
+        let run = crate::graphql::execute(&self.schema, request, &session);
+        let run = AssertUnwindSafe(run).catch_unwind();
         let outcome = tokio::time::timeout(self.timeout, run).await;
         let statements = session.statements();
         self.metrics.asked_database(statements);
@@ -353,7 +354,8 @@ impl GraphqlEndpoint {
         let mut request = Request::new(asked.document).variables(asked.variables);
         request.operation_name.clone_from(&walk.operation_name);
         request.set_parsed_query(doc);
-        crate::graphql::bind(request, session, &self.objects)
+        let roots = crate::graphql::Roots(walk.root_fields.len());
+        crate::graphql::bind(request, session, &self.objects, roots)
     }
 
     fn complete(&self, response: &mut Response, doc: &ExecutableDocument, walk: &Walk) {

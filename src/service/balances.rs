@@ -11,6 +11,7 @@
 
 mod answer;
 mod cube;
+mod opened;
 mod span;
 mod state;
 
@@ -166,6 +167,31 @@ impl Balances {
         }
     }
 
+    /// The same for a document that asks for nothing else, outside a transaction: by the one statement that says what
+    /// memory lacks. None when it takes more.
+    pub fn totals_alone(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        population: &Population,
+        layout: &Layout,
+    ) -> Result<Option<Vec<Row>>> {
+        let Some(inner) = &self.0 else {
+            return Ok(None);
+        };
+        let found = inner.answer(
+            conn,
+            caller,
+            population,
+            Reading::Alone,
+            |view, question| Some(view.totals(question, layout)),
+        )?;
+        if found.is_some() {
+            inner.from_memory.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(found)
+    }
+
     /// A page of the rows of an aged balance.
     #[expect(
         clippy::too_many_arguments,
@@ -255,7 +281,7 @@ impl Balances {
         let Some(inner) = &self.0 else {
             return Ok(None);
         };
-        let found = inner.answer(conn, caller, population, ask)?;
+        let found = inner.answer(conn, caller, population, Reading::InSnapshot, ask)?;
         let count = match found {
             Some(_) => &inner.from_memory,
             None => &inner.from_database,
@@ -265,12 +291,22 @@ impl Balances {
     }
 }
 
+/// How a question reaches the database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// By as many statements as it takes, in the snapshot of the document.
+    InSnapshot,
+    /// By one statement that is a transaction of its own, or not at all.
+    Alone,
+}
+
 impl Inner {
     fn answer<T>(
         self: &Arc<Self>,
         conn: &mut PgConnection,
         caller: &Caller,
         population: &Population,
+        reading: Reading,
         ask: impl Fn(&View<'_>, &Question<'_>) -> Option<T>,
     ) -> Result<Option<T>> {
         let is_whole = population.known_at.is_none()
@@ -299,6 +335,7 @@ impl Inner {
                         state.horizon,
                         state.unsettled.clone(),
                     ),
+                    None if reading == Reading::Alone => return Ok(None),
                     None => {
                         drop(state);
                         if !self.load_now(conn, population.company, &held)? {
@@ -309,7 +346,10 @@ impl Inner {
                     }
                 }
             };
-            let tail = balances::tail(conn, population.company, horizon, TAIL)?;
+            let tail = match reading {
+                Reading::InSnapshot => balances::tail(conn, population.company, horizon, TAIL)?,
+                Reading::Alone => balances::tail_alone(conn, population.company, horizon, TAIL)?,
+            };
             if tail.is_cut || settled(&tail) >= FOLD {
                 self.fold_later(population.company, &held);
             }
@@ -326,6 +366,7 @@ impl Inner {
             };
             let disputed = match touched.is_empty() {
                 true => Vec::new(),
+                false if reading == Reading::Alone => return Ok(None),
                 false => balances::disputed(conn, population.company, Some(&touched))?,
             };
             let state = held.read();

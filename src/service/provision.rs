@@ -238,7 +238,7 @@ impl Run {
 
     /// What belongs to all its clients.
     pub fn context(&self, conn: &mut PgConnection, caller: &Caller) -> Result<Context> {
-        let books = books::open(conn, caller)?;
+        let currency = store::company::currency(conn, caller.company)?;
         let previous = match self.framework {
             Framework::FrenchGaap => {
                 store::provision::provided(conn, caller.company, self.as_of, self.known_at)?
@@ -257,7 +257,7 @@ impl Run {
                 self.known_at,
             )?,
             previous,
-            currency: books.currency.code().to_owned(),
+            currency: currency.ok_or(Error::Unauthenticated)?,
         })
     }
 
@@ -483,9 +483,12 @@ fn value_in_books(
     context: &Context,
     results: &mut [ClientResult],
 ) -> Result<()> {
-    let is_foreign = |result: &&mut ClientResult| result.currency != context.currency;
-    let foreign = || results.iter().filter(|it| it.currency != context.currency);
-    let items: Vec<ItemId> = foreign()
+    let mut foreign: Vec<&mut ClientResult> = results
+        .iter_mut()
+        .filter(|result| result.currency != context.currency)
+        .collect();
+    let items: Vec<ItemId> = foreign
+        .iter()
         .flat_map(|result| result.claims.iter().map(|claim| claim.result.key))
         .collect();
     if items.is_empty() {
@@ -495,7 +498,7 @@ fn value_in_books(
         .into_iter()
         .map(|row| (row.item_id, row.base))
         .collect();
-    for result in results.iter_mut().filter(is_foreign) {
+    for result in &mut foreign {
         for claim in &mut result.claims {
             let value = values
                 .get(&claim.open.id)

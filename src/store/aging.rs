@@ -173,7 +173,7 @@ pub enum Cell {
 }
 
 /// How amounts are laid out in buckets.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Layout {
     /// Age is counted from the due day, or from the invoice's day (R4.6).
     pub by_due_date: bool,

@@ -195,6 +195,8 @@ impl TailRow {
 
 /// The snapshot's horizon, then the ledger rows and the disputes of the tail.
 const TAIL: &str = "SELECT * FROM ledger_tail(?, ?::text::xid8, ?)";
+/// The same outside a transaction.
+const TAIL_ALONE: &str = "SELECT * FROM ledger_tail_alone(?, ?::text::xid8, ?)";
 
 /// Reads the tail, at most `limit` rows of each kind.
 pub fn tail(
@@ -203,9 +205,29 @@ pub fn tail(
     since: i64,
     limit: usize,
 ) -> QueryResult<Tail> {
+    read_tail(conn, TAIL, company, since, limit)
+}
+
+/// The same as one statement of its own, for [`Session::read_alone`](super::Session::read_alone).
+pub fn tail_alone(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    since: i64,
+    limit: usize,
+) -> QueryResult<Tail> {
+    read_tail(conn, TAIL_ALONE, company, since, limit)
+}
+
+fn read_tail(
+    conn: &mut PgConnection,
+    sql: &'static str,
+    company: CompanyId,
+    since: i64,
+    limit: usize,
+) -> QueryResult<Tail> {
     let most = Bind::Number(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
     let binds = [Bind::Id(company.0), Bind::Text(since.to_string()), most];
-    let rows: Vec<TailRow> = steady(TAIL, binds).load(conn)?;
+    let rows: Vec<TailRow> = steady(sql, binds).load(conn)?;
     let mut tail = Tail::default();
     for row in rows {
         match (row.item_id, row.delta) {

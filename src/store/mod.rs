@@ -88,6 +88,8 @@ const MIGRATION_LOCK_WAIT: Duration = Duration::from_secs(3);
 const MIGRATION_PAUSE: Duration = Duration::from_secs(2);
 /// Tries of a migration that does not get its table.
 const MIGRATION_TRIES: u32 = 20;
+/// Longest wait for a lock of a statement that is not told how long its request has.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Tries of a transaction that lost a deadlock.
 const TRIES: u32 = 3;
 
@@ -149,9 +151,10 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Prepare {
             ""
         };
         let sql = format!(
-            "{role} SET TIME ZONE 'UTC'; SET statement_timeout = {}; SET lock_timeout = '5s'; \
+            "{role} SET TIME ZONE 'UTC'; SET statement_timeout = {}; SET lock_timeout = {}; \
              SET idle_in_transaction_session_timeout = '60s'; SET jit = off; SET lc_messages = 'C';",
-            self.statement_timeout.as_millis()
+            self.statement_timeout.as_millis(),
+            LOCK_WAIT.as_millis()
         );
         // Compiling a query costs more than these run for. lc_messages needs a superuser before Postgres 15: errors are then read in the server's language.
         conn.batch_execute(&sql)
@@ -487,6 +490,41 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// Reads by one statement that is a transaction of its own and says itself whose it is, for a document that reads
+    /// nothing else: no snapshot is begun or left for it. None where one was begun already or the request has little
+    /// time left, and where `work` finds that one statement will not do: then ask [`Session::read`].
+    pub async fn read_alone<T, F>(&self, work: F) -> Result<Option<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut PgConnection, &Caller) -> Result<Option<T>> + Send + 'static,
+    {
+        let mut slot = self.inner.slot.lock().await;
+        if slot.reading {
+            return Ok(None);
+        }
+        let (fetch, until) = self.connection(&mut slot, self.inner.report).await?;
+        let caller = self.inner.caller.clone();
+        let watch = Arc::clone(&self.inner.watch);
+        let under = telemetry::current();
+        let done = blocking(move || {
+            let (mut conn, on_replica) = fetch()?;
+            let _traced = watch.under(under);
+            // It waits for locks as long as any statement of the connection does.
+            let result = match patience::left(until) + patience::LATE < LOCK_WAIT {
+                true => Ok(None),
+                false => work(&mut conn, &caller),
+            };
+            Ok((conn, on_replica, result))
+        })
+        .await;
+        slot.given_up = matches!(done, Err(Error::Unavailable(_)));
+        let (conn, on_replica, result) = done?;
+        slot.on_replica = on_replica;
+        slot.given_up = matches!(result, Err(Error::Unavailable(_)));
+        slot.conn = Some(conn);
+        result
     }
 
     /// Runs `work` in one transaction: all of it happens, or nothing does.

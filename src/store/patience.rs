@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 const RETURN: Duration = Duration::from_millis(250);
 /// A connection that answered this lately is not asked whether it still holds.
 const FRESH: Duration = Duration::from_millis(500);
+/// So much later than it should a request may be told.
+pub(super) const LATE: Duration = Duration::from_millis(500);
 /// Shortest wait, however late it is.
 const SHORTEST: Duration = Duration::from_millis(100);
 

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::client;
-use super::list::{Bind, Keyset, Sql};
+use super::list::{Bind, Keyset, Sql, steady};
 use super::schema::{provision_assessments, provision_policies};
 use crate::domain::ids::{AssessmentId, ClientId, CompanyId, DocumentId, PolicyId};
 
@@ -132,15 +132,15 @@ pub fn provided(
     as_of: NaiveDate,
     known_at: Option<DateTime<Utc>>,
 ) -> QueryResult<Vec<Provided>> {
-    let mut sql = Sql::default();
-    sql.push(
+    // An account few entries touch: the same plan whoever asks.
+    steady(
         "SELECT client_id, sum(base_credit - base_debit)::bigint AS amount FROM journal_lines \
          WHERE company_id = ? AND account >= '491' AND account < '492' AND client_id IS NOT NULL AND NOT carried AND posted_on <= ? \
            AND recorded_at <= coalesce(?, 'infinity'::timestamptz) \
          GROUP BY client_id HAVING sum(base_credit - base_debit) <> 0",
         [Bind::Id(company.0), Bind::Day(as_of), Bind::Instant(known_at)],
-    );
-    sql.query().load(conn)
+    )
+    .load(conn)
 }
 
 /// What account 491 holds for each client now, in the company's currency.
@@ -246,6 +246,6 @@ pub fn client_numbers(
         [Bind::Id(company.0)],
     );
     client::in_number_order(&mut sql, page, page.size);
-    let rows: Vec<Numbered> = sql.query().load(conn)?;
+    let rows: Vec<Numbered> = sql.steady().load(conn)?;
     Ok(rows.into_iter().map(|row| (row.id, row.number)).collect())
 }

@@ -4,7 +4,7 @@
 //! A report with a `knownAt` is always computed by the database. With one far ahead it is the same report, so
 //! one document that asks for both compares them in one snapshot.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use proptest::prelude::*;
@@ -30,6 +30,13 @@ fragment R on AgedBalance {
   named: rows(first: 5, orderBy: { field: NAME, direction: ASC }) { nodes { ...N } }
 }
 fragment N on AgedBalanceRow { client { number } currency buckets unallocated bills total overdue disputed }";
+
+/// The totals and nothing else: read outside a transaction, by one statement.
+const ALONE: &str = "query($on: Date, $basis: AgingBasis, $bounds: [Int!], $credits: UnallocatedCredits, $exclude: Boolean!, $filter: AgedBalanceFilter) {
+  agedBalance(asOf: $on, basis: $basis, bounds: $bounds, unallocatedCredits: $credits, excludeDisputed: $exclude, filter: $filter) {
+    asOf totals { currency buckets unallocated bills total overdue disputed }
+  }
+}";
 
 const PROVISIONS: &str = "query($on: Date, $far: DateTime!) {
   m: doubtfulDebtProvision(asOf: $on) { ...P }
@@ -69,7 +76,12 @@ fn same(server: &Second, token: &str, document: &str, on: &str, layout: &Value) 
 fn everything_is_the_same(server: &Second, token: &str) {
     for on in ["02-10", "03-20", "05-25"].map(day) {
         for layout in layouts() {
-            same(server, token, BOTH, &on, &layout);
+            let whole = same(server, token, BOTH, &on, &layout);
+            let mut variables = layout.clone();
+            variables["on"] = json!(on);
+            let alone = server.run(token, ALONE, &variables);
+            let alone = &alone["data"]["agedBalance"]["totals"];
+            assert_eq!(*alone, whole["totals"], "on {on} with {layout}");
         }
         same(server, token, PROVISIONS, &on, &json!({}));
     }
@@ -213,4 +225,50 @@ fn memory_is_exact_while_others_write() {
     });
     assert!(server.metric(MEMORY) > 60, "{}", server.metric(MEMORY));
     api.sound();
+}
+
+#[test]
+fn totals_asked_alone_show_what_was_acknowledged() {
+    let company = Company::new();
+    let api = company.admin();
+    api.client("C001");
+    let server = Second::start(&[]);
+    let token = api.token();
+    let total = |on: &str| -> u64 {
+        let answer = server.run(token, ALONE, &json!({ "on": on, "exclude": false }));
+        let totals = answer["data"]["agedBalance"]["totals"].clone();
+        let total = totals[0]["total"].as_str().unwrap_or("0.00").to_owned();
+        total.replace('.', "").parse().expect("a total")
+    };
+    // Loads it, and takes the way of the database.
+    assert_eq!(total(&day("03-20")), 0);
+    let (begun, done) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for n in 0..40 {
+                begun.fetch_add(1, Ordering::SeqCst);
+                let (on, due) = (day("01-10"), day("02-09"));
+                api.invoice("C001", &format!("FA-{n}"), &on, &due, ("10.00", "20"));
+                done.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let mut rounds = 0;
+        while !writer.is_finished() || rounds < 10 {
+            let least = done.load(Ordering::SeqCst);
+            let seen = total(&day("03-20"));
+            let most = begun.load(Ordering::SeqCst);
+            assert!(
+                (12_00 * least..=12_00 * most).contains(&seen),
+                "{least} {seen} {most}"
+            );
+            rounds += 1;
+        }
+    });
+    assert_eq!(total(&day("03-20")), 40 * 12_00);
+    assert_eq!(total(&day("01-09")), 0);
+    // Each was one statement, once the state was loaded.
+    let asked = server.metric("encours_sql_statements_total");
+    assert!(server.metric(MEMORY) > 10, "{}", server.metric(MEMORY));
+    total(&day("03-20"));
+    assert_eq!(server.metric("encours_sql_statements_total"), asked + 1);
 }

@@ -1,12 +1,12 @@
 //! Aged balances from the open items in memory: the same figures, rows and order as the SQL of `store::aging`.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use uuid::Uuid;
 
 use super::span::{At, Day, Kind, Span};
-use super::state::{Names, OutOfRange, State, delta, disputed_spans};
+use super::state::{OutOfRange, Overlay, State, delta, disputed_spans};
 use crate::store::aging::{Layout, Row, RowSort};
 use crate::store::balances::{Disputed, Tail};
 use crate::store::list::{Direction, Keyset};
@@ -31,7 +31,7 @@ impl Question<'_> {
 /// The state with the tail of one reader's snapshot over it: what that snapshot sees.
 pub struct View<'a> {
     state: &'a State,
-    names: std::borrow::Cow<'a, Names>,
+    names: Overlay<'a>,
     changes: Vec<Span>,
     replaced: HashSet<Uuid>,
     disputed: Vec<Span>,
@@ -48,32 +48,24 @@ impl<'a> View<'a> {
     ) -> Result<View<'a>, OutOfRange> {
         let mut view = View {
             state,
-            names: std::borrow::Cow::Borrowed(&state.names),
+            names: Overlay::of(&state.names),
             changes: Vec::with_capacity(tail.changes.len()),
             replaced: touched.iter().copied().collect(),
             disputed: Vec::new(),
         };
-        if !tail.changes.is_empty() || !disputed.is_empty() {
-            let names = view.names.to_mut();
-            for change in &tail.changes {
-                view.changes.push(delta(names, change)?);
-            }
-            for item in disputed {
-                view.disputed.extend(disputed_spans(names, item)?);
-            }
+        for change in &tail.changes {
+            view.changes.push(delta(&mut view.names, change)?);
+        }
+        for item in disputed {
+            let spans = disputed_spans(&mut view.names, item)?;
+            view.disputed.extend(spans);
         }
         Ok(view)
     }
 
-    /// What is or was open on a day and may still be.
-    fn open_on(&self, on: Day) -> impl Iterator<Item = &Span> {
-        let history = &self.state.history;
-        let over = history.partition_point(|span| span.to > on);
-        history[..over]
-            .iter()
-            .chain(&self.state.recent)
-            .chain(&self.changes)
-            .filter(move |span| span.from <= on)
+    /// What the tail changes on a day.
+    fn changed_on(&self, on: Day) -> impl Iterator<Item = &Span> {
+        self.changes.iter().filter(move |span| span.from <= on)
     }
 
     fn disputed_on(&self, on: Day) -> impl Iterator<Item = &Span> {
@@ -88,53 +80,28 @@ impl<'a> View<'a> {
     }
 
     fn kinds(&self, question: &Question<'_>) -> Vec<bool> {
-        self.names
-            .kinds
-            .iter()
-            .map(|kind| question.wants(kind))
-            .collect()
+        let kinds = self.names.all_kinds().iter();
+        kinds.map(|kind| question.wants(kind)).collect()
     }
 
     /// The totals, one per currency with anything open.
     pub fn totals(&self, question: &Question<'_>, layout: &Layout) -> Vec<Row> {
         let on = question.on;
-        let kinds: Vec<&Kind> = self.names.kinds.iter().collect();
-        let mut of_kind: Vec<Sums> = kinds.iter().map(|_| Sums::new(layout)).collect();
-        for (kind, cubes) in self.state.cubes.iter().enumerate() {
-            if !question.wants(kinds[kind]) {
-                continue;
-            }
-            let sums = &mut of_kind[kind];
-            for (age, level) in cubes.by_age.on(on) {
-                sums.add_late(kinds[kind], age, on, level);
-                if layout.by_due_date || !kinds[kind].is_debit {
-                    sums.add_cell(layout, kinds[kind], age, on, level);
-                }
-                sums.open(kinds[kind], level);
-            }
-            if !layout.by_due_date && kinds[kind].is_debit {
-                for (invoiced, level) in cubes.by_invoice.on(on) {
-                    sums.add_cell(layout, kinds[kind], invoiced, on, level);
-                }
-            }
-        }
+        let kinds = self.names.all_kinds();
         let wanted = self.kinds(question);
+        let mut of_kind = self.state.sums(on, layout).of_kind.clone();
+        of_kind.resize_with(kinds.len(), || Sums::new(layout));
         let is_wanted = |span: &&Span| wanted[usize::from(span.at.kind)];
-        for span in self
-            .changes
-            .iter()
-            .filter(|span| span.from <= on)
-            .filter(is_wanted)
-        {
+        for span in self.changed_on(on).filter(is_wanted) {
             let kind = usize::from(span.at.kind);
-            of_kind[kind].add(layout, kinds[kind], &span.at, on, span.amount);
+            of_kind[kind].add(layout, &kinds[kind], &span.at, on, span.amount);
         }
         for span in self.disputed_on(on).filter(is_wanted) {
             let kind = usize::from(span.at.kind);
-            of_kind[kind].dispute(layout, kinds[kind], &span.at, on, span.amount);
+            of_kind[kind].dispute(layout, &kinds[kind], &span.at, on, span.amount);
         }
         let mut per_currency = BTreeMap::<&str, Sums>::new();
-        for (kind, sums) in kinds.iter().zip(&of_kind) {
+        for ((kind, sums), _) in kinds.iter().zip(&of_kind).zip(&wanted).filter(|it| *it.1) {
             per_currency
                 .entry(&kind.currency)
                 .or_insert_with(|| Sums::new(layout))
@@ -152,7 +119,7 @@ impl<'a> View<'a> {
         let mut names: Vec<&str> = Vec::new();
         let of_kind = self
             .names
-            .kinds
+            .all_kinds()
             .iter()
             .map(|kind| {
                 names
@@ -173,18 +140,20 @@ impl<'a> View<'a> {
         let (currencies, currency_of) = self.currencies();
         let wanted = self.kinds(question);
         let width = currencies.len();
-        let mut standings = vec![Standing::default(); self.names.clients.len() * width];
+        let mut standings = vec![Standing::default(); self.names.client_count() * width];
         let place = |at: &At| at.client as usize * width + currency_of[usize::from(at.kind)];
-        let is_late = |at: &At| {
-            let kind = &self.names.kinds[usize::from(at.kind)];
-            kind.is_debit && kind.family != "413" && at.age < on
-        };
-        for span in self
-            .open_on(on)
-            .filter(|span| wanted[usize::from(span.at.kind)])
-        {
+        let kinds = self.names.all_kinds().iter();
+        let may_be_late: Vec<bool> = kinds
+            .map(|kind| kind.is_debit && kind.family != "413")
+            .collect();
+        let kinds = self.names.all_kinds().iter();
+        let is_debit: Vec<bool> = kinds.map(|kind| kind.is_debit).collect();
+        let is_late = |at: &At| may_be_late[usize::from(at.kind)] && at.age < on;
+        let opened = self.state.opened(on);
+        let open = opened.all().iter().chain(self.changed_on(on));
+        for span in open.filter(|span| wanted[usize::from(span.at.kind)]) {
             let standing = &mut standings[place(&span.at)];
-            match self.names.kinds[usize::from(span.at.kind)].is_debit {
+            match is_debit[usize::from(span.at.kind)] {
                 true => standing.debit += span.amount,
                 false => standing.credit += span.amount,
             }
@@ -238,7 +207,7 @@ impl<'a> View<'a> {
         let key = |place: usize| {
             (
                 standings[place].measure,
-                self.names.clients[place / width],
+                self.names.client_id(place / width),
                 currencies[place % width],
             )
         };
@@ -257,27 +226,29 @@ impl<'a> View<'a> {
         }
         chosen.sort_unstable_by(compare);
 
-        let mut row_of = vec![u32::MAX; standings.len()];
-        for (row, place) in chosen.iter().enumerate() {
-            row_of[*place] = u32::try_from(row).ok()?;
-        }
+        let row_of: HashMap<usize, usize> = chosen.iter().copied().zip(0..).collect();
         let wanted = self.kinds(question);
         let mut sums: Vec<Sums> = chosen.iter().map(|_| Sums::new(layout)).collect();
         let row = |at: &At| {
             let place = at.client as usize * width + currency_of[usize::from(at.kind)];
-            Some(row_of[place])
-                .filter(|row| *row != u32::MAX && wanted[usize::from(at.kind)])
-                .map(|row| row as usize)
+            let row = row_of.get(&place).copied();
+            row.filter(|_| wanted[usize::from(at.kind)])
         };
-        for span in self.open_on(question.on) {
+        let opened = self.state.opened(question.on);
+        let clients: BTreeSet<u32> = chosen
+            .iter()
+            .filter_map(|place| u32::try_from(place / width).ok())
+            .collect();
+        let open = clients.iter().flat_map(|client| opened.of_client(*client));
+        for span in open.chain(self.changed_on(question.on)) {
             if let Some(row) = row(&span.at) {
-                let kind = &self.names.kinds[usize::from(span.at.kind)];
+                let kind = &self.names.all_kinds()[usize::from(span.at.kind)];
                 sums[row].add(layout, kind, &span.at, question.on, span.amount);
             }
         }
         for span in self.disputed_on(question.on) {
             if let Some(row) = row(&span.at) {
-                let kind = &self.names.kinds[usize::from(span.at.kind)];
+                let kind = &self.names.all_kinds()[usize::from(span.at.kind)];
                 sums[row].dispute(layout, kind, &span.at, question.on, span.amount);
             }
         }
@@ -316,7 +287,43 @@ impl Standing {
     }
 }
 
+/// What a state adds up to on a day, without what is in dispute: of each kind, laid out as asked.
+#[derive(Debug)]
+pub struct Added {
+    /// The day and the layout.
+    pub of: (Day, Layout),
+    of_kind: Vec<Sums>,
+}
+
+impl Added {
+    /// Adds a state up.
+    pub fn up(state: &State, on: Day, layout: &Layout) -> Added {
+        let mut of_kind = Vec::with_capacity(state.cubes.len());
+        for (kind, cubes) in state.names.kinds.iter().zip(&state.cubes) {
+            let mut sums = Sums::new(layout);
+            for (age, level) in cubes.by_age.on(on) {
+                sums.add_late(kind, age, on, level);
+                if layout.by_due_date || !kind.is_debit {
+                    sums.add_cell(layout, kind, age, on, level);
+                }
+                sums.open(kind, level);
+            }
+            if !layout.by_due_date && kind.is_debit {
+                for (invoiced, level) in cubes.by_invoice.on(on) {
+                    sums.add_cell(layout, kind, invoiced, on, level);
+                }
+            }
+            of_kind.push(sums);
+        }
+        Added {
+            of: (on, layout.clone()),
+            of_kind,
+        }
+    }
+}
+
 /// The sums of a row.
+#[derive(Clone, Debug)]
 struct Sums {
     buckets: Vec<i64>,
     unallocated: i64,

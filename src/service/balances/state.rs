@@ -2,12 +2,19 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
+use super::answer::Added;
 use super::cube::Cube;
+use super::opened::Opened;
 use super::span::{At, Day, Kind, NEVER, Span, day, disputed_levels, levels, spans};
+use crate::store::aging::Layout;
 use crate::store::balances::{Change, Disputed, History, Place};
+
+/// Days and layouts that are kept.
+const KEPT: usize = 4;
 
 /// A day that cannot be held here: the database answers instead.
 #[derive(Debug)]
@@ -21,7 +28,42 @@ pub struct Names {
     pub kinds: Vec<Kind>,
 }
 
-impl Names {
+/// Finds the numbers of names, and gives numbers to new ones.
+pub trait Naming {
+    /// The number of a client.
+    fn client(&mut self, id: Uuid) -> Result<u32, OutOfRange>;
+    /// The kinds so far.
+    fn kinds(&mut self) -> &mut Vec<Kind>;
+
+    /// The number of a kind.
+    fn kind(&mut self, place: &Place) -> Result<u8, OutOfRange> {
+        let is_it = |kind: &Kind| {
+            kind.is_debit == place.is_debit
+                && kind.currency == place.currency
+                && kind.family == place.family
+        };
+        let kinds = self.kinds();
+        let found = kinds.iter().position(is_it);
+        let number = found.unwrap_or(kinds.len());
+        if found.is_none() {
+            kinds.push(Kind::of(place));
+        }
+        u8::try_from(number).map_err(|_| OutOfRange)
+    }
+
+    /// Where an item stands.
+    fn at(&mut self, place: &Place) -> Result<At, OutOfRange> {
+        let age = place.due_on.filter(|_| place.is_debit);
+        Ok(At {
+            client: self.client(place.client_id)?,
+            kind: self.kind(place)?,
+            age: day(age.unwrap_or(place.posted_on)).ok_or(OutOfRange)?,
+            invoiced: day(place.invoiced_on).ok_or(OutOfRange)?,
+        })
+    }
+}
+
+impl Naming for Names {
     fn client(&mut self, id: Uuid) -> Result<u32, OutOfRange> {
         if let Some(found) = self.by_client.get(&id) {
             return Ok(*found);
@@ -32,29 +74,60 @@ impl Names {
         Ok(next)
     }
 
-    fn kind(&mut self, place: &Place) -> Result<u8, OutOfRange> {
-        let is_it = |kind: &Kind| {
-            kind.is_debit == place.is_debit
-                && kind.currency == place.currency
-                && kind.family == place.family
-        };
-        if let Some(found) = self.kinds.iter().position(is_it) {
-            return u8::try_from(found).map_err(|_| OutOfRange);
+    fn kinds(&mut self) -> &mut Vec<Kind> {
+        &mut self.kinds
+    }
+}
+
+/// The names of a state and those that one reader's tail adds: a state has too many to copy.
+pub struct Overlay<'a> {
+    base: &'a Names,
+    added: Names,
+}
+
+impl<'a> Overlay<'a> {
+    /// The names of a state.
+    pub fn of(base: &'a Names) -> Overlay<'a> {
+        Overlay {
+            base,
+            added: Names {
+                kinds: base.kinds.clone(),
+                ..Names::default()
+            },
         }
-        let next = u8::try_from(self.kinds.len()).map_err(|_| OutOfRange)?;
-        self.kinds.push(Kind::of(place));
-        Ok(next)
     }
 
-    /// Where an item stands.
-    pub fn at(&mut self, place: &Place) -> Result<At, OutOfRange> {
-        let age = place.due_on.filter(|_| place.is_debit);
-        Ok(At {
-            client: self.client(place.client_id)?,
-            kind: self.kind(place)?,
-            age: day(age.unwrap_or(place.posted_on)).ok_or(OutOfRange)?,
-            invoiced: day(place.invoiced_on).ok_or(OutOfRange)?,
-        })
+    /// All kinds, by their numbers.
+    pub fn all_kinds(&self) -> &[Kind] {
+        &self.added.kinds
+    }
+
+    /// How many clients have numbers.
+    pub fn client_count(&self) -> usize {
+        self.base.clients.len() + self.added.clients.len()
+    }
+
+    /// The client with a number.
+    pub fn client_id(&self, number: usize) -> Uuid {
+        match number.checked_sub(self.base.clients.len()) {
+            Some(number) => self.added.clients[number],
+            None => self.base.clients[number],
+        }
+    }
+}
+
+impl Naming for Overlay<'_> {
+    fn client(&mut self, id: Uuid) -> Result<u32, OutOfRange> {
+        if let Some(found) = self.base.by_client.get(&id) {
+            return Ok(*found);
+        }
+        let base = u32::try_from(self.base.clients.len()).map_err(|_| OutOfRange)?;
+        let added = self.added.client(id)?;
+        base.checked_add(added).ok_or(OutOfRange)
+    }
+
+    fn kinds(&mut self) -> &mut Vec<Kind> {
+        &mut self.added.kinds
     }
 }
 
@@ -87,6 +160,9 @@ pub struct State {
     pub disputed_items: HashSet<Uuid>,
     /// Items whose disputes here may be ahead of the horizon: they are read again for every answer.
     pub unsettled: HashSet<Uuid>,
+    /// What was open on the days that were looked at last, and what it adds up to; the latest one behind.
+    opened: Mutex<Vec<Arc<Opened>>>,
+    added: Mutex<Vec<Arc<Added>>>,
 }
 
 impl State {
@@ -117,6 +193,8 @@ impl State {
             .resize_with(self.names.kinds.len(), Cubes::default);
         self.unsettled = unsettled;
         self.horizon = horizon;
+        self.opened = Mutex::default();
+        self.added = Mutex::default();
         Ok(())
     }
 
@@ -136,6 +214,29 @@ impl State {
         Ok(())
     }
 
+    /// What is open on a day.
+    pub fn opened(&self, on: Day) -> Arc<Opened> {
+        kept(
+            &self.opened,
+            |opened| opened.on() == on,
+            || {
+                let until = self.history.partition_point(|span| span.to > on);
+                let spans = self.history[..until].iter().chain(&self.recent);
+                let open = spans.filter(|span| span.from <= on);
+                Opened::of(on, self.names.clients.len(), open)
+            },
+        )
+    }
+
+    /// What it adds up to on a day, without what is in dispute.
+    pub fn sums(&self, on: Day, layout: &Layout) -> Arc<Added> {
+        kept(
+            &self.added,
+            |added| added.of.0 == on && added.of.1 == *layout,
+            || Added::up(self, on, layout),
+        )
+    }
+
     /// Whether so much was folded in since it was built that building it anew pays.
     pub fn is_worn(&self) -> bool {
         self.recent.len() > 50_000.max(self.history.len() / 8)
@@ -148,15 +249,37 @@ impl State {
             .iter()
             .map(|cubes| cubes.by_age.bytes() + cubes.by_invoice.bytes())
             .sum();
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened: usize = opened.iter().map(|opened| opened.bytes()).sum();
         (self.history.capacity() + self.recent.capacity()) * size_of::<Span>()
             + cubes
+            + opened
             + self.names.clients.len() * 64
             + self.disputed.len() * 96
     }
 }
 
+/// What was asked for lately, or what is found now and kept for the next questions.
+fn kept<T>(
+    last: &Mutex<Vec<Arc<T>>>,
+    is_it: impl Fn(&T) -> bool,
+    find: impl FnOnce() -> T,
+) -> Arc<T> {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = last.iter().position(|found| is_it(found));
+    let found = match place {
+        Some(place) => last.remove(place),
+        None => Arc::new(find()),
+    };
+    if last.len() >= KEPT {
+        last.remove(0);
+    }
+    last.push(Arc::clone(&found));
+    found
+}
+
 /// A ledger row as a span that never ends.
-pub fn delta(names: &mut Names, change: &Change) -> Result<Span, OutOfRange> {
+pub fn delta(names: &mut impl Naming, change: &Change) -> Result<Span, OutOfRange> {
     Ok(Span {
         amount: change.delta,
         at: names.at(&change.place)?,
@@ -174,7 +297,7 @@ fn item_levels(history: &History) -> Result<Vec<(Day, i64)>, OutOfRange> {
 }
 
 /// When how much of an item was in dispute.
-pub fn disputed_spans(names: &mut Names, item: &Disputed) -> Result<Vec<Span>, OutOfRange> {
+pub fn disputed_spans(names: &mut impl Naming, item: &Disputed) -> Result<Vec<Span>, OutOfRange> {
     let at = names.at(&item.history.place)?;
     let mut disputes = Vec::with_capacity(item.amounts.len());
     for ((opened, closed), amount) in item.opened.iter().zip(&item.closed).zip(&item.amounts) {

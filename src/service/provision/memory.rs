@@ -29,7 +29,7 @@ const AT_MOST: usize = 500;
 const RENEW: usize = 32;
 /// Memos kept: the days and rates that are looked at.
 const MEMOS: usize = 8;
-/// Clients looked through at a time for a page.
+/// Clients looked through at a time for a page, at most.
 const STEP: i64 = 500;
 
 /// What a memo was computed for.
@@ -54,12 +54,21 @@ struct Part {
     is_open: bool,
 }
 
+impl Part {
+    /// Adds another's amounts, or takes them away when `times` is -1.
+    fn add(&mut self, other: &Part, times: Minor) {
+        self.base += times * other.base;
+        self.required += times * other.required;
+        self.in_books += times * other.in_books;
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Memo {
     horizon: i64,
     parts: HashMap<Who, Part>,
-    /// The currencies of the parts.
-    currencies: BTreeSet<[u8; 3]>,
+    /// The parts of each currency added up.
+    sums: BTreeMap<[u8; 3], Part>,
     /// Clients whose part may be ahead of the horizon.
     unsettled: HashSet<Uuid>,
     /// Clients with an individual estimate then.
@@ -72,6 +81,30 @@ type Memos = Mutex<Vec<(Key, Arc<Memo>)>>;
 /// The provisions remembered, shared by all requests. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Provisions(Option<Arc<Memos>>);
+
+/// A run that is asked about in several ways by one document, in one snapshot. Cheap to clone.
+#[derive(Clone)]
+pub struct Question {
+    /// What it is about.
+    pub run: Run,
+    known: Arc<Mutex<Option<Arc<Known>>>>,
+}
+
+impl Question {
+    /// Nothing is known yet.
+    pub fn new(run: Run) -> Question {
+        Question {
+            run,
+            known: Arc::default(),
+        }
+    }
+}
+
+/// What a snapshot shows of a run: by memory, where it has a part in it.
+struct Known {
+    context: Context,
+    seen: Option<Seen>,
+}
 
 /// What a snapshot sees: a memo, and the clients that are otherwise.
 struct Seen {
@@ -93,7 +126,23 @@ impl Seen {
     /// All currencies, in order.
     fn currencies(&self) -> BTreeSet<[u8; 3]> {
         let anew = self.parts.keys().map(|(_, currency)| *currency);
-        self.memo.currencies.iter().copied().chain(anew).collect()
+        self.memo.sums.keys().copied().chain(anew).collect()
+    }
+
+    /// The parts of each currency added up: the memo's, less what it had of those computed anew.
+    fn sums(&self) -> BTreeMap<[u8; 3], Part> {
+        let mut sums = self.memo.sums.clone();
+        for client in &self.anew {
+            for (currency, sum) in &mut sums {
+                if let Some(part) = self.memo.parts.get(&(*client, *currency)) {
+                    sum.add(part, -1);
+                }
+            }
+        }
+        for ((_, currency), part) in &self.parts {
+            sums.entry(*currency).or_default().add(part, 1);
+        }
+        sums
     }
 
     /// The clients of a page with something open or provided, with their numbers; and whether more follow.
@@ -174,26 +223,49 @@ impl Provisions {
         Provisions(Some(Arc::default()))
     }
 
+    /// What the caller's snapshot shows of a question, found out once for all its parts.
+    fn known(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        question: &Question,
+    ) -> Result<Arc<Known>> {
+        let mut known = question
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*known {
+            return Ok(Arc::clone(known));
+        }
+        let run = &question.run;
+        let context = run.context(conn, caller)?;
+        let seen = match self.of(caller, run) {
+            Some((memos, key)) => Some(seen(conn, caller, run, &context, memos, key)?),
+            None => None,
+        };
+        Ok(Arc::clone(known.insert(Arc::new(Known { context, seen }))))
+    }
+
     /// Sums per currency over every client, and the company's own currency, as [`Run::totals`].
     pub fn totals(
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
-        run: &Run,
+        question: &Question,
     ) -> Result<(String, BTreeMap<String, Totals>)> {
-        let Some((memos, key)) = self.of(caller, run) else {
-            return run.totals(conn, caller);
+        let known = self.known(conn, caller, question)?;
+        let context = &known.context;
+        let Some(seen) = &known.seen else {
+            return question.run.totals(conn, caller);
         };
-        let context = run.context(conn, caller)?;
-        let seen = seen(conn, caller, run, &context, memos, key)?;
         let own = code(&context.currency)?;
         let mut sums = BTreeMap::from([(own, Totals::default())]);
         let mut moved = Totals::default();
-        for ((_, currency), part) in seen.parts() {
-            let sum = sums.entry(*currency).or_default();
-            sum.base += part.base;
-            sum.required += part.required;
-            sum.in_books += part.in_books;
+        for (currency, part) in seen.sums() {
+            let sum = sums.entry(currency).or_default();
+            sum.base = part.base;
+            sum.required = part.required;
+            sum.in_books = part.in_books;
             moved.charge += part.in_books;
         }
         let currencies = seen.currencies();
@@ -208,7 +280,8 @@ impl Provisions {
         (sum.previous, sum.charge, sum.release) = (moved.previous, moved.charge, moved.release);
         let named =
             |(currency, sum): ([u8; 3], Totals)| (String::from_utf8_lossy(&currency).into(), sum);
-        Ok((context.currency, sums.into_iter().map(named).collect()))
+        let own = context.currency.clone();
+        Ok((own, sums.into_iter().map(named).collect()))
     }
 
     /// A page of rows, by number and currency, of the clients with something open or provided: as [`Run::client_ids`]
@@ -217,15 +290,13 @@ impl Provisions {
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
-        run: &Run,
+        question: &Question,
         page: &Keyset,
         with_claims: bool,
     ) -> Result<(Vec<ClientResult>, bool)> {
-        let context = run.context(conn, caller)?;
-        let seen = match self.of(caller, run) {
-            Some((memos, key)) => Some(seen(conn, caller, run, &context, memos, key)?),
-            None => None,
-        };
+        let run = &question.run;
+        let known = self.known(conn, caller, question)?;
+        let Known { context, seen } = &*known;
         let place = page.from.as_ref().map(|(place, _)| Place::read(place));
         let beyond = Keyset {
             from: place.map(|place| (place.number.to_owned(), Uuid::nil())),
@@ -236,25 +307,25 @@ impl Provisions {
             Some(place) => store::client::by_number(conn, caller.company, place.number)?,
             None => None,
         };
-        let (mut rows, mut more) = match &seen {
+        let (mut rows, mut more) = match seen {
             Some(seen) if !with_claims => {
-                let (found, more) = seen.listed(conn, caller, &context, &beyond)?;
+                let (found, more) = seen.listed(conn, caller, context, &beyond)?;
                 let beside = beside.map(|client| (client.id.0, client.number));
                 let clients = found.into_iter().chain(beside).collect();
-                (seen.rows(&context, clients)?, more)
+                (seen.rows(context, clients)?, more)
             }
             _ => {
-                let (ids, more) = match &seen {
+                let (ids, more) = match seen {
                     Some(seen) => {
-                        let (found, more) = seen.listed(conn, caller, &context, &beyond)?;
+                        let (found, more) = seen.listed(conn, caller, context, &beyond)?;
                         let ids = found.into_iter().map(|(id, _)| ClientId(id));
                         (ids.collect(), more)
                     }
-                    None => run.client_ids(conn, caller, &context, &beyond)?,
+                    None => run.client_ids(conn, caller, context, &beyond)?,
                 };
                 let mut clients = store::client::by_ids(conn, caller.company, &ids)?;
                 clients.extend(beside);
-                (run.clients(conn, caller, &clients, &context)?, more)
+                (run.clients(conn, caller, &clients, context)?, more)
             }
         };
         rows.sort_by(|a, b| Place::of(a).cmp(&Place::of(b)));
@@ -276,12 +347,17 @@ impl Provisions {
     }
 
     /// How many rows there are.
-    pub fn row_count(&self, conn: &mut PgConnection, caller: &Caller, run: &Run) -> Result<i64> {
-        let Some((memos, key)) = self.of(caller, run) else {
-            return run.row_count(conn, caller);
+    pub fn row_count(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        question: &Question,
+    ) -> Result<i64> {
+        let known = self.known(conn, caller, question)?;
+        let Known { context, seen } = &*known;
+        let Some(seen) = seen else {
+            return question.run.row_count(conn, caller);
         };
-        let context = run.context(conn, caller)?;
-        let seen = seen(conn, caller, run, &context, memos, key)?;
         let own = code(&context.currency)?;
         let mut listed: HashSet<Uuid> = context.previous.keys().copied().collect();
         let mut foreign = 0;
@@ -343,14 +419,16 @@ fn walked(
     is_listed: impl Fn(Uuid) -> bool,
 ) -> Result<(Vec<(Uuid, String)>, bool)> {
     let limit = usize::try_from(page.limit()).unwrap_or(usize::MAX);
+    // Most clients owe something: little more than the page is looked through at first.
     let mut step = Keyset {
-        size: STEP,
+        size: page.limit().saturating_mul(2).min(STEP),
         ..page.clone()
     };
     let mut found = Vec::new();
     loop {
         let clients = store::provision::client_numbers(conn, caller.company, &step)?;
-        let is_last = clients.len() < STEP as usize;
+        let is_last = i64::try_from(clients.len()).is_ok_and(|count| count < step.size);
+        step.size = STEP;
         step.from = clients.last().map(|(id, number)| (number.clone(), *id));
         found.extend(clients.into_iter().filter(|(id, _)| is_listed(*id)));
         if is_last || found.len() >= limit {
@@ -463,7 +541,7 @@ fn made(conn: &mut PgConnection, caller: &Caller, run: &Run, context: &Context) 
     }
     Ok(Memo {
         horizon,
-        currencies: currencies_of(&parts),
+        sums: sums_of(&parts),
         parts,
         unsettled: later
             .clients
@@ -525,13 +603,17 @@ fn renewed(seen: &Seen, context: &Context, touched: &Touched) -> Arc<Memo> {
     let parts = seen.parts().map(|(who, part)| (*who, *part)).collect();
     Arc::new(Memo {
         horizon: touched.horizon,
-        currencies: currencies_of(&parts),
+        sums: sums_of(&parts),
         parts,
         unsettled: ahead.map(|(_, client)| *client).collect(),
         assessed: assessed(context).collect(),
     })
 }
 
-fn currencies_of(parts: &HashMap<Who, Part>) -> BTreeSet<[u8; 3]> {
-    parts.keys().map(|(_, currency)| *currency).collect()
+fn sums_of(parts: &HashMap<Who, Part>) -> BTreeMap<[u8; 3], Part> {
+    let mut sums = BTreeMap::<[u8; 3], Part>::new();
+    for ((_, currency), part) in parts {
+        sums.entry(*currency).or_default().add(part, 1);
+    }
+    sums
 }
