@@ -130,6 +130,8 @@ pub struct Db {
     pool: Connections,
     // One permit per connection: a task that holds one never waits inside the pool.
     permits: Arc<Semaphore>,
+    // Of them, those for reads that are over at once: many of these at a time leave others waiting for a processor.
+    alone: Arc<Semaphore>,
     wait: Duration,
     revoked: Arc<revocation::Revoked>,
     // What the audit trail says of writes that no session makes.
@@ -185,6 +187,7 @@ impl Db {
             // It may be restarted at any time: a connection from before is not worth a report.
             replica: replica.map(|url| Arc::new(Replica::new(pool(url, true)))),
             permits: Arc::new(Semaphore::new(settings.pool_size as usize)),
+            alone: Arc::new(Semaphore::new(settings.pool_size.div_ceil(3) as usize)),
             wait: settings.wait,
             revoked: Arc::default(),
             origin: Arc::default(),
@@ -286,11 +289,7 @@ impl Db {
     }
 
     async fn permit(&self, until: Instant) -> Result<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.permits).acquire_owned();
-        tokio::time::timeout_at(until.into(), place)
-            .await
-            .map_err(|_| Error::Unavailable("all connections are busy".into()))?
-            .map_err(|_| Error::Unavailable("shutting down".into()))
+        permitted(&self.permits, until).await
     }
 
     /// Runs `work` when no other instance holds the lock, on this thread. The lock is the connection's, not a
@@ -359,6 +358,13 @@ impl Db {
     }
 }
 
+async fn permitted(places: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemaphorePermit> {
+    tokio::time::timeout_at(until.into(), Arc::clone(places).acquire_owned())
+        .await
+        .map_err(|_| Error::Unavailable("all connections are busy".into()))?
+        .map_err(|_| Error::Unavailable("shutting down".into()))
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -405,6 +411,13 @@ struct Slot {
     until: Option<Instant>,
     /// Set once it has waited in vain: the rest of the document is not worth another wait.
     given_up: bool,
+}
+
+impl Slot {
+    /// The end of the request's waits, which begin now if they have not begun.
+    fn until(&mut self, wait: Duration) -> Instant {
+        *self.until.get_or_insert_with(|| patience::until(wait))
+    }
 }
 
 impl Session {
@@ -504,6 +517,10 @@ impl Session {
         if slot.reading {
             return Ok(None);
         }
+        let until = slot.until(self.inner.db.wait);
+        let turn = permitted(&self.inner.db.alone, until).await;
+        slot.given_up = matches!(turn, Err(Error::Unavailable(_)));
+        let _turn = turn?;
         let (fetch, until) = self.connection(&mut slot, self.inner.report).await?;
         let caller = self.inner.caller.clone();
         let watch = Arc::clone(&self.inner.watch);
@@ -606,9 +623,7 @@ impl Session {
         if slot.given_up {
             return Err(Error::Unavailable("this request has waited in vain".into()));
         }
-        let until = *slot
-            .until
-            .get_or_insert_with(|| patience::until(self.inner.db.wait));
+        let until = slot.until(self.inner.db.wait);
         let began = Instant::now();
         let (held, was_replica) = (slot.conn.take(), slot.on_replica);
         let span = match held {
