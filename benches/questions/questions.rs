@@ -366,11 +366,11 @@ impl Writing {
         )
     }
 
-    /// M3: a deduction of one euro from an invoice.
+    /// M3: a deduction of two euros from an invoice.
     pub fn deduction(&self, invoice: &str) -> String {
         body(
             "mutation($input: RecordDeductionInput!) { recordDeduction(input: $input) { deduction { number } userErrors { code field message } } }",
-            json!({ "input": { "invoice": { "number": invoice }, "amount": "1.00", "reason": "BPRX", "recordedOn": self.today, "description": "Retenue" } }),
+            json!({ "input": { "invoice": { "number": invoice }, "amount": "2.00", "reason": "BPRX", "recordedOn": self.today, "description": "Retenue" } }),
         )
     }
 
@@ -411,7 +411,7 @@ INSERT INTO allocations (company_id, id, client_id, debit_item_id, credit_item_i
 INSERT INTO receivable_ledger (company_id, id, item_id, client_id, currency, is_debit, due_on, effective_on, delta)
   VALUES ('{company}', gen_random_uuid(), :item, {client}, 'EUR', false, NULL, '{today}', -300), {}, {}, {};
 UPDATE items SET open_amount = open_amount - 100, changed_at = now() WHERE company_id = '{company}' AND id IN ({}, {}, {});
-INSERT INTO matchings (company_id, id, client_id, family, currency, code, residual, complete) VALUES ('{company}', gen_random_uuid(), {client}, '411', 'EUR', 'B' || translate((:n)::text, '0123456789', 'ABCDEFGHIJ'), 1, false);
+INSERT INTO matchings (company_id, id, client_id, family, currency, code, residual, complete) VALUES ('{company}', gen_random_uuid(), {client}, '411', 'EUR', 'BENCH' || translate((:n)::text, '0123456789', 'ABCDEFGHIJ'), 1, false);
 COMMIT;
 ",
             allocation('a'), allocation('b'), allocation('c'), paid('a'), paid('b'), paid('c'), debit('a'), debit('b'), debit('c')
