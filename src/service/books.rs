@@ -407,10 +407,16 @@ pub fn post(
 
 /// Writes the open items of entries that were just posted, as they stand: with nothing settled.
 pub fn open_items(conn: &mut PgConnection, opened: Vec<Opened>) -> Result<Vec<Item>> {
-    let items: Vec<Item> = opened.into_iter().map(|opened| opened.item).collect();
-    let changes: Vec<Change> = items.iter().map(Change::opening).collect();
+    let (items, changes) = openings(opened);
     store::item::insert(conn, &items, &[], &changes)?;
     Ok(items)
+}
+
+/// Open items of which nothing is settled, with the rows of the ledger that open them.
+pub fn openings(opened: Vec<Opened>) -> (Vec<Item>, Vec<Change>) {
+    let items: Vec<Item> = opened.into_iter().map(|opened| opened.item).collect();
+    let changes = items.iter().map(Change::opening).collect();
+    (items, changes)
 }
 
 /// Posts entries, and leaves their open items to be written together with what settles them at once

@@ -20,7 +20,6 @@ use crate::domain::vat::{self, RateShare};
 use crate::error::{Error, Result};
 use crate::store::client::Client;
 use crate::store::document::{self, Document, Draft, Line, Tax};
-use crate::store::item::{Change, Item};
 use crate::store::numbering::Numbered;
 use crate::store::{self};
 
@@ -351,8 +350,7 @@ pub fn issue_for(
         vat_due,
     );
     let drafts = books::drafted(caller, books, posting, entry_number)?;
-    let items: Vec<Item> = drafts.opened.into_iter().map(|it| it.item).collect();
-    let changes: Vec<Change> = items.iter().map(Change::opening).collect();
+    let (items, changes) = books::openings(drafts.opened);
     document::insert_posted(
         conn,
         &[document],

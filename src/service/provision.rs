@@ -411,14 +411,14 @@ impl Run {
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
+        context: &Context,
     ) -> Result<(String, BTreeMap<String, Totals>)> {
-        let context = self.context(conn, caller)?;
-        let (ids, _) = self.client_ids(conn, caller, &context, &Keyset::all())?;
+        let (ids, _) = self.client_ids(conn, caller, context, &Keyset::all())?;
         let mut totals: BTreeMap<String, Totals> =
             BTreeMap::from([(context.currency.clone(), Totals::default())]);
         for chunk in ids.chunks(1000) {
             let clients = store::client::by_ids(conn, caller.company, chunk)?;
-            for result in self.clients(conn, caller, &clients, &context)? {
+            for result in self.clients(conn, caller, &clients, context)? {
                 let sum = totals.entry(result.currency).or_default();
                 sum.base += result
                     .provision
@@ -433,7 +433,7 @@ impl Run {
                 sum.release += result.provision.release;
             }
         }
-        Ok((context.currency, totals))
+        Ok((context.currency.clone(), totals))
     }
 
     /// A page of clients with something open or provided, by number; and whether more follow.
@@ -450,8 +450,12 @@ impl Run {
     }
 
     /// How many rows [`Run::clients`] makes of all of them.
-    pub fn row_count(&self, conn: &mut PgConnection, caller: &Caller) -> Result<i64> {
-        let context = self.context(conn, caller)?;
+    pub fn row_count(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        context: &Context,
+    ) -> Result<i64> {
         let (population, held) = (self.population(caller), context.holders());
         let currency = &context.currency;
         Ok(store::provision::row_count(

@@ -519,7 +519,7 @@ impl Session {
         }
         let until = slot.until(self.inner.db.wait);
         let turn = permitted(&self.inner.db.alone, until).await;
-        slot.given_up = matches!(turn, Err(Error::Unavailable(_)));
+        slot.given_up |= turn.is_err();
         let _turn = turn?;
         let (fetch, until) = self.connection(&mut slot, self.inner.report).await?;
         let caller = self.inner.caller.clone();

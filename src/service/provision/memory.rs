@@ -256,7 +256,7 @@ impl Provisions {
         let known = self.known(conn, caller, question)?;
         let context = &known.context;
         let Some(seen) = &known.seen else {
-            return question.run.totals(conn, caller);
+            return question.run.totals(conn, caller, context);
         };
         let own = code(&context.currency)?;
         let mut sums = BTreeMap::from([(own, Totals::default())]);
@@ -356,7 +356,7 @@ impl Provisions {
         let known = self.known(conn, caller, question)?;
         let Known { context, seen } = &*known;
         let Some(seen) = seen else {
-            return question.run.row_count(conn, caller);
+            return question.run.row_count(conn, caller, context);
         };
         let own = code(&context.currency)?;
         let mut listed: HashSet<Uuid> = context.previous.keys().copied().collect();
