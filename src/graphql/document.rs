@@ -10,7 +10,7 @@ use super::client::{Client, client_filter_id, code_enum};
 use super::dispute::{Deduction, Dispute};
 use super::error::UserError;
 use super::journal::{Entry, entries};
-use super::loaders::{ItemsOf, LinesOf, Loads, Page, TaxesOf};
+use super::loaders::{ItemsOf, LinesOf, Loads, Page, SnapshotOf, TaxesOf};
 use super::matching::Allocation;
 use super::mutation::{How, Row, in_bulk, mutate};
 use super::page::{self, Asked, Connection, Listed, Window, counted};
@@ -335,8 +335,8 @@ impl Invoice {
         vat_shares(ctx, &self.0).await
     }
     /// Parties and mandatory mentions as issued (R6.14).
-    async fn snapshot(&self) -> JsonObject {
-        JsonObject(self.0.snapshot.clone())
+    async fn snapshot(&self, ctx: &Context<'_>) -> Result<JsonObject> {
+        Ok(JsonObject(one(ctx, SnapshotOf(self.0.id)).await?))
     }
     /// Credit notes that refer to it, latest first.
     async fn credit_notes(
@@ -415,7 +415,7 @@ impl Invoice {
     ) -> Result<Connection<Allocation>> {
         nested::<AllocationId, store::matching::Allocation>(
             ctx,
-            Nested::AllocationsOfSource,
+            Nested::AllocationsOfInvoice,
             self.0.id.0,
             Window {
                 first,
@@ -523,7 +523,7 @@ impl CreditNote {
     ) -> Result<Connection<Allocation>> {
         nested::<AllocationId, store::matching::Allocation>(
             ctx,
-            Nested::AllocationsOfSource,
+            Nested::AllocationsOfCreditNote,
             self.0.id.0,
             Window {
                 first,

@@ -139,6 +139,28 @@ below! {
         |row| row.deduction_id.unwrap_or(DeductionId(Uuid::nil()));
 }
 
+/// Parties and mentions of a document as issued.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SnapshotOf(pub DocumentId);
+
+#[async_trait]
+impl Loader<SnapshotOf> for Loads {
+    type Value = serde_json::Value;
+    type Error = Arc<Error>;
+
+    async fn load(&self, keys: &[SnapshotOf]) -> Loaded<SnapshotOf, serde_json::Value> {
+        let ids: Vec<DocumentId> = keys.iter().map(|key| key.0).collect();
+        let rows = self
+            .0
+            .read(move |conn, caller| Ok(store::document::snapshots(conn, caller.company, &ids)?))
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, snapshot)| (SnapshotOf(id), snapshot))
+            .collect())
+    }
+}
+
 /// What is in dispute on an item now, not capped by what it has open.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DisputedOn(pub ItemId);

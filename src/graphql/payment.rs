@@ -183,7 +183,7 @@ impl Payment {
     ) -> Result<Connection<Allocation>> {
         nested::<AllocationId, store::matching::Allocation>(
             ctx,
-            Nested::AllocationsOfSource,
+            Nested::AllocationsOfPayment,
             self.0.id.0,
             Window {
                 first,

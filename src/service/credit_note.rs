@@ -19,7 +19,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat::{self, RateShare};
 use crate::error::Result;
 use crate::store::client::Client;
-use crate::store::document::{self, Document, Line, Tax};
+use crate::store::document::{self, Document, Line, NewDocument, Tax};
 use crate::store::item::Item;
 use crate::store::numbering::Numbered;
 use crate::store::{self};
@@ -304,7 +304,6 @@ fn issue_worked(
         period_from: input.period.map(|(from, _)| from),
         period_to: input.period.map(|(_, to)| to),
         purchase_order: None,
-        snapshot: invoice::snapshot(books, client, &json!({})),
         recorded_by: caller.author.clone(),
         vat_due: invoice
             .map_or(VatDue::Debits.code(), |invoice| &invoice.vat_due)
@@ -316,7 +315,10 @@ fn issue_worked(
     };
     document::insert(
         conn,
-        &[document],
+        &[NewDocument {
+            document,
+            snapshot: invoice::snapshot(books, client, &json!({})),
+        }],
         &worked.lines,
         &worked.tax_rows(caller, id),
     )

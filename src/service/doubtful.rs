@@ -537,6 +537,7 @@ fn rectify(
         true,
         "on",
     )?;
+    let parties = store::document::snapshot(conn, caller.company, invoice.id)?;
     store::doubtful::insert_rectified(
         conn,
         &Rectified {
@@ -552,7 +553,7 @@ fn rectify(
                 "unpaid": { "net": net, "vat": tax, "total": currency.decimal(operation.amount).to_string(), "currency": currency.code() },
                 "ground": recovery.code(),
                 "wording": text,
-                "parties": invoice.snapshot,
+                "parties": parties,
             }),
             recorded_by: caller.author.clone(),
         },

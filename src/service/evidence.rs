@@ -252,7 +252,7 @@ fn documents(
             "number": document.number, "issuedOn": document.issued_on, "dueOn": document.due_on, "currency": document.currency,
             "net": money(document.net, &document.currency)?, "vat": money(document.vat, &document.currency)?,
             "total": money(document.total, &document.currency)?, "purchaseOrder": document.purchase_order,
-            "asIssued": document.snapshot, "lines": lines, "claims": claims,
+            "asIssued": store::document::snapshot(conn, company, document.id)?, "lines": lines, "claims": claims,
         });
         files.json(&format!("{path}/invoice.json"), &value)?;
         tell(

@@ -19,7 +19,7 @@ use crate::domain::terms::{Buyer, Issue, PaymentTerms, TermsRule};
 use crate::domain::vat::{self, RateShare};
 use crate::error::{Error, Result};
 use crate::store::client::Client;
-use crate::store::document::{self, Document, Draft, Line, Tax};
+use crate::store::document::{self, Document, Draft, Line, NewDocument, Tax};
 use crate::store::numbering::Numbered;
 use crate::store::{self};
 
@@ -322,7 +322,6 @@ pub fn issue_for(
             input.purchase_order.as_deref(),
             100,
         )?,
-        snapshot: snapshot(books, client, &mentions),
         recorded_by: caller.author.clone(),
         vat_due: input
             .vat_due
@@ -353,7 +352,10 @@ pub fn issue_for(
     let (items, changes) = books::openings(drafts.opened);
     document::insert_posted(
         conn,
-        &[document],
+        &[NewDocument {
+            document,
+            snapshot: snapshot(books, client, &mentions),
+        }],
         &worked.lines,
         &worked.tax_rows(caller, id),
         &drafts.entries,

@@ -79,7 +79,9 @@ pub trait Row: Sized {
     /// The table.
     const TABLE: &'static str;
     /// Its columns, filled from `rows`.
-    fn columns(rows: &[Self]) -> Vec<Column<'_>>;
+    fn columns<'a>(rows: impl Iterator<Item = &'a Self> + Clone) -> Vec<Column<'a>>
+    where
+        Self: 'a;
     /// Whether a row and the next must go in one statement.
     fn is_one(_row: &Self, _next: &Self) -> bool {
         false
@@ -91,10 +93,12 @@ macro_rules! rows {
     ($row:ty => $table:literal $(with $is_one:expr,)? { $($column:ident: $kind:ty),+ $(,)? }) => {
         impl $crate::store::bulk::Row for $row {
             const TABLE: &'static str = $table;
-            fn columns(rows: &[Self]) -> Vec<$crate::store::bulk::Column<'_>> {
+            fn columns<'a>(
+                rows: impl Iterator<Item = &'a Self> + Clone,
+            ) -> Vec<$crate::store::bulk::Column<'a>> {
                 vec![$($crate::store::bulk::Column::of::<$kind, _>(
                     stringify!($column),
-                    rows.iter().map(|row| &row.$column).collect(),
+                    rows.clone().map(|row| &row.$column).collect(),
                 )),+]
             }
             $(fn is_one(row: &Self, next: &Self) -> bool {
@@ -137,7 +141,7 @@ impl<'a> Insert<'a> {
     fn of<R: Row>(rows: &'a [R]) -> Insert<'a> {
         Insert {
             table: R::TABLE,
-            columns: R::columns(rows),
+            columns: R::columns(rows.iter()),
         }
     }
 }

@@ -10,7 +10,7 @@ use diesel::sql_types::{
 };
 use rust_decimal::Decimal;
 
-use super::bulk;
+use super::bulk::{self, Column};
 use super::item::{Change, Item};
 use super::journal::{self, NewEntry};
 use super::list::{Bind, Sql, containing, folded, reads_like};
@@ -44,7 +44,6 @@ pub struct Document {
     pub period_from: Option<NaiveDate>,
     pub period_to: Option<NaiveDate>,
     pub purchase_order: Option<String>,
-    pub snapshot: serde_json::Value,
     pub recorded_by: String,
     /// `DEBITS` or `RECEIPTS` (R2.4).
     pub vat_due: String,
@@ -61,10 +60,28 @@ bulk::rows!(Document => "documents" {
     company_id: SqlUuid, id: SqlUuid, kind: Text, number: Text, external_ref: Nullable<Text>, external_series: Bool,
     client_id: SqlUuid, issued_on: Date, due_on: Nullable<Date>, currency: Text, net: BigInt, vat: BigInt,
     total: BigInt, exchange_rate: Numeric, invoice_id: Nullable<SqlUuid>, period_from: Nullable<Date>,
-    period_to: Nullable<Date>, purchase_order: Nullable<Text>, snapshot: Jsonb, recorded_by: Text, vat_due: Text,
+    period_to: Nullable<Date>, purchase_order: Nullable<Text>, recorded_by: Text, vat_due: Text,
     discount_percent: Nullable<Numeric>, discount_days: Nullable<SmallInt>, deducted_discount: BigInt,
     reason: Nullable<Text>,
 });
+
+/// A document to issue, with what is printed on it and stays as it was then.
+#[derive(Clone, Debug)]
+pub struct NewDocument {
+    pub document: Document,
+    /// Parties and mandatory mentions (R6.14). Large, and seldom asked for: it is read by [`snapshots`] alone.
+    pub snapshot: serde_json::Value,
+}
+
+impl bulk::Row for NewDocument {
+    const TABLE: &'static str = Document::TABLE;
+    fn columns<'a>(rows: impl Iterator<Item = &'a Self> + Clone) -> Vec<Column<'a>> {
+        let mut columns = Document::columns(rows.clone().map(|row| &row.document));
+        let snapshots = rows.map(|row| &row.snapshot).collect();
+        columns.push(Column::of::<Jsonb, _>("snapshot", snapshots));
+        columns
+    }
+}
 
 /// A line of a document.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -213,6 +230,34 @@ pub fn by_ids(
         .load(conn)
 }
 
+/// Parties and mandatory mentions of documents as issued (R6.14), in no order.
+pub fn snapshots(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[DocumentId],
+) -> QueryResult<Vec<(DocumentId, serde_json::Value)>> {
+    documents::table
+        .filter(
+            documents::company_id
+                .eq(company)
+                .and(documents::id.eq_any(ids)),
+        )
+        .select((documents::id, documents::snapshot))
+        .load(conn)
+}
+
+/// Parties and mandatory mentions of one document as issued.
+pub fn snapshot(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: DocumentId,
+) -> QueryResult<serde_json::Value> {
+    documents::table
+        .find((company, id))
+        .select(documents::snapshot)
+        .first(conn)
+}
+
 /// A document by id.
 pub fn by_id(
     conn: &mut PgConnection,
@@ -329,7 +374,7 @@ pub fn for_update(
 /// Adds documents with their lines and VAT.
 pub fn insert(
     conn: &mut PgConnection,
-    rows: &[Document],
+    rows: &[NewDocument],
     lines: &[Line],
     taxes: &[Tax],
 ) -> QueryResult<()> {
@@ -343,7 +388,7 @@ pub fn insert(
 )]
 pub fn insert_posted(
     conn: &mut PgConnection,
-    rows: &[Document],
+    rows: &[NewDocument],
     lines: &[Line],
     taxes: &[Tax],
     entries: &[NewEntry],

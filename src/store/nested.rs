@@ -14,8 +14,12 @@ pub enum Nested {
     CreditNotesOfInvoice,
     DeductionsOfInvoice,
     DisputesOfInvoice,
-    /// Allocations of the items that a document, receipt or deduction made.
-    AllocationsOfSource,
+    /// Of its items, which are debits.
+    AllocationsOfInvoice,
+    /// Of its items, which are credits.
+    AllocationsOfCreditNote,
+    /// Of its items, which are credits, and a debit when it was a bill or came back unpaid.
+    AllocationsOfPayment,
     AllocationsOfItem,
     InvoicesOfClient,
     CreditNotesOfClient,
@@ -37,8 +41,18 @@ impl Nested {
             Nested::DisputesOfInvoice => {
                 "disputes t WHERE t.company_id = ? AND t.invoice_id = p.id"
             }
-            Nested::AllocationsOfSource => {
-                // One that joins two items of the same source, a receipt and its return, counts by its credit.
+            Nested::AllocationsOfInvoice => {
+                "(SELECT a.id, a.effective_on, i.company_id FROM items i \
+                   JOIN allocations a ON a.company_id = i.company_id AND a.debit_item_id = i.id \
+                   WHERE i.source_id = p.id) t WHERE t.company_id = ?"
+            }
+            Nested::AllocationsOfCreditNote => {
+                "(SELECT a.id, a.effective_on, i.company_id FROM items i \
+                   JOIN allocations a ON a.company_id = i.company_id AND a.credit_item_id = i.id \
+                   WHERE i.source_id = p.id) t WHERE t.company_id = ?"
+            }
+            Nested::AllocationsOfPayment => {
+                // One that joins two items of the same receipt, which came back unpaid, counts by its credit.
                 "(SELECT a.id, a.effective_on, i.company_id FROM items i \
                    JOIN allocations a ON a.company_id = i.company_id AND a.credit_item_id = i.id \
                    WHERE i.source_id = p.id AND NOT i.is_debit \
@@ -73,7 +87,10 @@ impl Nested {
             | Nested::CreditNotesOfClient => "t.issued_on",
             Nested::DeductionsOfInvoice | Nested::DeductionsOfClient => "t.recorded_on",
             Nested::DisputesOfInvoice | Nested::DisputesOfClient => "t.opened_on",
-            Nested::AllocationsOfSource | Nested::AllocationsOfItem => "t.effective_on",
+            Nested::AllocationsOfInvoice
+            | Nested::AllocationsOfCreditNote
+            | Nested::AllocationsOfPayment
+            | Nested::AllocationsOfItem => "t.effective_on",
             Nested::PaymentsOfClient => "t.received_on",
         }
     }

@@ -537,3 +537,69 @@ fn a_changed_entry_is_named_by_the_check_and_by_the_command_r10_1() {
             .ends_with("000002")
     );
 }
+
+/// A matching is told of the invoice, of the credit note and of the receipt alike (R3.4).
+#[test]
+fn a_matching_stands_below_both_of_its_documents_r3_4() {
+    let api = Company::new().admin();
+    api.client("C001");
+    let (on, due) = (day("01-10"), day("02-09"));
+    api.invoice("C001", "FA-1", &on, &due, ("100.00", "20"));
+    api.make(
+        "IssueCreditNote",
+        json!({ "invoice": { "number": "FA-1" }, "number": "AV-1", "issuedOn": day("01-20"),
+            "lines": [{ "description": "Remise", "quantity": "1", "unitPrice": "10.00", "vatRate": "20" }] }),
+    );
+    api.payment("C001", "RG-1", &day("02-01"), "108.00");
+    api.allocate(&day("02-01"), &[("FA-1", "RG-1", "108.00")]);
+    let found = api.data(
+        "{ invoice(ref: { number: \"FA-1\" }) { open allocations { totalCount nodes { id amount } } }
+           creditNote(ref: { number: \"AV-1\" }) { allocations { totalCount nodes { id amount } } }
+           payment(ref: { number: \"RG-1\" }) { allocations { totalCount nodes { id amount } } } }",
+        json!({}),
+    );
+    let below = |of: &str| {
+        let nodes = found[of]["allocations"]["nodes"].as_array();
+        let nodes = nodes.expect("allocations").clone();
+        assert_eq!(
+            found[of]["allocations"]["totalCount"],
+            nodes.len(),
+            "{found:#}"
+        );
+        nodes
+    };
+    let (note, payment) = (below("creditNote"), below("payment"));
+    assert_eq!(single(json!(note))["amount"], "12.00");
+    assert_eq!(single(json!(payment))["amount"], "108.00");
+    assert_eq!(found["invoice"]["open"], "0.00");
+    // Latest first.
+    assert_eq!(below("invoice"), [payment, note].concat());
+}
+
+/// R6.14, R9.3: what was printed stays as it was, whatever becomes of the client.
+#[test]
+fn an_invoice_shows_its_parties_as_they_were_r6_14() {
+    let api = Company::new().admin();
+    api.client("C001");
+    let on = day("01-10");
+    api.invoice("C001", "FA-1", &on, &day("02-09"), ("100.00", "20"));
+    let named = |name: &str| {
+        let data = api.data(
+            "mutation($input: UpdateClientInput!) { updateClient(input: $input) { client { name } userErrors { message } } }",
+            json!({ "input": { "client": { "number": "C001" }, "name": name } }),
+        );
+        assert_eq!(data["updateClient"]["client"]["name"], name, "{data:#}");
+    };
+    named("Nouveau nom");
+    api.invoice("C001", "FA-2", &on, &day("02-09"), ("100.00", "20"));
+    let buyer = |number: &str| {
+        let mut data = api.data(
+            "query($number: String!) { invoice(ref: { number: $number }) { client { name } snapshot } }",
+            json!({ "number": number }),
+        );
+        assert_eq!(data["invoice"]["client"]["name"], "Nouveau nom");
+        data["invoice"]["snapshot"]["buyer"]["name"].take()
+    };
+    assert_eq!(buyer("FA-1"), "Client C001");
+    assert_eq!(buyer("FA-2"), "Nouveau nom");
+}

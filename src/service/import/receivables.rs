@@ -37,7 +37,7 @@ use crate::service::books::{self, Books, NewItem, NewLine, Posting};
 use crate::service::matching::{self, Pair};
 use crate::service::{invoice, law};
 use crate::store::client::Client;
-use crate::store::document::{self, Brief, Document};
+use crate::store::document::{self, Brief, Document, NewDocument};
 use crate::store::item::Item;
 use crate::store::payment::{Payment, RECEIVABLE};
 use crate::store::{self, Db};
@@ -412,7 +412,7 @@ struct Plan<'a> {
 #[derive(Default)]
 struct Records {
     clients: Vec<Client>,
-    documents: Vec<Document>,
+    documents: Vec<NewDocument>,
     lines: Vec<document::Line>,
     taxes: Vec<document::Tax>,
     payments: Vec<Payment>,
@@ -660,7 +660,7 @@ impl Plan<'_> {
                 vat: share.vat,
             });
         }
-        self.records.documents.push(Document {
+        let document = Document {
             company_id,
             id,
             kind: kind.into(),
@@ -679,14 +679,17 @@ impl Plan<'_> {
             period_from: None,
             period_to: None,
             purchase_order: None,
-            // The other system printed it: its mentions are not known here.
-            snapshot: invoice::snapshot(self.books, client, &json!({})),
             recorded_by: self.caller.author.clone(),
             vat_due: VatDue::Debits.code().to_owned(),
             discount_percent: None,
             discount_days: None,
             deducted_discount: 0,
             reason: None,
+        };
+        self.records.documents.push(NewDocument {
+            document,
+            // The other system printed it: its mentions are not known here.
+            snapshot: invoice::snapshot(self.books, client, &json!({})),
         });
         id
     }
