@@ -103,6 +103,9 @@ pub fn record_by(
     check_instrument(input, received_on)?;
     check_deposit(input, client.is_some())?;
     let parts = plan(conn, caller, amount, currency, &input.allocations)?;
+    if rule == BY_HAND {
+        check_second_person(conn, caller, &books, &parts)?;
+    }
     let series = Draw {
         prefix: &books.settings.series.payments,
         on: received_on,
@@ -275,6 +278,28 @@ fn plan(
     Ok(parts)
 }
 
+/// Whoever credited an item alone does not settle the rest of it alone (R12.2).
+fn check_second_person(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    parts: &[Part],
+) -> Result<()> {
+    let debits: Vec<ItemId> = parts.iter().map(|part| part.debit.id).collect();
+    if !debits.is_empty()
+        && books.company.segregation
+        && store::approval::credited_alone(conn, caller.company, &debits, &caller.author)?
+    {
+        return Err(Refusal::new(
+            RefusalCode::SecondPersonRequired,
+            "allocations",
+            "you credited one of these items alone (R12.2): record the receipt on account, then propose the matching with allocate",
+        )
+        .into());
+    }
+    Ok(())
+}
+
 /// Matches a new receipt with what it says it pays, each part on the account that it stands on.
 fn allocate(
     conn: &mut PgConnection,
@@ -310,18 +335,6 @@ fn allocate(
         books::open_items(conn, made)?;
         return Ok(Vec::new());
     };
-    let debits: Vec<ItemId> = pairs.iter().map(|pair| pair.debit).collect();
-    if books.company.segregation
-        && rule == BY_HAND
-        && store::approval::credited_alone(conn, caller.company, &debits, &caller.author)?
-    {
-        return Err(Refusal::new(
-            RefusalCode::SecondPersonRequired,
-            "allocations",
-            "you credited one of these items alone (R12.2): record the receipt on account, then propose the matching with allocate",
-        )
-        .into());
-    }
     matching::match_new(conn, caller, books, made, &pairs, on, rule).map_err(|error| {
         match error {
             // The lines of a matching are the allocations of this input.

@@ -3,10 +3,10 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bpchar, Date, Nullable, Numeric, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bpchar, Date, Nullable, Numeric, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::list::{Bind, Sql};
+use super::list::{Bind, Sql, steady};
 use super::schema::{deductions, dispute_events, dispute_items, disputes};
 use crate::domain::ids::{ClientId, CompanyId, DeductionId, DisputeId, DocumentId, ItemId, UserId};
 
@@ -313,13 +313,12 @@ pub fn open_on_items(
         #[diesel(sql_type = BigInt)]
         amount: i64,
     }
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = steady(
         "SELECT di.item_id, sum(di.amount)::bigint AS amount FROM dispute_items di \
          JOIN disputes d ON d.company_id = di.company_id AND d.id = di.dispute_id \
-         WHERE di.company_id = $1 AND di.item_id = ANY($2) AND d.closed_on IS NULL GROUP BY di.item_id",
+         WHERE di.company_id = ? AND di.item_id = ANY(?) AND d.closed_on IS NULL GROUP BY di.item_id",
+        [Bind::Id(company.0), Bind::ids(items)],
     )
-    .bind::<SqlUuid, _>(company)
-    .bind::<Array<SqlUuid>, _>(items)
     .load(conn)?;
     Ok(rows
         .into_iter()

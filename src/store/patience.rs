@@ -74,8 +74,8 @@ pub(super) fn spend(conn: &mut PgConnection, since: Instant) -> Result<()> {
         return Ok(());
     }
     diesel::sql_query(
-        "SELECT set_config('lock_timeout', greatest($1, setting::bigint - $2)::text, true) FROM pg_settings \
-         WHERE name = 'lock_timeout' AND setting <> '0'",
+        "SELECT set_config('lock_timeout', greatest($1, (extract(epoch FROM current_setting('lock_timeout')::interval) * 1000)::bigint - $2)::text, true) \
+         WHERE current_setting('lock_timeout') <> '0'",
     )
     .bind::<BigInt, _>(millis(SHORTEST))
     .bind::<BigInt, _>(millis(spent))
