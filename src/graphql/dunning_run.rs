@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::client::{Client, code_enum};
-use super::document::one;
+use super::document::{maybe, one};
 use super::dunning::{DunningAction, DunningChannel};
 use super::error::UserError;
 use super::mutation::{Done, How, mutate};
@@ -263,19 +263,10 @@ impl DunningRunQuery {
     async fn dunning_run(&self, ctx: &Context<'_>, id: ID) -> Result<Option<DunningRun>> {
         use crate::domain::ids::Id;
         match DunningRunId::read(&id) {
-            Some(id) => found(ctx, id).await,
+            Some(id) => Ok(maybe(ctx, id).await?.map(DunningRun)),
             None => Ok(None),
         }
     }
-}
-
-async fn found(ctx: &Context<'_>, id: DunningRunId) -> Result<Option<DunningRun>> {
-    let row = session(ctx)?
-        .read(
-            move |conn, caller| Ok(store::dunning_run::by_ids(conn, caller.company, &[id])?.pop()),
-        )
-        .await?;
-    Ok(row.map(DunningRun))
 }
 
 /// A run to propose.
@@ -341,7 +332,7 @@ struct LetterProofPayload {
 
 async fn ran(ctx: &Context<'_>, done: Done<DunningRunId>) -> Result<DunningRunPayload> {
     let run = match done.made {
-        Some(id) => found(ctx, id).await?,
+        Some(id) => maybe(ctx, id).await?.map(DunningRun),
         None => None,
     };
     Ok(DunningRunPayload {

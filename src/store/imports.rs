@@ -14,11 +14,11 @@ use crate::domain::ids::CompanyId;
 #[derive(Debug)]
 pub struct Begun {
     /// Rows done so far.
-    pub done: i64,
+    pub done: u64,
     /// Whether its end was reached.
     pub finished: bool,
     /// The places of the rows that were left out, in order; none before its end was reached.
-    pub refused: Vec<i64>,
+    pub refused: Vec<u64>,
 }
 
 /// Begins an import, or finds it.
@@ -34,7 +34,7 @@ pub fn begin(
         .find((company, hash, kind))
         .select((imports::rows_done, imports::finished_at))
         .first(conn)?;
-    let refused = match finished {
+    let refused: Vec<i64> = match finished {
         None => Vec::new(),
         Some(_) => import_refusals::table
             .filter(import_refusals::company_id.eq(company))
@@ -44,10 +44,11 @@ pub fn begin(
             .select(import_refusals::place)
             .load(conn)?,
     };
+    let count = |rows: i64| u64::try_from(rows).unwrap_or_default();
     Ok(Begun {
-        done,
+        done: count(done),
         finished: finished.is_some(),
-        refused,
+        refused: refused.into_iter().map(count).collect(),
     })
 }
 

@@ -8,7 +8,7 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Date, Nullable};
 
-use super::list::{Bind, Sql, steady};
+use super::list::{Bind, Sql};
 use super::patience;
 use crate::domain::ids::CompanyId;
 use crate::domain::numbering::{RANK_DIGITS, document_number_head};
@@ -42,20 +42,55 @@ pub fn take(
     on: Option<NaiveDate>,
     count: i64,
 ) -> Result<Taken> {
-    let statement = steady(
-        "INSERT INTO counters AS c (company_id, series, fiscal_year, last_number, last_on) VALUES (?, ?, ?, ?, ?) \
-         ON CONFLICT (company_id, series, fiscal_year) DO UPDATE \
-         SET last_number = c.last_number + EXCLUDED.last_number, last_on = GREATEST(c.last_on, EXCLUDED.last_on) \
-         RETURNING last_number, last_on",
-        [
-            Bind::Id(company.0),
-            Bind::Text(series.to_owned()),
-            Bind::Small(fiscal_year),
-            Bind::Number(count),
-            Bind::DayOrNone(on),
-        ],
-    );
+    let statement = counting(
+        company,
+        &[Wanted {
+            series,
+            year: fiscal_year,
+            count,
+            on,
+        }],
+    )
+    .steady();
     waiting(conn, series, |conn| statement.get_result(conn))
+}
+
+/// How many numbers are wanted of a series.
+struct Wanted<'a> {
+    series: &'a str,
+    year: i32,
+    count: i64,
+    on: Option<NaiveDate>,
+}
+
+/// The statement that counts series up, in this order, and returns how far they are.
+fn counting(company: CompanyId, wanted: &[Wanted<'_>]) -> Sql {
+    let mut sql = Sql::new(
+        "INSERT INTO counters AS c (company_id, series, fiscal_year, last_number, last_on) VALUES ",
+    );
+    for (place, wanted) in wanted.iter().enumerate() {
+        sql.push(
+            if place == 0 {
+                "(?, ?, ?, ?, ?)"
+            } else {
+                ", (?, ?, ?, ?, ?)"
+            },
+            [
+                Bind::Id(company.0),
+                Bind::Text(wanted.series.to_owned()),
+                Bind::Small(wanted.year),
+                Bind::Number(wanted.count),
+                Bind::DayOrNone(wanted.on),
+            ],
+        );
+    }
+    sql.push(
+        " ON CONFLICT (company_id, series, fiscal_year) DO UPDATE \
+         SET last_number = c.last_number + EXCLUDED.last_number, last_on = GREATEST(c.last_on, EXCLUDED.last_on) \
+         RETURNING series, last_number, last_on",
+        [],
+    );
+    sql
 }
 
 /// Runs a statement that waits for a series, and takes its wait off the time that is left.
@@ -142,30 +177,24 @@ pub fn draw(
         #[diesel(sql_type = Bool)]
         is_used: bool,
     }
-    let mut sql = Sql::default();
-    sql.push(
-        "WITH n AS (INSERT INTO counters AS c (company_id, series, fiscal_year, last_number, last_on) VALUES (?, ?, ?, 1, ?)",
-        [
-            Bind::Id(company.0),
-            Bind::Text(series.prefix.to_owned()),
-            Bind::Small(series.year),
-            Bind::DayOrNone(series.on),
-        ],
-    );
-    if let Some(year) = entry_year {
-        let binds = [
-            Bind::Id(company.0),
-            Bind::Text(ENTRY.to_owned()),
-            Bind::Small(year),
-        ];
-        sql.push(", (?, ?, ?, 1, NULL)", binds);
-    }
+    let own = Wanted {
+        series: series.prefix,
+        year: series.year,
+        count: 1,
+        on: series.on,
+    };
+    let entry = entry_year.map(|year| Wanted {
+        series: ENTRY,
+        year,
+        count: 1,
+        on: None,
+    });
+    let wanted: Vec<Wanted<'_>> = std::iter::once(own).chain(entry).collect();
+    let mut sql = Sql::new("WITH n AS (");
+    sql.append(&counting(company, &wanted));
     sql.push(
         &format!(
-            " ON CONFLICT (company_id, series, fiscal_year) DO UPDATE \
-             SET last_number = c.last_number + EXCLUDED.last_number, last_on = GREATEST(c.last_on, EXCLUDED.last_on) \
-             RETURNING series, last_number, last_on), \
-             t AS (SELECT n.*, n.series = '{ENTRY}' AS is_entry, \
+            "), t AS (SELECT n.*, n.series = '{ENTRY}' AS is_entry, \
                ? || lpad(last_number::text, greatest({RANK_DIGITS}, length(last_number::text)), '0') AS number FROM n) \
              SELECT last_number, last_on, is_entry, NOT is_entry AND EXISTS ({}) AS is_used FROM t",
             series.of.has()

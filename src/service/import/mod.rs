@@ -28,7 +28,7 @@ use crate::domain::money::Currency;
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::document::Brief;
-use crate::store::imports::Step;
+use crate::store::imports::{Begun, Step};
 use crate::store::{self, Db};
 
 /// Rows of one transaction: enough that the statements of a batch weigh little against its rows, and few
@@ -376,24 +376,13 @@ struct Import {
     kind: &'static str,
 }
 
-/// How far an import has come.
-struct Begun {
-    done: u64,
-    finished: bool,
-    refused: Vec<u64>,
-}
-
 impl Import {
     /// Begins it, or finds how far it came.
     fn begin(&self, conn: &mut PgConnection, caller: &Caller) -> Result<Begun> {
         let (company, author) = (caller.company, &caller.author);
-        let begun = store::imports::begin(conn, company, &self.hash, self.kind, author)?;
-        let unsigned = |count: i64| u64::try_from(count).unwrap_or_default();
-        Ok(Begun {
-            done: unsigned(begun.done),
-            finished: begun.finished,
-            refused: begun.refused.into_iter().map(unsigned).collect(),
-        })
+        Ok(store::imports::begin(
+            conn, company, &self.hash, self.kind, author,
+        )?)
     }
 
     /// Takes a batch of rows upon this run: the mark must still stand where it was left.
