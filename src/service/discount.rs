@@ -12,7 +12,7 @@ use super::payment;
 use super::reference::{self, ItemRef, Ref};
 use super::vat_receipts;
 use crate::domain::access::Caller;
-use crate::domain::ids::{Id, OperationId};
+use crate::domain::ids::{Id, ItemId, OperationId};
 use crate::domain::money::Minor;
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat::{self, RateShare};
@@ -458,6 +458,19 @@ pub fn use_deposit(
                 currency.show(held.open_amount),
                 currency.show(open)
             ),
+        )
+        .into());
+    }
+    let used_on: Vec<ItemId> = debits.iter().map(|item| item.id).collect();
+    let (company, author) = (caller.company, &caller.author);
+    if books.company.segregation
+        && store::approval::own_receipts(conn, company, &[held.id], author)?
+        && !store::approval::credited_alone(conn, company, &used_on, author)?.is_empty()
+    {
+        return Err(Refusal::new(
+            RefusalCode::SecondPersonRequired,
+            "invoice",
+            "you recorded the deposit and credited this invoice alone (R12.2): another person uses the one on the other",
         )
         .into());
     }

@@ -285,19 +285,20 @@ fn check_second_person(
     books: &Books,
     parts: &[Part],
 ) -> Result<()> {
-    let debits: Vec<ItemId> = parts.iter().map(|part| part.debit.id).collect();
-    if !debits.is_empty()
-        && books.company.segregation
-        && store::approval::credited_alone(conn, caller.company, &debits, &caller.author)?
-    {
-        return Err(Refusal::new(
-            RefusalCode::SecondPersonRequired,
-            "allocations",
-            "you credited one of these items alone (R12.2): record the receipt on account, then propose the matching with allocate",
-        )
-        .into());
+    if parts.is_empty() || !books.company.segregation {
+        return Ok(());
     }
-    Ok(())
+    let debits: Vec<ItemId> = parts.iter().map(|part| part.debit.id).collect();
+    let own = store::approval::credited_alone(conn, caller.company, &debits, &caller.author)?;
+    match parts.iter().find(|part| own.contains(&part.debit.id)) {
+        Some(part) => Err(Refusal::new(
+            RefusalCode::SecondPersonRequired,
+            &format!("allocations.{}", part.line),
+            "you credited this item alone (R12.2): record the receipt on account, then propose the matching with allocate",
+        )
+        .into()),
+        None => Ok(()),
+    }
 }
 
 /// Matches a new receipt with what it says it pays, each part on the account that it stands on.
@@ -820,7 +821,11 @@ fn end_matchings(
     if running.is_empty() {
         return Ok(());
     }
-    matching::end_allocations(conn, caller, books, &running, Ending::on(taking.posted_on))
+    let ending = Ending {
+        on: taking.posted_on,
+        reason: taking.reason.as_deref(),
+    };
+    matching::end_allocations(conn, caller, books, &running, ending)
 }
 
 /// D 411 / C 512 and the bank's fee (sections 2.4 and 2.7). The client's accounts take back what they

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::sql_types::Uuid as SqlUuid;
 use uuid::Uuid;
 
 use super::list::{self, Bind, Sql};
@@ -313,7 +314,8 @@ pub fn rules(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<Rul
 /// A receipt that was recorded by hand: no movement on a bank account stands behind it.
 const BY_HAND: &str = "NOT EXISTS (SELECT 1 FROM bank_lines b WHERE b.company_id = p.company_id AND b.payment_id = p.id)";
 
-/// Whether this person recorded by hand a receipt that was ever matched with one of these invoices (R12.2).
+/// Whether this person recorded by hand a receipt that was ever matched with one of these invoices, or a deposit that
+/// was used on it (R12.2).
 pub fn recorded_receipts(
     conn: &mut PgConnection,
     company: CompanyId,
@@ -327,10 +329,13 @@ pub fn recorded_receipts(
             "SELECT EXISTS (SELECT 1 FROM items d \
              CROSS JOIN LATERAL (SELECT a.credit_item_id FROM allocations a WHERE a.company_id = ? AND a.debit_item_id = d.id OFFSET 0) a \
              CROSS JOIN LATERAL (SELECT c.source_id FROM items c WHERE c.company_id = ? AND c.id = a.credit_item_id OFFSET 0) c \
-             CROSS JOIN LATERAL (SELECT p.company_id, p.id, p.recorded_by FROM payments p WHERE p.company_id = ? AND p.id = c.source_id OFFSET 0) p \
+             CROSS JOIN LATERAL (SELECT c.source_id AS id UNION ALL SELECT o.payment_id FROM operations o \
+               WHERE o.company_id = ? AND o.id = c.source_id AND o.kind = 'DEPOSIT_USE' OFFSET 0) s \
+             CROSS JOIN LATERAL (SELECT p.company_id, p.id, p.recorded_by FROM payments p WHERE p.company_id = ? AND p.id = s.id OFFSET 0) p \
              WHERE d.company_id = ? AND d.invoice_id = ANY(?) AND d.is_debit AND p.recorded_by = ? AND {BY_HAND}) AS found"
         ),
         [
+            Bind::Id(company.0),
             Bind::Id(company.0),
             Bind::Id(company.0),
             Bind::Id(company.0),
@@ -342,8 +347,48 @@ pub fn recorded_receipts(
     list::found(conn, sql)
 }
 
-/// Whether this person credited, without a second one, an invoice that one of these items belongs to (R12.2).
+/// Nobody else approved credit note `n`.
+const ALONE: &str = "NOT EXISTS (SELECT 1 FROM approval_requests r WHERE r.company_id = n.company_id \
+     AND r.result_id = 'doc_' || replace(n.id::text, '-', '') AND r.status = 'APPROVED' AND r.segregated)";
+
+/// Those of these debits that this person credited without a second one (R12.2): by a credit note on their invoice,
+/// or by a free one that was ever matched with them.
 pub fn credited_alone(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    items: &[ItemId],
+    author: &str,
+) -> QueryResult<Vec<ItemId>> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    // Items, then their matchings, then the notes: see `recorded_receipts`.
+    let text = format!(
+        "SELECT i.id FROM items i WHERE i.company_id = ? AND i.id = ANY(?) AND i.is_debit AND EXISTS ( \
+           SELECT 1 FROM documents n WHERE n.company_id = i.company_id AND n.invoice_id = i.invoice_id AND n.kind = 'CREDIT_NOTE' \
+             AND n.recorded_by = ? AND {ALONE} \
+           UNION ALL SELECT 1 FROM (SELECT d.id FROM items d WHERE d.company_id = i.company_id AND d.invoice_id = i.invoice_id AND d.is_debit \
+               UNION SELECT i.id) d \
+             CROSS JOIN LATERAL (SELECT a.credit_item_id FROM allocations a WHERE a.company_id = i.company_id AND a.debit_item_id = d.id OFFSET 0) a \
+             CROSS JOIN LATERAL (SELECT c.source_id FROM items c WHERE c.company_id = i.company_id AND c.id = a.credit_item_id \
+               AND c.kind = 'CREDIT_NOTE' OFFSET 0) c \
+             CROSS JOIN LATERAL (SELECT n.company_id, n.id, n.recorded_by FROM documents n WHERE n.company_id = i.company_id AND n.id = c.source_id OFFSET 0) n \
+             WHERE n.recorded_by = ? AND {ALONE})"
+    );
+    let mut sql = Sql::default();
+    let author = || Bind::Text(author.to_owned());
+    sql.push(
+        &text,
+        [Bind::Id(company.0), Bind::ids(items), author(), author()],
+    );
+    let found: Vec<Found> = sql.steady().load(conn)?;
+    Ok(found.into_iter().map(|row| ItemId(row.id)).collect())
+}
+
+/// Whether one of these items is a credit note that this person issued without a second one.
+pub fn own_credit_notes(
     conn: &mut PgConnection,
     company: CompanyId,
     items: &[ItemId],
@@ -351,14 +396,13 @@ pub fn credited_alone(
 ) -> QueryResult<bool> {
     let mut sql = Sql::default();
     sql.push(
-        "SELECT EXISTS (SELECT 1 FROM items i \
-         JOIN documents n ON n.company_id = i.company_id AND n.invoice_id = i.invoice_id AND n.kind = 'CREDIT_NOTE' \
-         WHERE i.company_id = ? AND i.id = ANY(?) AND i.is_debit AND n.recorded_by = ? \
-           AND NOT EXISTS (SELECT 1 FROM approval_requests r WHERE r.company_id = n.company_id \
-             AND r.result_id = 'doc_' || replace(n.id::text, '-', '') AND r.status = 'APPROVED' AND r.segregated)) AS found",
+        &format!(
+            "SELECT EXISTS (SELECT 1 FROM items i JOIN documents n ON n.company_id = i.company_id AND n.id = i.source_id \
+             WHERE i.company_id = ? AND i.id = ANY(?) AND i.kind = 'CREDIT_NOTE' AND n.recorded_by = ? AND {ALONE}) AS found"
+        ),
         [
             Bind::Id(company.0),
-            Bind::Ids(items.iter().map(|id| id.0).collect()),
+            Bind::ids(items),
             Bind::Text(author.to_owned()),
         ],
     );

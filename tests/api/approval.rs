@@ -772,6 +772,69 @@ fn receipts_and_credits_of_one_item_are_two_peoples_work_r12_2() {
     office.admin.sound();
 }
 
+/// The credit note names no invoice, and is matched by hand; or the money comes as a deposit.
+#[test]
+fn neither_a_free_credit_note_nor_a_deposit_goes_round_the_second_person_r12_2() {
+    let office = office();
+    let free = |number: &str| {
+        json!({ "client": { "number": "C001" }, "number": number, "periodFrom": today().to_string(), "periodTo": today().to_string(),
+                "lines": [{ "description": "Remise", "quantity": "1", "unitPrice": "10.00", "vatRate": "20" }] })
+    };
+    let matched = |credit: &str| json!({ "lines": [{ "debit": { "number": "FA-1" }, "credit": { "number": credit }, "amount": "5.00" }] });
+    let paid = |number: &str, allocations: Value| {
+        json!({ "client": { "number": "C001" }, "number": number, "receivedOn": today().to_string(), "method": "TRANSFER",
+                "amount": "100.00", "allocations": allocations })
+    };
+    // Credited first, then paid: the line that it is about is named.
+    does(&office.second, "issueCreditNote", free("AV-1"), "");
+    does(&office.second, "allocate", matched("AV-1"), "");
+    let lines = json!([{ "debit": { "number": "FA-2" }, "amount": "1.00" }, { "debit": { "number": "FA-1" }, "amount": "1.00" }]);
+    office.second.invoice(
+        "C001",
+        "FA-2",
+        &today().to_string(),
+        &today().to_string(),
+        ("10.00", "20"),
+    );
+    office.second.refused(
+        "RecordPayment",
+        paid("RG-1", lines),
+        "SECOND_PERSON_REQUIRED",
+        &["allocations", "1"],
+    );
+    // Paid first, then credited.
+    let on_fa1 = json!([{ "debit": { "number": "FA-1" }, "amount": "100.00" }]);
+    does(
+        &office.accountant,
+        "recordPayment",
+        paid("RG-2", on_fa1),
+        "",
+    );
+    does(&office.accountant, "issueCreditNote", free("AV-2"), "");
+    let id = asks(&office.accountant, "allocate", matched("AV-2"));
+    assert_eq!(request(&office.credit, &id)["ground"], "SAME_PERSON");
+    approves(&office.credit, &id);
+    // A deposit is a receipt: its own is not used on what one credited alone ...
+    let deposit = |number: &str| {
+        json!({ "client": { "number": "C001" }, "number": number, "receivedOn": today().to_string(), "method": "TRANSFER",
+                "amount": "60.00", "deposit": { "vatRate": "20" } })
+    };
+    let used = |number: &str, on: &str| json!({ "deposit": { "number": number }, "invoice": { "number": on }, "amount": "6.00" });
+    does(&office.second, "recordPayment", deposit("RG-3"), "");
+    assert_eq!(
+        refusal(&office.second, "useDeposit", used("RG-3", "FA-1")),
+        "SECOND_PERSON_REQUIRED"
+    );
+    does(&office.admin, "useDeposit", used("RG-3", "FA-1"), "");
+    // ... and nobody credits alone what the own deposit paid.
+    does(&office.accountant, "recordPayment", deposit("RG-4"), "");
+    does(&office.accountant, "useDeposit", used("RG-4", "FA-2"), "");
+    let note = json!({ "invoice": { "number": "FA-2" }, "amount": "1.00" });
+    let id = asks(&office.accountant, "issueCreditNote", note);
+    assert_eq!(request(&office.credit, &id)["ground"], "SAME_PERSON");
+    office.admin.sound();
+}
+
 #[test]
 fn without_segregation_it_is_done_at_once_and_recorded() {
     let office = office();

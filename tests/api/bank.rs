@@ -459,12 +459,13 @@ fn a_receipt_recorded_in_error_is_reversed_r2_2() {
     );
     api.payment("C001", "RG-1", &day("02-09"), "120.00");
     api.allocate(&day("02-10"), &[("FA-1", "RG-1", "120.00")]);
-    let document = "mutation($input: ReversePaymentInput!) { reversePayment(input: $input) { payment { reversedOn returnedOn unallocated } userErrors { code field message } } }";
+    let document = "mutation($input: ReversePaymentInput!) { reversePayment(input: $input) { payment { reversedOn returnedOn unallocated allocations { nodes { amount endedReason } } } userErrors { code field message } } }";
     let input = json!({ "input": { "payment": { "number": "RG-1" }, "reason": "entered twice", "on": day("03-01") } });
     let done = api.data(document, input.clone());
     assert_eq!(
         done["reversePayment"]["payment"],
-        json!({ "reversedOn": day("03-01"), "returnedOn": null, "unallocated": "0.00" }),
+        json!({ "reversedOn": day("03-01"), "returnedOn": null, "unallocated": "0.00", "allocations": { "nodes": [
+            { "amount": "120.00", "endedReason": null }, { "amount": "120.00", "endedReason": "entered twice" }] } }),
         "{done:#}"
     );
     assert_eq!(open(&api, "FA-1"), "120.00");
