@@ -3,7 +3,7 @@
 use async_graphql::{
     ID, InputObject, InputValueError, InputValueResult, OneofObject, Scalar, ScalarType, Value,
 };
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Utc};
 use rust_decimal::Decimal as Exact;
 
 use crate::domain::ids::Id;
@@ -114,7 +114,7 @@ pub fn on(day: Option<Date>) -> Option<NaiveDate> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Instant(pub DateTime<Utc>);
 
-/// An instant with its time zone (RFC 3339), such as `2026-03-31T08:00:00Z`; fractions of seconds are kept to the microsecond.
+/// An instant with its time zone (RFC 3339), such as `2026-03-31T08:00:00Z`; fractions of seconds are kept to the microsecond. Answers are in UTC with six digits.
 #[Scalar(
     name = "DateTime",
     specified_by_url = "https://scalars.graphql.org/andimarek/date-time.html"
@@ -143,7 +143,8 @@ impl ScalarType for Instant {
     }
 
     fn to_value(&self) -> Value {
-        Value::String(self.0.to_rfc3339())
+        // As exports and webhooks write it: one length, so that texts sort as instants do.
+        Value::String(self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
     }
 }
 

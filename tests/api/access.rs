@@ -679,7 +679,7 @@ fn a_service_account_does_what_its_scopes_say_r12_5() {
     let listed = single(listed["serviceAccounts"].clone());
     assert_eq!(listed["id"], id);
     assert!(
-        text(&listed["lastUsedAt"]).ends_with(":00+00:00"),
+        text(&listed["lastUsedAt"]).ends_with(":00.000000Z"),
         "{listed}"
     );
     let other = Company::new()
