@@ -12,7 +12,7 @@ use super::reference::Ref;
 use super::{doubtful, provision_run};
 use crate::domain::access::{Action, Caller, Role};
 use crate::domain::approval::{ApprovalKind, ApprovalStatus, Granted, Ground, Matter, Need};
-use crate::domain::ids::{ApprovalId, DoubtfulFileId, Id, ProvisionRunId};
+use crate::domain::ids::{ApprovalId, DocumentId, DoubtfulFileId, Id, ItemId, ProvisionRunId};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::approval::{Decider, Request};
@@ -377,11 +377,35 @@ pub fn approve(
     settle(conn, caller, &books, request, ApprovalStatus::Approved)
 }
 
+/// R12.2: whether the caller alone would settle these debits by own receipts and own credit notes, one of which is
+/// among these credits.
+pub fn same_person(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    debits: &[ItemId],
+    credits: &[ItemId],
+) -> Result<bool> {
+    let (company, author) = (caller.company, &caller.author);
+    if store::approval::own_receipts(conn, company, credits, author)?
+        && !store::approval::credited_alone(conn, company, debits, author)?.is_empty()
+    {
+        return Ok(true);
+    }
+    if !store::approval::own_credit_notes(conn, company, credits, author)? {
+        return Ok(false);
+    }
+    let items = store::item::by_ids(conn, company, debits)?;
+    let invoices: Vec<DocumentId> = items.iter().filter_map(|item| item.invoice_id).collect();
+    Ok(store::approval::recorded_receipts(
+        conn, company, &invoices, author,
+    )?)
+}
+
 /// R12.2: whoever recorded receipts for an item does not approve its credit or loss.
 pub fn independent(
     conn: &mut PgConnection,
     caller: &Caller,
-    invoices: &[crate::domain::ids::DocumentId],
+    invoices: &[DocumentId],
     field: &str,
 ) -> Result<()> {
     let author = &caller.author;

@@ -6,6 +6,7 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 use serde_json::json;
 
+use super::approval;
 use super::books::{self, Books, NewItem, NewLine};
 use super::operation::{self, New, OperationKind};
 use super::payment;
@@ -462,11 +463,7 @@ pub fn use_deposit(
         .into());
     }
     let used_on: Vec<ItemId> = debits.iter().map(|item| item.id).collect();
-    let (company, author) = (caller.company, &caller.author);
-    if books.company.segregation
-        && store::approval::own_receipts(conn, company, &[held.id], author)?
-        && !store::approval::credited_alone(conn, company, &used_on, author)?.is_empty()
-    {
+    if books.company.segregation && approval::same_person(conn, caller, &used_on, &[held.id])? {
         return Err(Refusal::new(
             RefusalCode::SecondPersonRequired,
             "invoice",

@@ -537,7 +537,9 @@ fn rectify(
         true,
         "on",
     )?;
-    let parties = store::document::snapshot(conn, caller.company, invoice.id)?;
+    let parties = store::document::snapshots(conn, caller.company, &[invoice.id])?
+        .pop()
+        .map(|(_, parties)| parties);
     store::doubtful::insert_rectified(
         conn,
         &Rectified {

@@ -232,6 +232,10 @@ fn documents(
     files.subjects.push((scope.client.id.0, "client".into()));
     let mut documents = store::document::by_ids(conn, company, &scope.invoices)?;
     documents.sort_by(|a, b| (a.issued_on, &a.number).cmp(&(b.issued_on, &b.number)));
+    let snapshots: BTreeMap<DocumentId, Value> =
+        store::document::snapshots(conn, company, &scope.invoices)?
+            .into_iter()
+            .collect();
     for document in &documents {
         let path = format!("invoices/{}", part(&document.number));
         files.subjects.push((document.id.0, path.clone()));
@@ -252,7 +256,7 @@ fn documents(
             "number": document.number, "issuedOn": document.issued_on, "dueOn": document.due_on, "currency": document.currency,
             "net": money(document.net, &document.currency)?, "vat": money(document.vat, &document.currency)?,
             "total": money(document.total, &document.currency)?, "purchaseOrder": document.purchase_order,
-            "asIssued": store::document::snapshot(conn, company, document.id)?, "lines": lines, "claims": claims,
+            "asIssued": snapshots.get(&document.id), "lines": lines, "claims": claims,
         });
         files.json(&format!("{path}/invoice.json"), &value)?;
         tell(

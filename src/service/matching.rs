@@ -108,21 +108,14 @@ fn second_person(
     books: &Books,
     made: &[AllocationId],
 ) -> Result<()> {
-    let company = caller.company;
-    let rows = store::matching::by_ids(conn, company, made)?;
+    let rows = store::matching::by_ids(conn, caller.company, made)?;
     let (Some(first), Some(on)) = (made.first(), rows.iter().map(|row| row.effective_on).min())
     else {
         return Ok(());
     };
     let debits: Vec<ItemId> = rows.iter().map(|row| row.debit_item_id).collect();
     let credits: Vec<ItemId> = rows.iter().map(|row| row.credit_item_id).collect();
-    let author = &caller.author;
-    let invoices = invoices_behind(conn, caller, &debits)?;
-    let pays_what_was_credited = store::approval::own_receipts(conn, company, &credits, author)?
-        && !store::approval::credited_alone(conn, company, &debits, author)?.is_empty();
-    let same_person = pays_what_was_credited
-        || store::approval::own_credit_notes(conn, company, &credits, author)?
-            && store::approval::recorded_receipts(conn, company, &invoices, author)?;
+    let same_person = approval::same_person(conn, caller, &debits, &credits)?;
     let one = |same: bool| same.then(|| &rows[0]);
     let of_one_client = one(rows.iter().all(|row| row.client_id == rows[0].client_id));
     let amount = one(rows.iter().all(|row| row.currency == rows[0].currency))
@@ -139,17 +132,6 @@ fn second_person(
         ..Matter::of(ApprovalKind::Matching, first.show())
     };
     approval::gate(conn, caller, books, matter)
-}
-
-/// The invoices that items belong to.
-fn invoices_behind(
-    conn: &mut PgConnection,
-    caller: &Caller,
-    items: &[ItemId],
-) -> Result<Vec<DocumentId>> {
-    let items = store::item::by_ids(conn, caller.company, items)?;
-    let items = items.into_iter().map(|item| (item.id, item)).collect();
-    Ok(invoices_of(&items))
 }
 
 fn over_allocation(field: &str, side: &str, shown: String, open: String) -> Refusal {

@@ -246,18 +246,6 @@ pub fn snapshots(
         .load(conn)
 }
 
-/// Parties and mandatory mentions of one document as issued.
-pub fn snapshot(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    id: DocumentId,
-) -> QueryResult<serde_json::Value> {
-    documents::table
-        .find((company, id))
-        .select(documents::snapshot)
-        .first(conn)
-}
-
 /// A document by id.
 pub fn by_id(
     conn: &mut PgConnection,

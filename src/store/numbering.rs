@@ -69,12 +69,11 @@ fn counting(company: CompanyId, wanted: &[Wanted<'_>]) -> Sql {
         "INSERT INTO counters AS c (company_id, series, fiscal_year, last_number, last_on) VALUES ",
     );
     for (place, wanted) in wanted.iter().enumerate() {
+        if place > 0 {
+            sql.push(", ", []);
+        }
         sql.push(
-            if place == 0 {
-                "(?, ?, ?, ?, ?)"
-            } else {
-                ", (?, ?, ?, ?, ?)"
-            },
+            "(?, ?, ?, ?, ?)",
             [
                 Bind::Id(company.0),
                 Bind::Text(wanted.series.to_owned()),
