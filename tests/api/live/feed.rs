@@ -59,7 +59,7 @@ fn a_reader_among_writers_misses_nothing_and_sees_nothing_twice() {
     const WRITERS: usize = 8;
     const EACH: usize = 10;
     let api = Company::new().admin();
-    let known = api.client("C001")["id"].clone();
+    api.client("C001");
     let start = now(&api);
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
@@ -81,10 +81,6 @@ fn a_reader_among_writers_misses_nothing_and_sees_nothing_twice() {
     eventually("everything", || {
         let page = page(&api, Some(&after), 7);
         for change in page["changes"].as_array().expect("changes") {
-            // While an older transaction of another test runs, "now" lies before what was just done.
-            if change["subjectId"] == known {
-                continue;
-            }
             cursors.push(change["cursor"].as_str().expect("a cursor").to_owned());
             ids.push(change["subjectId"].clone());
         }

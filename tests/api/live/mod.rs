@@ -8,9 +8,12 @@ mod webhooks;
 
 use std::time::{Duration, Instant};
 
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, day};
+use crate::harness::{Api, day, owner};
 
 /// How long a test waits for what must come. A change appears once every transaction before it has ended, those of
 /// other tests too, so this is far longer than it takes on a quiet server.
@@ -18,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks until there is an answer.
 #[track_caller]
-fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = ask() {
@@ -40,8 +43,20 @@ fn issue(api: &Api, client: &str, number: &str) -> Value {
     )
 }
 
-/// The place in the feed behind everything so far.
+/// The place in the feed behind everything so far. While a transaction of another test runs that began before, the
+/// place of now lies before what was just done, so this waits for its end.
 fn now(api: &Api) -> String {
+    let mut conn = owner();
+    let number = |conn: &mut PgConnection, text: &str| -> i64 {
+        let text = format!("SELECT ({text})::text::bigint");
+        let number = diesel::dsl::sql::<BigInt>(&text);
+        number.get_result(conn).expect("a transaction's number")
+    };
+    let mine = number(&mut conn, "pg_current_xact_id()");
+    eventually("older transactions end", || {
+        let oldest = number(&mut conn, "pg_snapshot_xmin(pg_current_snapshot())");
+        (oldest > mine).then_some(())
+    });
     let found = api.data("{ changes(after: \"now\") { endCursor } }", json!({}));
     found["changes"]["endCursor"]
         .as_str()
