@@ -1,7 +1,10 @@
 //! The books of a company: its settings, the days that may be posted, numbers, and posting itself.
 
+use std::time::Instant;
+
 use chrono::{Datelike, NaiveDate};
 use diesel::pg::PgConnection;
+use diesel::result::QueryResult;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -15,7 +18,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::company::{Closings, Company};
 use crate::store::item::{Change, Item};
-use crate::store::numbering::{ENTRY, Numbered, Series, Taken};
+use crate::store::numbering::{Drawn, ENTRY, Numbered, Numbers, Rank, Series};
 use crate::store::{self, journal};
 
 /// The company of the caller, as every write needs it.
@@ -39,13 +42,8 @@ pub struct Draw<'a> {
     pub field: &'a str,
     /// Whose numbers they are.
     pub of: Numbered,
-}
-
-/// The number of an entry in its financial year, drawn and not used yet.
-#[derive(Clone, Copy, Debug)]
-pub struct EntryNumber {
-    year: i32,
-    number: i64,
+    /// What is said of a number or a reference that is taken.
+    pub taken: &'static str,
 }
 
 /// Loads the books of the caller's company.
@@ -165,7 +163,7 @@ impl Books {
         let on_or_none = dated.then_some(on);
         let company = self.company.company_id;
         let taken = store::numbering::take(conn, company, prefix, year, on_or_none, 1)?;
-        in_order(&taken, prefix, on_or_none, field)?;
+        in_order(taken.last_on, prefix, on_or_none, field)?;
         Ok(document_number(prefix, year, taken.last_number))
     }
 
@@ -179,61 +177,67 @@ impl Books {
     ) -> Result<String> {
         match given {
             Some(number) => text("number", number, 60),
-            None => Ok(self.drawn(conn, draw, None)?.0),
+            None => self.drawn(conn, None, draw, None, |conn, numbers| {
+                numbers.draw(conn).map_err(Error::from)
+            }),
         }
     }
 
-    /// The same with the number of the entry that the record makes on `posted_on`: both counters are locked until the
-    /// transaction ends, so that as little as can be is left to do from here on. Records and entry go in by
-    /// one statement, see [`drafted`].
-    pub fn number_and_entry(
+    /// The same for a record that makes an entry on `posted_on`: `write` writes both, drafted without numbers (see
+    /// [`drafted`]), by the statement that draws them. Answers the record's number. The counters are locked from there
+    /// until the transaction ends, so that this comes as late as can be.
+    pub fn write_numbered(
         &self,
         conn: &mut PgConnection,
         given: Option<&str>,
         draw: &Draw<'_>,
         posted_on: NaiveDate,
-    ) -> Result<(String, EntryNumber)> {
-        let year = self.year(posted_on).name;
-        let (number, entry) = match given {
-            Some(number) => (text("number", number, 60)?, None),
-            None => self.drawn(conn, draw, Some(year))?,
-        };
-        let entry = match entry {
-            Some(entry) => entry,
-            None => {
-                let company = self.company.company_id;
-                store::numbering::take(conn, company, ENTRY, year, None, 1)?.last_number
-            }
-        };
-        let entry = EntryNumber {
-            year,
-            number: entry,
-        };
-        Ok((number, entry))
+        mut write: impl FnMut(&mut PgConnection, &Numbers<'_>) -> QueryResult<Drawn>,
+    ) -> Result<String> {
+        let given = given.map(|number| text("number", number, 60)).transpose()?;
+        let entry = Rank::Next(self.year(posted_on).name);
+        let is_drawn = given.is_none();
+        self.drawn(
+            conn,
+            given.as_deref(),
+            draw,
+            Some(entry),
+            |conn, numbers| {
+                write(conn, numbers)
+                    .map_err(|error| duplicate_or_again(error, is_drawn, "number", draw.taken))
+            },
+        )
     }
 
     fn drawn(
         &self,
         conn: &mut PgConnection,
+        given: Option<&str>,
         draw: &Draw<'_>,
-        entry_year: Option<i32>,
-    ) -> Result<(String, Option<i64>)> {
-        let series = Series {
-            prefix: draw.prefix,
-            year: self.year(draw.on).name,
-            on: draw.dated.then_some(draw.on),
-            of: draw.of,
-        };
-        let mut entry = None;
+        mut entry: Option<Rank>,
+        mut write: impl FnMut(&mut PgConnection, &Numbers<'_>) -> Result<Drawn>,
+    ) -> Result<String> {
+        let on = draw.dated.then_some(draw.on);
         loop {
-            let wanted = entry_year.filter(|_| entry.is_none());
-            let drawn = store::numbering::draw(conn, self.company.company_id, &series, wanted)?;
-            entry = entry.or(drawn.entry);
-            in_order(&drawn.taken, draw.prefix, series.on, draw.field)?;
+            let numbers = Numbers {
+                company: self.company.company_id,
+                given,
+                series: Series {
+                    prefix: draw.prefix,
+                    year: self.year(draw.on).name,
+                    on,
+                    of: draw.of,
+                },
+                entry,
+            };
+            let since = Instant::now();
+            let drawn = write(conn, &numbers);
+            let drawn = store::numbering::waited(conn, draw.prefix, since, drawn)?;
+            in_order(drawn.last_on, draw.prefix, on, draw.field)?;
             if !drawn.is_used {
-                let last = drawn.taken.last_number;
-                return Ok((document_number(draw.prefix, series.year, last), entry));
+                return Ok(drawn.number);
             }
+            entry = drawn.entry.map(Rank::Drawn);
         }
     }
 
@@ -273,8 +277,13 @@ impl Books {
 }
 
 /// Days must not go back while the numbers of a series go on (R9.2).
-fn in_order(taken: &Taken, prefix: &str, on: Option<NaiveDate>, field: &str) -> Result<()> {
-    match (taken.last_on, on) {
+fn in_order(
+    reached: Option<NaiveDate>,
+    prefix: &str,
+    on: Option<NaiveDate>,
+    field: &str,
+) -> Result<()> {
+    match (reached, on) {
         (Some(last), Some(on)) if last > on => Err(Refusal::invalid(
             field,
             format!("series {prefix} has reached {last}: days cannot go back while numbers go on"),
@@ -437,31 +446,22 @@ pub fn enter(
     }
     // The first free number of each year, counted up below.
     let mut next = std::collections::BTreeMap::new();
-    let mut taken = Vec::new();
     for (year, count) in per_year {
         let last = store::numbering::take(conn, company, ENTRY, year, None, count)?.last_number;
         next.insert(year, last - count + 1);
-        taken.push((year, last - count + 1, last));
     }
     let mut drafts = Drafts::default();
     for posting in postings {
         let year = books.year(posting.posted_on).name;
         let number = next.entry(year).or_default();
-        let entry = EntryNumber {
-            year,
-            number: *number,
-        };
+        drafts.add(caller, books, posting, *number)?;
         *number += 1;
-        drafts.add(caller, books, posting, entry)?;
     }
     journal::insert(conn, &drafts.entries, &drafts.lines)?;
-    for (year, first, last) in taken {
-        journal::seal(conn, company, year, first, last)?;
-    }
     Ok(drafts.opened)
 }
 
-/// Entries that have their numbers and are not written yet.
+/// Entries that are not written yet.
 #[derive(Default)]
 pub struct Drafts {
     pub entries: Vec<journal::NewEntry>,
@@ -470,33 +470,17 @@ pub struct Drafts {
     pub opened: Vec<Opened>,
 }
 
-/// The entry of a record that is written with it by one statement; then call [`seal`].
-pub fn drafted(
-    caller: &Caller,
-    books: &Books,
-    posting: Posting,
-    entry: EntryNumber,
-) -> Result<Drafts> {
+/// The entry of a record that is written with it ([`Books::write_numbered`]): the posting leaves the record's number
+/// empty, as reference, in its items and at the end of its label.
+pub fn drafted(caller: &Caller, books: &Books, posting: Posting) -> Result<Drafts> {
     check_accounts(books, std::slice::from_ref(&posting))?;
     let mut drafts = Drafts::default();
-    drafts.add(caller, books, posting, entry)?;
+    drafts.add(caller, books, posting, 0)?;
     Ok(drafts)
 }
 
-/// Chains an entry that was just written to the one before it (R9.5).
-pub fn seal(conn: &mut PgConnection, caller: &Caller, entry: EntryNumber) -> Result<()> {
-    let (year, number) = (entry.year, entry.number);
-    Ok(journal::seal(conn, caller.company, year, number, number)?)
-}
-
 impl Drafts {
-    fn add(
-        &mut self,
-        caller: &Caller,
-        books: &Books,
-        posting: Posting,
-        number: EntryNumber,
-    ) -> Result<()> {
+    fn add(&mut self, caller: &Caller, books: &Books, posting: Posting, number: i64) -> Result<()> {
         let company = caller.company;
         let id = EntryId::new();
         let base = base_amounts(&posting, books.currency)?;
@@ -504,8 +488,8 @@ impl Drafts {
             company_id: company,
             id,
             journal: posting.journal,
-            fiscal_year: number.year,
-            number: number.number,
+            fiscal_year: books.year(posting.posted_on).name,
+            number,
             posted_on: posting.posted_on,
             occurred_on: posting.occurred_on,
             reference: posting.reference,

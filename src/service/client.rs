@@ -19,6 +19,9 @@ use crate::store::client::{Client, Contact};
 use crate::store::numbering::Numbered;
 use crate::store::{self};
 
+/// What is said of a number or a reference that is taken.
+const TAKEN: &str = "a client with this number or reference exists already";
+
 /// What a client is known by, as entered. Absent values are left as they are.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
@@ -115,17 +118,14 @@ pub fn create(
             dated: false,
             field: "number",
             of: Numbered::Clients,
+            taken: TAKEN,
         };
         client.number = books.number(conn, None, &series)?;
     }
     apply_credit(conn, caller, &mut client, credit)?;
-    store::client::insert(conn, std::slice::from_ref(&client)).map_err(|error| {
-        books::duplicate(
-            error,
-            "number",
-            "a client with this number or reference exists already",
-        )
-    })?;
+    let is_drawn = identity.number.is_none();
+    store::client::insert(conn, std::slice::from_ref(&client))
+        .map_err(|error| books::duplicate_or_again(error, is_drawn, "number", TAKEN))?;
     raise_limit(conn, caller, &client, None).map_err(|error| match error {
         Error::Refused(_) => Refusal::new(
             RefusalCode::ApprovalRequired,
@@ -284,13 +284,8 @@ fn locked(
 
 fn save(conn: &mut PgConnection, mut client: Client) -> Result<ClientId> {
     client.version += 1;
-    store::client::update(conn, &client).map_err(|error| {
-        books::duplicate(
-            error,
-            "number",
-            "a client with this number or reference exists already",
-        )
-    })?;
+    store::client::update(conn, &client)
+        .map_err(|error| books::duplicate(error, "number", TAKEN))?;
     Ok(client.id)
 }
 

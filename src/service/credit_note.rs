@@ -24,6 +24,9 @@ use crate::store::item::Item;
 use crate::store::numbering::Numbered;
 use crate::store::{self};
 
+/// What is said of a number or a reference that is taken.
+const TAKEN: &str = "a credit note with this number or reference exists already";
+
 /// A credit note as entered.
 #[derive(Clone, Debug, Default)]
 pub struct CreditNoteInput {
@@ -283,6 +286,7 @@ fn issue_worked(
         dated: true,
         field: "issuedOn",
         of: Numbered::Documents,
+        taken: TAKEN,
     };
     let number = books.number(conn, input.number.as_deref(), &series)?;
     let document = Document {
@@ -322,13 +326,7 @@ fn issue_worked(
         &worked.lines,
         &worked.tax_rows(caller, id),
     )
-    .map_err(|error| {
-        books::duplicate(
-            error,
-            "number",
-            "a credit note with this number or reference exists already",
-        )
-    })?;
+    .map_err(|error| books::duplicate_or_again(error, input.number.is_none(), "number", TAKEN))?;
     let total = worked.total();
     let vat = vat_receipts::take_off(
         conn, caller, books, invoice, "CREDIT", worked.vat, issued_on,

@@ -294,16 +294,14 @@ pub fn issue_for(
         dated: true,
         field: "issuedOn",
         of: Numbered::Documents,
+        taken: "an invoice with this number or reference exists already",
     };
-    let posted_on = books.first_open_day(issued_on);
-    let (number, entry_number) =
-        books.number_and_entry(conn, input.number.as_deref(), &series, posted_on)?;
     let due_on = installments.iter().map(|(due, _)| *due).max();
     let document = Document {
         company_id: caller.company,
         id,
         kind: document::INVOICE.into(),
-        number: number.clone(),
+        number: String::new(),
         external_ref: books::optional_text("externalRef", input.external_ref.as_deref(), 100)?,
         external_series: input.number.is_some(),
         client_id: client.id,
@@ -340,7 +338,6 @@ pub fn issue_for(
         books,
         client.id,
         id,
-        &number,
         issued_on,
         currency,
         rate,
@@ -348,30 +345,28 @@ pub fn issue_for(
         &installments,
         vat_due,
     );
-    let drafts = books::drafted(caller, books, posting, entry_number)?;
+    let posted_on = posting.posted_on;
+    let drafts = books::drafted(caller, books, posting)?;
     let (items, changes) = books::openings(drafts.opened);
-    document::insert_posted(
-        conn,
-        &[NewDocument {
-            document,
-            snapshot: snapshot(books, client, &mentions),
-        }],
-        &worked.lines,
-        &worked.tax_rows(caller, id),
-        &drafts.entries,
-        &drafts.lines,
-        &items,
-        &changes,
-    )
-    .map_err(|error| {
-        books::duplicate_or_again(
-            error,
-            input.number.is_none(),
-            "number",
-            "an invoice with this number or reference exists already",
+    let document = NewDocument {
+        document,
+        snapshot: snapshot(books, client, &mentions),
+    };
+    let taxes = worked.tax_rows(caller, id);
+    let given = input.number.as_deref();
+    books.write_numbered(conn, given, &series, posted_on, |conn, numbers| {
+        document::insert_numbered(
+            conn,
+            numbers,
+            &document,
+            &worked.lines,
+            &taxes,
+            &drafts.entries,
+            &drafts.lines,
+            &items,
+            &changes,
         )
     })?;
-    books::seal(conn, caller, entry_number)?;
     Ok(id)
 }
 
@@ -383,7 +378,7 @@ fn currency_of(client: &Client, input: &InvoiceInput) -> Result<Currency> {
     }
 }
 
-/// Section 2.1: D 411 per instalment, C 70x per account, C 44571.
+/// Section 2.1: D 411 per instalment, C 70x per account, C 44571. The invoice's number comes when it is written.
 #[expect(
     clippy::too_many_arguments,
     reason = "the facts of an invoice that its entry shows"
@@ -392,7 +387,6 @@ fn entry(
     books: &Books,
     client: ClientId,
     id: DocumentId,
-    number: &str,
     issued_on: NaiveDate,
     currency: Currency,
     rate: Decimal,
@@ -407,7 +401,7 @@ fn entry(
             NewItem {
                 kind: "INVOICE",
                 source_id: id.0,
-                reference: number.to_owned(),
+                reference: String::new(),
                 invoice_id: Some(id),
                 invoiced_on: issued_on,
                 due_on: Some(*due_on),
@@ -437,8 +431,8 @@ fn entry(
         journal: "VE".into(),
         posted_on: books.first_open_day(issued_on),
         occurred_on: issued_on,
-        reference: number.to_owned(),
-        label: format!("Facture {number}"),
+        reference: String::new(),
+        label: "Facture ".into(),
         source_kind: "INVOICE",
         source_id: id.0,
         reversal_of: None,

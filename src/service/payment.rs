@@ -112,14 +112,12 @@ pub fn record_by(
         dated: false,
         field: "receivedOn",
         of: Numbered::Payments,
+        taken: "a payment with this number or reference exists already",
     };
-    let posted_on = books.first_open_day(received_on);
-    let (number, entry_number) =
-        books.number_and_entry(conn, input.number.as_deref(), &series, posted_on)?;
     let payment = Payment {
         company_id: caller.company,
         id: PaymentId::new(),
-        number,
+        number: String::new(),
         external_ref: books::optional_text("externalRef", input.external_ref.as_deref(), 100)?,
         external_series: input.number.is_some(),
         received_on,
@@ -147,18 +145,16 @@ pub fn record_by(
         .map(|part| part.amount)
         .sum();
     let entry = receipt_entry(&books, &payment, currency, doubtful);
-    let drafts = books::drafted(caller, &books, entry, entry_number)?;
-    store::payment::insert_posted(conn, &[payment], &drafts.entries, &drafts.lines).map_err(
-        |error| {
-            books::duplicate_or_again(
-                error,
-                input.number.is_none(),
-                "number",
-                "a payment with this number or reference exists already",
-            )
-        },
-    )?;
-    books::seal(conn, caller, entry_number)?;
+    let posted_on = entry.posted_on;
+    let mut drafts = books::drafted(caller, &books, entry)?;
+    let given = input.number.as_deref();
+    let number = books.write_numbered(conn, given, &series, posted_on, |conn, numbers| {
+        let (entries, lines) = (&drafts.entries, &drafts.lines);
+        store::payment::insert_numbered(conn, numbers, &payment, entries, lines)
+    })?;
+    for opened in &mut drafts.opened {
+        opened.item.reference.clone_from(&number);
+    }
     let allocations = allocate(conn, caller, &books, drafts.opened, &parts, rule)?;
     Ok(Recorded {
         payment: id,

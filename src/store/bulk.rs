@@ -9,12 +9,14 @@ use std::fmt::Debug;
 use diesel::internal::derives::as_expression::Bound;
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{
     Array, BigInt, Bool, Date, HasSqlType, Integer, Jsonb, Nullable, Numeric, SmallInt, SqlType,
-    Text, Uuid as SqlUuid,
+    Text, Untyped, Uuid as SqlUuid,
 };
+
+use super::list::Statement;
 
 /// Rows of one statement. One statement of this many stays well within the time-out.
 const CHUNK: usize = 5_000;
@@ -78,6 +80,9 @@ impl<'a> Column<'a> {
 pub trait Row: Sized {
     /// The table.
     const TABLE: &'static str;
+    /// Columns of a record that is written under numbers which its own statement draws: each with the SQL that takes
+    /// the place of what `u`, the record, has there. `g` holds the `number` and the rank of the `entry`, see [`Drawing`].
+    const DRAWN: &'static [(&'static str, &'static str)] = &[];
     /// Its columns, filled from `rows`.
     fn columns<'a>(rows: impl Iterator<Item = &'a Self> + Clone) -> Vec<Column<'a>>
     where
@@ -90,9 +95,11 @@ pub trait Row: Sized {
 
 /// Says which table the records are rows of, and the type of each column.
 macro_rules! rows {
-    ($row:ty => $table:literal $(with $is_one:expr,)? { $($column:ident: $kind:ty),+ $(,)? }) => {
+    ($row:ty => $table:literal $(with $is_one:expr,)? { $($column:ident: $kind:ty),+ $(,)? }
+        $(drawn { $($drawn:ident: $sql:literal),+ $(,)? })?) => {
         impl $crate::store::bulk::Row for $row {
             const TABLE: &'static str = $table;
+            $(const DRAWN: &'static [(&'static str, &'static str)] = &[$((stringify!($drawn), $sql)),+];)?
             fn columns<'a>(
                 rows: impl Iterator<Item = &'a Self> + Clone,
             ) -> Vec<$crate::store::bulk::Column<'a>> {
@@ -113,26 +120,46 @@ pub(crate) use rows;
 struct Insert<'a> {
     table: &'static str,
     columns: Vec<Column<'a>>,
+    /// Set when numbers are drawn for the rows.
+    drawn: Option<&'static [(&'static str, &'static str)]>,
 }
 
 impl QueryFragment<Pg> for Insert<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("INSERT INTO ");
         out.push_sql(self.table);
-        for (position, column) in self.columns.iter().enumerate() {
-            out.push_sql(if position == 0 { " (" } else { ", " });
-            out.push_sql(column.name);
-        }
-        out.push_sql(") SELECT * FROM unnest(");
-        for (position, column) in self.columns.iter().enumerate() {
-            if position > 0 {
-                out.push_sql(", ");
+        out.push_sql(" (");
+        self.names(&mut out);
+        out.push_sql(") SELECT ");
+        match self.drawn {
+            None => out.push_sql("* FROM"),
+            Some(drawn) => {
+                for (position, Column { name, .. }) in self.columns.iter().enumerate() {
+                    out.push_sql(if position == 0 { "" } else { ", " });
+                    match drawn.iter().find(|(column, _)| column == name) {
+                        Some((_, sql)) => out.push_sql(sql),
+                        None => {
+                            out.push_sql("u.");
+                            out.push_sql(name);
+                        }
+                    }
+                }
+                out.push_sql(" FROM g,");
             }
+        }
+        out.push_sql(" unnest(");
+        for (position, column) in self.columns.iter().enumerate() {
+            out.push_sql(if position == 0 { "" } else { ", " });
             column.values.walk_ast(out.reborrow())?;
             out.push_sql("::");
             out.push_sql(column.array);
         }
         out.push_sql(")");
+        if self.drawn.is_some() {
+            out.push_sql(" u (");
+            self.names(&mut out);
+            out.push_sql(")");
+        }
         Ok(())
     }
 }
@@ -142,6 +169,14 @@ impl<'a> Insert<'a> {
         Insert {
             table: R::TABLE,
             columns: R::columns(rows.iter()),
+            drawn: None,
+        }
+    }
+
+    fn names<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) {
+        for (position, column) in self.columns.iter().enumerate() {
+            out.push_sql(if position == 0 { "" } else { ", " });
+            out.push_sql(column.name);
         }
     }
 }
@@ -175,6 +210,8 @@ pub trait Rows {
     fn count(&self) -> usize;
     /// The statement that adds them all.
     fn together(&self) -> Box<dyn QueryFragment<Pg> + '_>;
+    /// The same under numbers that are drawn.
+    fn numbered(&self) -> Box<dyn QueryFragment<Pg> + '_>;
     /// Adds them.
     fn add(&self, conn: &mut PgConnection) -> QueryResult<()>;
 }
@@ -185,6 +222,12 @@ impl<R: Row> Rows for &[R] {
     }
     fn together(&self) -> Box<dyn QueryFragment<Pg> + '_> {
         Box::new(Insert::of(self))
+    }
+    fn numbered(&self) -> Box<dyn QueryFragment<Pg> + '_> {
+        Box::new(Insert {
+            drawn: Some(R::DRAWN),
+            ..Insert::of(self)
+        })
     }
     fn add(&self, conn: &mut PgConnection) -> QueryResult<()> {
         insert(conn, self)
@@ -230,3 +273,50 @@ pub fn insert_all(conn: &mut PgConnection, tables: &[&dyn Rows]) -> QueryResult<
         .execute(conn)
         .map(drop)
 }
+
+/// Rows of several tables with the numbers that they are written under, in one statement: the counters are locked for
+/// that and for the end of the transaction, not for the way to the server and back between them.
+///
+/// `numbers` is the `WITH …` of the drawing: `d` is what was drawn, which the statement answers, and `g` the `number` and
+/// the rank of the `entry`, without a row when nothing is to be written.
+pub struct Drawing<'a> {
+    numbers: Statement,
+    rows: Vec<Box<dyn QueryFragment<Pg> + 'a>>,
+}
+
+impl<'a> Drawing<'a> {
+    /// Of rows that leave their number empty.
+    pub fn of(numbers: Statement, tables: &'a [&dyn Rows]) -> Drawing<'a> {
+        let filled = tables.iter().filter(|rows| rows.count() > 0);
+        Drawing {
+            numbers,
+            rows: filled.map(|rows| rows.numbered()).collect(),
+        }
+    }
+}
+
+impl QueryFragment<Pg> for Drawing<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.numbers.walk_ast(out.reborrow())?;
+        for (place, insert) in self.rows.iter().enumerate() {
+            out.push_sql(", t");
+            out.push_sql(&place.to_string());
+            out.push_sql(" AS (");
+            insert.walk_ast(out.reborrow())?;
+            out.push_sql(")");
+        }
+        out.push_sql(" SELECT * FROM d");
+        Ok(())
+    }
+}
+
+impl QueryId for Drawing<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Drawing<'_> {
+    type SqlType = Untyped;
+}
+
+impl RunQueryDsl<PgConnection> for Drawing<'_> {}

@@ -14,6 +14,7 @@ use super::bulk::{self, Column};
 use super::item::{Change, Item};
 use super::journal::{self, NewEntry};
 use super::list::{Bind, Sql, containing, folded, reads_like};
+use super::numbering::{Drawn, Numbers};
 use super::schema::{document_lines, document_taxes, documents, invoice_drafts};
 use crate::domain::ids::{ClientId, CompanyId, DocumentId, DraftId};
 
@@ -63,7 +64,7 @@ bulk::rows!(Document => "documents" {
     period_to: Nullable<Date>, purchase_order: Nullable<Text>, recorded_by: Text, vat_due: Text,
     discount_percent: Nullable<Numeric>, discount_days: Nullable<SmallInt>, deducted_discount: BigInt,
     reason: Nullable<Text>,
-});
+} drawn { number: "g.number" });
 
 /// A document to issue, with what is printed on it and stays as it was then.
 #[derive(Clone, Debug)]
@@ -75,6 +76,7 @@ pub struct NewDocument {
 
 impl bulk::Row for NewDocument {
     const TABLE: &'static str = Document::TABLE;
+    const DRAWN: &'static [(&'static str, &'static str)] = Document::DRAWN;
     fn columns<'a>(rows: impl Iterator<Item = &'a Self> + Clone) -> Vec<Column<'a>> {
         let mut columns = Document::columns(rows.clone().map(|row| &row.document));
         let snapshots = rows.map(|row| &row.snapshot).collect();
@@ -369,25 +371,27 @@ pub fn insert(
     bulk::insert_all(conn, &[&rows, &lines, &taxes])
 }
 
-/// Adds documents together with the entries and the open items that they make, by one statement when they are few.
+/// Adds a document together with the entry and the open items that it makes, under numbers drawn by the same statement.
 #[expect(
     clippy::too_many_arguments,
     reason = "a document is rows of as many tables"
 )]
-pub fn insert_posted(
+pub fn insert_numbered(
     conn: &mut PgConnection,
-    rows: &[NewDocument],
+    numbers: &Numbers<'_>,
+    document: &NewDocument,
     lines: &[Line],
     taxes: &[Tax],
     entries: &[NewEntry],
     entry_lines: &[journal::Line],
     items: &[Item],
     changes: &[Change],
-) -> QueryResult<()> {
-    bulk::insert_all(
+) -> QueryResult<Drawn> {
+    let document = std::slice::from_ref(document);
+    numbers.write(
         conn,
         &[
-            &rows,
+            &document,
             &lines,
             &taxes,
             &entries,

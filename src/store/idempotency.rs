@@ -4,6 +4,7 @@
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
+use super::list::{Bind, steady};
 use super::schema::{idempotency, idempotency_answers};
 use crate::domain::ids::CompanyId;
 
@@ -56,10 +57,17 @@ pub fn keep(
     key: &str,
     outcome: &serde_json::Value,
 ) -> QueryResult<()> {
-    diesel::update(idempotency::table.find((company, key)))
-        .set(idempotency::outcome.eq(outcome))
-        .execute(conn)
-        .map(drop)
+    // An update of diesel's is parsed anew each time.
+    steady(
+        "UPDATE idempotency SET outcome = ?::jsonb WHERE company_id = ? AND key = ?",
+        [
+            Bind::Text(outcome.to_string()),
+            Bind::Id(company.0),
+            Bind::Text(key.to_owned()),
+        ],
+    )
+    .execute(conn)
+    .map(drop)
 }
 
 /// The answer that was first read for this selection of fields.

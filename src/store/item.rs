@@ -46,7 +46,7 @@ bulk::rows!(Item => "items" {
     source_id: SqlUuid, invoice_id: Nullable<SqlUuid>, entry_id: SqlUuid, entry_line: SmallInt, posted_on: Date,
     invoiced_on: Date, due_on: Nullable<Date>, amount: BigInt, currency: Text, document_net: BigInt,
     document_total: BigInt, open_amount: BigInt, settled_on: Nullable<Date>, matching_id: Nullable<SqlUuid>,
-});
+} drawn { reference: "g.number" });
 
 impl Item {
     /// The open amount with its sign in a balance: debits positive, credits negative.

@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Bool, Date, Integer, Nullable, SmallInt, Text, U
 use uuid::Uuid;
 
 use super::bulk;
-use super::list::{Bind, Sql, steady};
+use super::list::{Bind, Sql};
 use super::schema::{journal_entries, journal_lines};
 use crate::domain::ids::{ClientId, CompanyId, EntryId};
 
@@ -18,6 +18,8 @@ pub struct NewEntry {
     pub id: EntryId,
     pub journal: String,
     pub fiscal_year: i32,
+    /// Its rank in the year. When the statement that writes it draws its numbers, this and the reference are left
+    /// empty, and the record's number comes behind the label.
     pub number: i64,
     pub posted_on: NaiveDate,
     pub occurred_on: NaiveDate,
@@ -33,7 +35,7 @@ bulk::rows!(NewEntry => "journal_entries" {
     company_id: SqlUuid, id: SqlUuid, journal: Text, fiscal_year: Integer, number: BigInt, posted_on: Date,
     occurred_on: Date, reference: Text, label: Text, source_kind: Text, source_id: SqlUuid,
     reversal_of: Nullable<SqlUuid>, recorded_by: Text,
-});
+} drawn { number: "g.entry", reference: "g.number", label: "u.label || g.number" });
 
 /// The head of an entry as stored.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -79,31 +81,10 @@ bulk::rows!(Line => "journal_lines" with |line, next| line.entry_id == next.entr
     carried: Bool,
 });
 
-/// Adds entries with all their lines. Lines of one entry stay in one statement: Postgres checks
-/// that each entry is whole and balances.
+/// Adds entries with all their lines. Lines of one entry stay in one statement: Postgres checks that each entry is whole
+/// and balances, and chains it to the one before it (R9.5), so that the entries of a year come in order.
 pub fn insert(conn: &mut PgConnection, entries: &[NewEntry], lines: &[Line]) -> QueryResult<()> {
     bulk::insert_all(conn, &[&entries, &lines])
-}
-
-/// Chains entries that were just inserted to the one before them (tamper evidence).
-pub fn seal(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    year: i32,
-    first: i64,
-    last: i64,
-) -> QueryResult<()> {
-    steady(
-        "SELECT seal_entries(?, ?, ?, ?)",
-        [
-            Bind::Id(company.0),
-            Bind::Small(year),
-            Bind::Number(first),
-            Bind::Number(last),
-        ],
-    )
-    .execute(conn)
-    .map(drop)
 }
 
 /// What a list of entries may be narrowed to.

@@ -24,6 +24,8 @@ pub enum Bind {
     IdsOrNone(Vec<Option<Uuid>>),
     /// Text.
     Text(String),
+    /// Text that may be absent.
+    TextOrNone(Option<String>),
     /// Texts.
     Texts(Vec<String>),
     /// A day.
@@ -34,6 +36,8 @@ pub enum Bind {
     Instant(Option<DateTime<Utc>>),
     /// A whole number, such as minor units.
     Number(i64),
+    /// A whole number that may be absent.
+    NumberOrNone(Option<i64>),
     /// A small whole number, such as a year.
     Small(i32),
     /// Small whole numbers, such as bucket bounds.
@@ -174,11 +178,13 @@ impl Bind {
             Bind::Ids(value) => out.push_bind_param::<Array<SqlUuid>, _>(value),
             Bind::IdsOrNone(value) => out.push_bind_param::<Array<Nullable<SqlUuid>>, _>(value),
             Bind::Text(value) => out.push_bind_param::<Text, _>(value),
+            Bind::TextOrNone(value) => out.push_bind_param::<Nullable<Text>, _>(value),
             Bind::Texts(value) => out.push_bind_param::<Array<Text>, _>(value),
             Bind::Day(value) => out.push_bind_param::<Date, _>(value),
             Bind::DayOrNone(value) => out.push_bind_param::<Nullable<Date>, _>(value),
             Bind::Instant(value) => out.push_bind_param::<Nullable<Timestamptz>, _>(value),
             Bind::Number(value) => out.push_bind_param::<BigInt, _>(value),
+            Bind::NumberOrNone(value) => out.push_bind_param::<Nullable<BigInt>, _>(value),
             Bind::Small(value) => out.push_bind_param::<Integer, _>(value),
             Bind::Numbers(value) => out.push_bind_param::<Array<Integer>, _>(value),
             Bind::Amounts(value) => out.push_bind_param::<Array<BigInt>, _>(value),

@@ -6,9 +6,10 @@ use std::time::Instant;
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Date, Nullable};
+use diesel::sql_types::{BigInt, Bool, Date, Nullable, Text};
 
-use super::list::{Bind, Sql};
+use super::bulk::{Drawing, Rows};
+use super::list::{Bind, Sql, Statement};
 use super::patience;
 use crate::domain::ids::CompanyId;
 use crate::domain::numbering::{RANK_DIGITS, document_number_head};
@@ -52,7 +53,9 @@ pub fn take(
         }],
     )
     .steady();
-    waiting(conn, series, |conn| statement.get_result(conn))
+    let since = Instant::now();
+    let taken = statement.get_result(conn).map_err(Error::from);
+    waited(conn, series, since, taken)
 }
 
 /// How many numbers are wanted of a series.
@@ -90,21 +93,6 @@ fn counting(company: CompanyId, wanted: &[Wanted<'_>]) -> Sql {
         [],
     );
     sql
-}
-
-/// Runs a statement that waits for a series, and takes its wait off the time that is left.
-fn waiting<T>(
-    conn: &mut PgConnection,
-    series: &str,
-    draw: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
-) -> Result<T> {
-    let since = Instant::now();
-    let drawn = draw(conn).map_err(|error| match Error::from(error) {
-        Error::Timeout => Error::Unavailable(format!("others draw numbers of series {series}")),
-        other => other,
-    })?;
-    patience::spend(conn, since)?;
-    Ok(drawn)
 }
 
 /// The records of a series, among which one may have the next number already: given by hand.
@@ -149,68 +137,115 @@ pub struct Series<'a> {
     pub of: Numbered,
 }
 
-/// A number drawn from a series.
+/// The rank of an entry in its year that is written together with a record.
 #[derive(Clone, Copy, Debug)]
-pub struct Drawn {
-    pub taken: Taken,
-    /// A record has it already, as far as this statement saw.
-    pub is_used: bool,
-    /// The rank of an entry in its year, when that was wanted too.
-    pub entry: Option<i64>,
+pub enum Rank {
+    /// The next one of the year.
+    Next(i32),
+    /// Drawn before.
+    Drawn(i64),
 }
 
-/// The next number of a series, and that of an entry in `entry_year`: under their locks until the transaction ends, so
-/// that everything about them is done by one statement, and the entry's last.
-pub fn draw(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    series: &Series<'_>,
-    entry_year: Option<i32>,
-) -> Result<Drawn> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(embed)]
-        taken: Taken,
-        #[diesel(sql_type = Bool)]
-        is_entry: bool,
-        #[diesel(sql_type = Bool)]
-        is_used: bool,
+/// The numbers of a record and of its entry. The statement that writes both draws them ([`Numbers::write`]): the series
+/// are locked from there until the transaction ends, so that as little as can be is left to do under their locks.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers<'a> {
+    pub company: CompanyId,
+    /// The record's number, when it was given by hand; else the next of the series.
+    pub given: Option<&'a str>,
+    pub series: Series<'a>,
+    /// The rank of the entry, for a record that makes one.
+    pub entry: Option<Rank>,
+}
+
+/// What was drawn.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Drawn {
+    /// The record's number.
+    #[diesel(sql_type = Text)]
+    pub number: String,
+    /// The latest day that the series has seen, see [`Taken::last_on`].
+    #[diesel(sql_type = Nullable<Date>)]
+    pub last_on: Option<NaiveDate>,
+    /// The entry's rank.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub entry: Option<i64>,
+    /// A record has the number already, as far as the statement saw. Then nothing was written.
+    #[diesel(sql_type = Bool)]
+    pub is_used: bool,
+}
+
+impl Numbers<'_> {
+    /// Draws the numbers and writes rows under them, which leave them empty (see [`bulk::Drawing`]). Nothing is written
+    /// when the number is used already, nor when days would go back: the caller looks at what was drawn.
+    pub(super) fn write(&self, conn: &mut PgConnection, rows: &[&dyn Rows]) -> QueryResult<Drawn> {
+        Drawing::of(self.drawing(), rows).get_result(conn)
     }
-    let own = Wanted {
-        series: series.prefix,
-        year: series.year,
-        count: 1,
-        on: series.on,
-    };
-    let entry = entry_year.map(|year| Wanted {
-        series: ENTRY,
-        year,
-        count: 1,
-        on: None,
-    });
-    let wanted: Vec<Wanted<'_>> = std::iter::once(own).chain(entry).collect();
-    let mut sql = Sql::new("WITH n AS (");
-    sql.append(&counting(company, &wanted));
-    sql.push(
-        &format!(
-            "), t AS (SELECT n.*, n.series = '{ENTRY}' AS is_entry, \
-               ? || lpad(last_number::text, greatest({RANK_DIGITS}, length(last_number::text)), '0') AS number FROM n) \
-             SELECT last_number, last_on, is_entry, NOT is_entry AND EXISTS ({}) AS is_used FROM t",
-            series.of.has()
-        ),
-        [
-            Bind::Text(document_number_head(series.prefix, series.year)),
-            Bind::Id(company.0),
-        ],
-    );
-    let statement = sql.steady();
-    let rows: Vec<Row> = waiting(conn, series.prefix, |conn| statement.load(conn))?;
-    let entry = rows.iter().find(|row| row.is_entry);
-    let own = rows.iter().find(|row| !row.is_entry);
-    let own = own.ok_or_else(|| Error::Internal("a counter answered nothing".into()))?;
-    Ok(Drawn {
-        taken: own.taken,
-        is_used: own.is_used,
-        entry: entry.map(|row| row.taken.last_number),
-    })
+
+    /// Draws the record's number alone, for rows that are written in another way.
+    pub fn draw(&self, conn: &mut PgConnection) -> QueryResult<Drawn> {
+        self.write(conn, &[])
+    }
+
+    fn drawing(&self) -> Statement {
+        let Series {
+            prefix,
+            year,
+            on,
+            of,
+        } = self.series;
+        let own = self.given.is_none().then_some(Wanted {
+            series: prefix,
+            year,
+            count: 1,
+            on,
+        });
+        let (entry, rank) = match self.entry {
+            Some(Rank::Next(year)) => (Some(year), None),
+            Some(Rank::Drawn(rank)) => (None, Some(rank)),
+            None => (None, None),
+        };
+        let entry = entry.map(|year| Wanted {
+            series: ENTRY,
+            year,
+            count: 1,
+            on: None,
+        });
+        let wanted: Vec<Wanted<'_>> = own.into_iter().chain(entry).collect();
+        let mut sql = Sql::new("WITH n AS (");
+        sql.append(&counting(self.company, &wanted));
+        sql.push(
+            &format!(
+                "), m AS (SELECT max(last_number) FILTER (WHERE series <> '{ENTRY}') AS rank, max(last_on) AS last_on, \
+                   coalesce(?, max(last_number) FILTER (WHERE series = '{ENTRY}')) AS entry FROM n), \
+                 t AS (SELECT m.*, coalesce(?, ? || lpad(rank::text, greatest({RANK_DIGITS}, length(rank::text)), '0')) AS number FROM m), \
+                 d AS (SELECT number, last_on, entry, rank IS NOT NULL AND EXISTS ({}) AS is_used FROM t), \
+                 g AS (SELECT number, entry FROM d WHERE NOT is_used AND NOT coalesce(last_on > ?, false))",
+                of.has()
+            ),
+            [
+                Bind::NumberOrNone(rank),
+                Bind::TextOrNone(self.given.map(str::to_owned)),
+                Bind::Text(document_number_head(prefix, year)),
+                Bind::Id(self.company.0),
+                Bind::DayOrNone(on.filter(|_| self.given.is_none())),
+            ],
+        );
+        sql.steady()
+    }
+}
+
+/// What waited for a series, from when on, and how it ended: takes the wait off the time that is left.
+pub fn waited<T>(
+    conn: &mut PgConnection,
+    series: &str,
+    since: Instant,
+    done: Result<T>,
+) -> Result<T> {
+    let done = done.map_err(|error| match error {
+        Error::Timeout => Error::Unavailable(format!("others draw numbers of series {series}")),
+        other => other,
+    })?;
+    patience::spend(conn, since)?;
+    Ok(done)
 }

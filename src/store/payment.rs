@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 use super::bulk;
 use super::journal::{Line, NewEntry};
 use super::list::{Bind, Sql, containing, folded, reads_like};
+use super::numbering::{Drawn, Numbers};
 use super::schema::{payment_events, payments};
 use crate::domain::ids::{ClientId, CompanyId, PaymentId};
 
@@ -44,7 +45,7 @@ bulk::rows!(Payment => "payments" {
     received_on: Date, method: Text, amount: BigInt, currency: Text, exchange_rate: Numeric,
     client_id: Nullable<SqlUuid>, payer: Nullable<Text>, remittance: Nullable<Text>, matures_on: Nullable<Date>,
     recorded_by: Text, purpose: Text, deposit_vat_rate: Nullable<Numeric>, bank_account: Nullable<Text>,
-});
+} drawn { number: "g.number" });
 
 /// Those of these numbers that are taken.
 pub fn taken_numbers(
@@ -237,14 +238,16 @@ pub fn insert(conn: &mut PgConnection, rows: &[Payment]) -> QueryResult<()> {
     bulk::insert(conn, rows)
 }
 
-/// Adds receipts together with their entries, by one statement when they are few.
-pub fn insert_posted(
+/// Adds a receipt together with its entry, under numbers drawn by the same statement.
+pub fn insert_numbered(
     conn: &mut PgConnection,
-    rows: &[Payment],
+    numbers: &Numbers<'_>,
+    payment: &Payment,
     entries: &[NewEntry],
     lines: &[Line],
-) -> QueryResult<()> {
-    bulk::insert_all(conn, &[&rows, &entries, &lines])
+) -> QueryResult<Drawn> {
+    let payment = std::slice::from_ref(payment);
+    numbers.write(conn, &[&payment, &entries, &lines])
 }
 
 /// What became known of these receipts.

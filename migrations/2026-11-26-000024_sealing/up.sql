@@ -1,0 +1,68 @@
+-- Entries are chained where their lines come in, by the trigger that checks them: one way to the database less while
+-- the number's counter is locked, and no entry without its seal. What a seal covers is what `entry_content` says, word
+-- for word.
+CREATE OR REPLACE FUNCTION check_entry_balance() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE bad uuid; entry record; previous bytea; company uuid; year int; reached bigint;
+  companies uuid[] := '{}'; years int[] := '{}'; numbers bigint[] := '{}'; ids uuid[] := '{}'; seals bytea[] := '{}';
+BEGIN
+  SELECT a.entry_id INTO bad FROM added a GROUP BY a.company_id, a.entry_id, a.currency
+  HAVING sum(a.debit) <> sum(a.credit) OR sum(a.base_debit) <> sum(a.base_credit) LIMIT 1;
+  IF bad IS NOT NULL THEN
+    RAISE EXCEPTION 'journal entry % does not balance', bad USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_entry_balances';
+  END IF;
+  FOR entry IN
+    SELECT e.company_id, e.fiscal_year, e.number, e.id, a.count,
+      (SELECT count(*) FROM journal_lines l WHERE l.company_id = a.company_id AND l.entry_id = a.entry_id) AS stored,
+      jsonb_build_array(e.id, e.journal, e.fiscal_year, e.number, to_char(e.posted_on, 'YYYYMMDD'), to_char(e.occurred_on, 'YYYYMMDD'),
+        e.reference, e.label, e.source_kind, e.source_id, e.reversal_of, (extract(epoch FROM e.recorded_at) * 1000000)::bigint, e.recorded_by)::text
+      || a.lines::text AS content
+    FROM (SELECT l.company_id, l.entry_id, count(*),
+        jsonb_agg(jsonb_build_array(l.line, l.account, l.client_id, l.debit, l.credit, l.currency, l.base_debit, l.base_credit, l.carried)
+          ORDER BY l.line) AS lines
+      FROM added l GROUP BY l.company_id, l.entry_id) a
+    JOIN journal_entries e ON e.company_id = a.company_id AND e.id = a.entry_id
+    ORDER BY e.company_id, e.fiscal_year, e.number
+  LOOP
+    IF entry.count < 2 OR entry.count <> entry.stored THEN
+      RAISE EXCEPTION 'journal entry % must be written whole, with two lines or more', entry.id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_entry_whole';
+    END IF;
+    IF (company, year, reached + 1) IS DISTINCT FROM (entry.company_id, entry.fiscal_year, entry.number) THEN
+      SELECT s.seal, s.number INTO previous, reached FROM journal_seals s
+      WHERE s.company_id = entry.company_id AND s.fiscal_year = entry.fiscal_year ORDER BY s.number DESC LIMIT 1;
+      IF reached + 1 <> entry.number THEN
+        RAISE EXCEPTION 'journal entry % is number % of %, behind number %', entry.id, entry.number, entry.fiscal_year, reached
+          USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_entry_follows';
+      END IF;
+      previous := coalesce(previous, chain_origin(entry.company_id, entry.fiscal_year));
+    END IF;
+    company := entry.company_id;
+    year := entry.fiscal_year;
+    reached := entry.number;
+    previous := sha256(previous || convert_to(entry.content, 'UTF8'));
+    companies := companies || company;
+    years := years || year;
+    numbers := numbers || reached;
+    ids := ids || entry.id;
+    seals := seals || previous;
+  END LOOP;
+  INSERT INTO journal_seals (company_id, fiscal_year, number, entry_id, seal) SELECT * FROM unnest(companies, years, numbers, ids, seals);
+  RETURN NULL;
+END $$;
+
+-- The former binary seals what it posted itself: what is sealed already is left as it is.
+CREATE OR REPLACE FUNCTION seal_entries(of_company uuid, of_year int, first bigint, last bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE previous bytea; entry record;
+BEGIN
+  FOR entry IN SELECT e.id, e.number FROM journal_entries e
+    WHERE e.company_id = of_company AND e.fiscal_year = of_year AND e.number BETWEEN first AND last
+      AND NOT EXISTS (SELECT FROM journal_seals s WHERE s.company_id = of_company AND s.fiscal_year = of_year AND s.number = e.number)
+    ORDER BY e.number
+  LOOP
+    SELECT s.seal INTO previous FROM journal_seals s
+    WHERE s.company_id = of_company AND s.fiscal_year = of_year AND s.number = entry.number - 1;
+    INSERT INTO journal_seals (company_id, fiscal_year, number, entry_id, seal)
+      VALUES (of_company, of_year, entry.number, entry.id,
+        sha256(coalesce(previous, chain_origin(of_company, of_year)) || convert_to(entry_content(of_company, entry.id), 'UTF8')));
+  END LOOP;
+END $$;
