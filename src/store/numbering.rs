@@ -218,7 +218,7 @@ impl Numbers<'_> {
             &format!(
                 "), m AS (SELECT max(last_number) FILTER (WHERE series <> '{ENTRY}') AS rank, max(last_on) AS last_on, \
                    coalesce(?, max(last_number) FILTER (WHERE series = '{ENTRY}')) AS entry FROM n), \
-                 t AS (SELECT m.*, coalesce(?, ? || lpad(rank::text, greatest({RANK_DIGITS}, length(rank::text)), '0')) AS number FROM m), \
+                 t AS MATERIALIZED (SELECT m.*, coalesce(?, ? || lpad(rank::text, greatest({RANK_DIGITS}, length(rank::text)), '0')) AS number FROM m), \
                  d AS (SELECT number, last_on, entry, rank IS NOT NULL AND EXISTS ({}) AS is_used FROM t), \
                  g AS (SELECT number, entry FROM d WHERE NOT is_used AND NOT coalesce(last_on > ?, false))",
                 of.has()
