@@ -682,12 +682,7 @@ pub fn deduct(
         )
         .into());
     }
-    let ids: Vec<_> = store::item::by_sources(conn, caller.company, &[invoice.id.0])?
-        .iter()
-        .map(|item| item.id)
-        .collect();
-    let mut items = store::item::for_update(conn, caller.company, &ids)?;
-    items.sort_by_key(|item| (item.due_on, item.id));
+    let items = store::item::by_sources_for_update(conn, caller.company, &[invoice.id.0])?;
     let currency = books::currency(&invoice.currency)?;
     let open: Minor = items.iter().map(|item| item.open_amount).sum();
     let amount = match input.amount {

@@ -6,7 +6,6 @@ use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 use serde_json::json;
-use uuid::Uuid;
 
 use super::books::{self, Books, Opened};
 use super::lettering::{self, Groups};
@@ -206,20 +205,6 @@ pub fn match_pairs(
     write_matched(conn, caller, books, Vec::new(), &pairs, rule)
 }
 
-/// The same for items of an entry that was just posted, which are written together with what settles them.
-pub fn match_new(
-    conn: &mut PgConnection,
-    caller: &Caller,
-    books: &Books,
-    opened: Vec<Opened>,
-    pairs: &[Pair],
-    on: NaiveDate,
-    rule: &str,
-) -> Result<Vec<AllocationId>> {
-    let pairs: Vec<(Pair, NaiveDate)> = pairs.iter().map(|pair| (*pair, on)).collect();
-    write_matched(conn, caller, books, opened, &pairs, rule)
-}
-
 /// Writes the items of entries just posted together with what settles them, each pair on its own day: with
 /// one another, and with items of the books. The result is that of `match_pairs` day by day.
 pub fn match_opened(
@@ -272,20 +257,34 @@ fn set_apart(
         .filter_map(|(pair, _)| *invoices.get(&pair.debit)?)
         .collect();
     let paid: Vec<DocumentId> = paid.into_iter().collect();
-    let on_receipts: BTreeSet<Uuid> = store::operation::vat_standings(conn, caller.company, &paid)?
-        .into_iter()
-        .map(|standing| standing.invoice_id)
-        .collect();
+    let on_receipts = vat_receipts::among(conn, caller, &paid)?;
     let mut apart = Apart::default();
     for (pair, on) in pairs {
         let invoice = invoices.get(&pair.debit).copied().flatten();
-        if invoice.is_some_and(|invoice| on_receipts.contains(&invoice.0)) {
+        if invoice.is_some_and(|invoice| on_receipts.contains(&invoice)) {
             apart.by_day.entry(*on).or_default().push(*pair);
         } else {
             apart.at_once.push((*pair, *on));
         }
     }
     Ok(apart)
+}
+
+/// Matchings that are worked out and not written yet. The items of the books among them are locked, their groups and
+/// letters written.
+pub struct Matched {
+    /// Items that are new, as they stand afterwards.
+    pub fresh: Vec<Item>,
+    pub allocations: Vec<Allocation>,
+    /// The rows of the ledger: what opens the new items, and what settles.
+    pub changes: Vec<Change>,
+    /// All items concerned, as they are afterwards.
+    items: HashMap<ItemId, Item>,
+    /// Those of the books, and the group that each stands in.
+    known: Vec<ItemId>,
+    stands: Vec<Option<MatchingId>>,
+    /// Of their invoices, those whose VAT follows what they receive.
+    taxed: Vec<DocumentId>,
 }
 
 /// The one way in which matchings are written. Items that are `opened` here are written as they stand
@@ -298,6 +297,21 @@ fn write_matched(
     pairs: &[(Pair, NaiveDate)],
     rule: &str,
 ) -> Result<Vec<AllocationId>> {
+    let made = work_out(conn, caller, books, opened, pairs, rule)?;
+    store::item::insert(conn, &made.fresh, &made.allocations, &made.changes)?;
+    finish(conn, caller, books, made)
+}
+
+/// Works out matchings; whoever writes their rows calls [`finish`] then. A record that draws a number does this before,
+/// so that nobody waits for its series meanwhile: items are locked before counters.
+pub fn work_out(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    opened: Vec<Opened>,
+    pairs: &[(Pair, NaiveDate)],
+    rule: &str,
+) -> Result<Matched> {
     let company = caller.company;
     let order: Vec<ItemId> = opened.iter().map(|opened| opened.item.id).collect();
     let bases: HashMap<ItemId, Minor> = opened
@@ -406,17 +420,46 @@ fn write_matched(
         .collect();
     let openings: Vec<Change> = fresh.iter().map(Change::opening).collect();
     let changes: Vec<Change> = openings.into_iter().chain(changes).collect();
-    store::item::insert(conn, &fresh, &allocations, &changes)?;
-    let stands: Vec<Option<MatchingId>> = known
+    let stands = known
         .iter()
         .map(|id| groups.get(id).copied().flatten())
         .collect();
-    store::item::refresh(conn, company, &known, &stands)?;
-    exchange::post(conn, caller, books, &allocations, &items, None)?;
-    if let Some(last) = allocations.iter().map(|made| made.effective_on).max() {
-        vat_receipts::refresh(conn, caller, books, &invoices_of(&items), last)?;
+    let taxed = vat_receipts::among(conn, caller, &invoices_of(&items))?;
+    Ok(Matched {
+        fresh,
+        allocations,
+        changes,
+        items,
+        known,
+        stands,
+        taxed,
+    })
+}
+
+/// Brings in line what matchings that were just written have changed.
+pub fn finish(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    made: Matched,
+) -> Result<Vec<AllocationId>> {
+    store::item::refresh(conn, caller.company, &made.known, &made.stands)?;
+    exchange::post(conn, caller, books, &made.allocations, &made.items, None)?;
+    if let Some(last) = made.allocations.iter().map(|row| row.effective_on).max() {
+        vat_receipts::refresh(conn, caller, books, &made.taxed, last)?;
     }
-    Ok(allocations.iter().map(|allocation| allocation.id).collect())
+    Ok(made.allocations.iter().map(|row| row.id).collect())
+}
+
+impl Matched {
+    /// Names the new items after the record that they belong to, whose number was drawn as they were written.
+    pub fn name(&mut self, number: &str) {
+        for item in &self.fresh {
+            if let Some(item) = self.items.get_mut(&item.id) {
+                number.clone_into(&mut item.reference);
+            }
+        }
+    }
 }
 
 /// Brings items of the books in line with the ledger and with their groups; `touched` have new ledger rows.

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use super::bank;
 use super::books::{self, Books, Draw, NewItem, NewLine, Opened, Posting};
-use super::matching::{self, Pair};
+use super::matching::{self, Matched, Pair};
 use super::reference::{self, ItemRef, Ref};
 use super::remittance;
 use crate::domain::access::Caller;
@@ -146,19 +146,25 @@ pub fn record_by(
         .sum();
     let entry = receipt_entry(&books, &payment, currency, doubtful);
     let posted_on = entry.posted_on;
-    let mut drafts = books::drafted(caller, &books, entry)?;
+    let drafts = books::drafted(caller, &books, entry)?;
+    let mut matched = matched(conn, caller, &books, drafts.opened, &parts, rule)?;
     let given = input.number.as_deref();
     let number = books.write_numbered(conn, given, &series, posted_on, |conn, numbers| {
-        let (entries, lines) = (&drafts.entries, &drafts.lines);
-        store::payment::insert_numbered(conn, numbers, &payment, entries, lines)
+        store::payment::insert_numbered(
+            conn,
+            numbers,
+            &payment,
+            &drafts.entries,
+            &drafts.lines,
+            &matched.fresh,
+            &matched.allocations,
+            &matched.changes,
+        )
     })?;
-    for opened in &mut drafts.opened {
-        opened.item.reference.clone_from(&number);
-    }
-    let allocations = allocate(conn, caller, &books, drafts.opened, &parts, rule)?;
+    matched.name(&number);
     Ok(Recorded {
         payment: id,
-        allocations,
+        allocations: matching::finish(conn, caller, &books, matched)?,
     })
 }
 
@@ -298,14 +304,14 @@ fn check_second_person(
 }
 
 /// Matches a new receipt with what it says it pays, each part on the account that it stands on.
-fn allocate(
+fn matched(
     conn: &mut PgConnection,
     caller: &Caller,
     books: &Books,
     made: Vec<Opened>,
     parts: &[Part],
     rule: &str,
-) -> Result<Vec<AllocationId>> {
+) -> Result<Matched> {
     let credit_on = |family: &str| {
         let items = made.iter().map(|opened| &opened.item);
         let mut credits = items.filter(|item| !item.is_debit);
@@ -315,37 +321,30 @@ fn allocate(
             .or_else(|| credits.next())
     };
     let mut pairs = Vec::new();
-    let mut on = None;
     for part in parts {
         let Some(credit) = credit_on(&part.debit.family) else {
             continue;
         };
-        on = Some(credit.posted_on);
-        pairs.push(Pair {
+        let pair = Pair {
             debit: part.debit.id,
             credit: credit.id,
             amount: part.amount,
             line: part.line,
-        });
+        };
+        pairs.push((pair, credit.posted_on));
     }
-    let Some(on) = on else {
-        books::open_items(conn, made)?;
-        return Ok(Vec::new());
-    };
-    matching::match_new(conn, caller, books, made, &pairs, on, rule).map_err(|error| {
-        match error {
-            // The lines of a matching are the allocations of this input.
-            Error::Refused(mut refusals) => {
-                for part in refusals
-                    .iter_mut()
-                    .filter_map(|refusal| refusal.field.first_mut())
-                {
-                    "allocations".clone_into(part);
-                }
-                Error::Refused(refusals)
+    matching::work_out(conn, caller, books, made, &pairs, rule).map_err(|error| match error {
+        // The lines of a matching are the allocations of this input.
+        Error::Refused(mut refusals) => {
+            for part in refusals
+                .iter_mut()
+                .filter_map(|refusal| refusal.field.first_mut())
+            {
+                "allocations".clone_into(part);
             }
-            other => other,
+            Error::Refused(refusals)
         }
+        other => other,
     })
 }
 

@@ -19,6 +19,20 @@ use crate::store::document::Document;
 use crate::store::operation::{Operation, VatMove, VatStanding};
 use crate::store::{self};
 
+/// Those of these invoices whose VAT falls due as they are paid.
+pub fn among(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    invoices: &[DocumentId],
+) -> Result<Vec<DocumentId>> {
+    if invoices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let standings = store::operation::vat_standings(conn, caller.company, invoices)?;
+    let ids = standings.iter().map(|standing| standing.invoice_id);
+    Ok(ids.map(DocumentId).collect())
+}
+
 /// Brings the VAT of these invoices in line with what they have received. Others are left alone.
 pub fn refresh(
     conn: &mut PgConnection,

@@ -224,6 +224,19 @@ pub fn by_sources(
         .load(conn)
 }
 
+/// The same, locked: what they have open stays as it is until the transaction ends.
+pub fn by_sources_for_update(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    sources: &[Uuid],
+) -> QueryResult<Vec<Item>> {
+    let found = by_sources(conn, company, sources)?;
+    let ids: Vec<ItemId> = found.iter().map(|item| item.id).collect();
+    let mut items = for_update(conn, company, &ids)?;
+    items.sort_by_key(|item| (item.due_on, item.id));
+    Ok(items)
+}
+
 /// What these invoices have open on 411, locked in the order of the ids.
 pub fn open_of_invoices(
     conn: &mut PgConnection,
