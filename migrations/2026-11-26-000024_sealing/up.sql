@@ -1,6 +1,7 @@
 -- Entries are chained where their lines come in, by the trigger that checks them: one way to the database less while
 -- the number's counter is locked, and no entry without its seal. What a seal covers is what `entry_content` says, word
--- for word.
+-- for word. A connection keeps the plans of this function, and may have made them while the tables were empty: so each
+-- entry is fetched by its key (OFFSET 0 keeps it from becoming a join), and never by reading the table.
 CREATE OR REPLACE FUNCTION check_entry_balance() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE bad uuid; entry record; previous bytea; company uuid; year int; reached bigint;
   companies uuid[] := '{}'; years int[] := '{}'; numbers bigint[] := '{}'; ids uuid[] := '{}'; seals bytea[] := '{}';
@@ -11,30 +12,33 @@ BEGIN
     RAISE EXCEPTION 'journal entry % does not balance', bad USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_entry_balances';
   END IF;
   FOR entry IN
-    SELECT e.company_id, e.fiscal_year, e.number, e.id, a.count,
-      (SELECT count(*) FROM journal_lines l WHERE l.company_id = a.company_id AND l.entry_id = a.entry_id) AS stored,
-      jsonb_build_array(e.id, e.journal, e.fiscal_year, e.number, to_char(e.posted_on, 'YYYYMMDD'), to_char(e.occurred_on, 'YYYYMMDD'),
-        e.reference, e.label, e.source_kind, e.source_id, e.reversal_of, (extract(epoch FROM e.recorded_at) * 1000000)::bigint, e.recorded_by)::text
-      || a.lines::text AS content
+    SELECT a.company_id, a.entry_id AS id, e.fiscal_year, e.number, a.count, e.head || a.lines::text AS content,
+      (SELECT count(*) FROM journal_lines l WHERE l.company_id = a.company_id AND l.entry_id = a.entry_id) AS stored
     FROM (SELECT l.company_id, l.entry_id, count(*),
         jsonb_agg(jsonb_build_array(l.line, l.account, l.client_id, l.debit, l.credit, l.currency, l.base_debit, l.base_credit, l.carried)
           ORDER BY l.line) AS lines
       FROM added l GROUP BY l.company_id, l.entry_id) a
-    JOIN journal_entries e ON e.company_id = a.company_id AND e.id = a.entry_id
-    ORDER BY e.company_id, e.fiscal_year, e.number
+    CROSS JOIN LATERAL (SELECT e.fiscal_year, e.number,
+        jsonb_build_array(e.id, e.journal, e.fiscal_year, e.number, to_char(e.posted_on, 'YYYYMMDD'), to_char(e.occurred_on, 'YYYYMMDD'),
+          e.reference, e.label, e.source_kind, e.source_id, e.reversal_of, (extract(epoch FROM e.recorded_at) * 1000000)::bigint,
+          e.recorded_by)::text AS head
+      FROM journal_entries e WHERE e.company_id = a.company_id AND e.id = a.entry_id OFFSET 0) e
+    ORDER BY a.company_id, e.fiscal_year, e.number
   LOOP
     IF entry.count < 2 OR entry.count <> entry.stored THEN
       RAISE EXCEPTION 'journal entry % must be written whole, with two lines or more', entry.id
         USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_entry_whole';
     END IF;
     IF (company, year, reached + 1) IS DISTINCT FROM (entry.company_id, entry.fiscal_year, entry.number) THEN
-      SELECT s.seal, s.number INTO previous, reached FROM journal_seals s
-      WHERE s.company_id = entry.company_id AND s.fiscal_year = entry.fiscal_year ORDER BY s.number DESC LIMIT 1;
-      IF reached + 1 <> entry.number THEN
-        RAISE EXCEPTION 'journal entry % is number % of %, behind number %', entry.id, entry.number, entry.fiscal_year, reached
-          USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_entry_follows';
+      SELECT s.seal INTO previous FROM journal_seals s
+      WHERE s.company_id = entry.company_id AND s.fiscal_year = entry.fiscal_year AND s.number = entry.number - 1;
+      IF NOT FOUND THEN
+        IF EXISTS (SELECT FROM journal_seals s WHERE s.company_id = entry.company_id AND s.fiscal_year = entry.fiscal_year) THEN
+          RAISE EXCEPTION 'journal entry % is number % of %: the one before it is missing', entry.id, entry.number, entry.fiscal_year
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_entry_follows';
+        END IF;
+        previous := chain_origin(entry.company_id, entry.fiscal_year);
       END IF;
-      previous := coalesce(previous, chain_origin(entry.company_id, entry.fiscal_year));
     END IF;
     company := entry.company_id;
     year := entry.fiscal_year;

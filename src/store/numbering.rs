@@ -108,20 +108,25 @@ pub enum Numbered {
 }
 
 impl Numbered {
-    /// Whether one of them has the number `t.number`. The company is bound once.
-    fn has(self) -> &'static str {
-        match self {
-            // Of either kind, said so that the index goes on to the number.
-            Numbered::Documents => {
-                "SELECT FROM documents d WHERE d.company_id = ? AND d.kind IN ('INVOICE', 'CREDIT_NOTE') AND d.number = t.number"
-            }
-            Numbered::Payments => {
-                "SELECT FROM payments p WHERE p.company_id = ? AND p.number = t.number"
-            }
-            Numbered::Clients => {
-                "SELECT FROM clients c WHERE c.company_id = ? AND c.number = t.number"
-            }
+    /// Whether one of them has the number `t.number`: `EXISTS (…)`, by whole keys, whatever the planner believes of a
+    /// table that was empty a moment ago.
+    fn has(self, company: CompanyId) -> Sql {
+        let probes: &[&str] = match self {
+            // Of either kind.
+            Numbered::Documents => &[
+                "documents d WHERE d.company_id = ? AND d.kind = 'INVOICE' AND d.number = t.number",
+                "documents d WHERE d.company_id = ? AND d.kind = 'CREDIT_NOTE' AND d.number = t.number",
+            ],
+            Numbered::Payments => &["payments p WHERE p.company_id = ? AND p.number = t.number"],
+            Numbered::Clients => &["clients c WHERE c.company_id = ? AND c.number = t.number"],
+        };
+        let mut sql = Sql::default();
+        for (place, probe) in probes.iter().enumerate() {
+            let before = if place == 0 { "" } else { " OR " };
+            let text = format!("{before}EXISTS (SELECT FROM {probe})");
+            sql.push(&text, [Bind::Id(company.0)]);
         }
+        sql
     }
 }
 
@@ -214,24 +219,27 @@ impl Numbers<'_> {
         });
         let wanted: Vec<Wanted<'_>> = own.into_iter().chain(entry).collect();
         let mut sql = Sql::new("WITH n AS (");
-        sql.append(&counting(self.company, &wanted));
-        sql.push(
-            &format!(
-                "), m AS (SELECT max(last_number) FILTER (WHERE series <> '{ENTRY}') AS rank, max(last_on) AS last_on, \
-                   coalesce(?, max(last_number) FILTER (WHERE series = '{ENTRY}')) AS entry FROM n), \
-                 t AS MATERIALIZED (SELECT m.*, coalesce(?, ? || lpad(rank::text, greatest({RANK_DIGITS}, length(rank::text)), '0')) AS number FROM m), \
-                 d AS (SELECT number, last_on, entry, rank IS NOT NULL AND EXISTS ({}) AS is_used FROM t), \
+        sql.append(&counting(self.company, &wanted))
+            .push(
+                &format!(
+                    "), m AS (SELECT max(last_number) FILTER (WHERE series <> '{ENTRY}') AS rank, max(last_on) AS last_on, \
+                       coalesce(?, max(last_number) FILTER (WHERE series = '{ENTRY}')) AS entry FROM n), \
+                     t AS MATERIALIZED (SELECT m.*, \
+                       coalesce(?, ? || lpad(rank::text, greatest({RANK_DIGITS}, length(rank::text)), '0')) AS number FROM m), \
+                     d AS (SELECT number, last_on, entry, rank IS NOT NULL AND ("
+                ),
+                [
+                    Bind::NumberOrNone(rank),
+                    Bind::TextOrNone(self.given.map(str::to_owned)),
+                    Bind::Text(document_number_head(prefix, year)),
+                ],
+            )
+            .append(&of.has(self.company))
+            .push(
+                ") AS is_used FROM t), \
                  g AS (SELECT number, entry FROM d WHERE NOT is_used AND NOT coalesce(last_on > ?, false))",
-                of.has()
-            ),
-            [
-                Bind::NumberOrNone(rank),
-                Bind::TextOrNone(self.given.map(str::to_owned)),
-                Bind::Text(document_number_head(prefix, year)),
-                Bind::Id(self.company.0),
-                Bind::DayOrNone(on.filter(|_| self.given.is_none())),
-            ],
-        );
+                [Bind::DayOrNone(on.filter(|_| self.given.is_none()))],
+            );
         sql.steady()
     }
 }
