@@ -33,11 +33,11 @@ BEGIN
       SELECT s.seal INTO previous FROM journal_seals s
       WHERE s.company_id = entry.company_id AND s.fiscal_year = entry.fiscal_year AND s.number = entry.number - 1;
       IF NOT FOUND THEN
-        IF EXISTS (SELECT FROM journal_seals s WHERE s.company_id = entry.company_id AND s.fiscal_year = entry.fiscal_year) THEN
-          RAISE EXCEPTION 'journal entry % is number % of %: the one before it is missing', entry.id, entry.number, entry.fiscal_year
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_entry_follows';
-        END IF;
-        previous := chain_origin(entry.company_id, entry.fiscal_year);
+        -- The first of its year; or a number is missing, which the checks of the books tell.
+        SELECT s.seal INTO previous FROM journal_seals s
+        WHERE s.company_id = entry.company_id AND s.fiscal_year = entry.fiscal_year AND s.number < entry.number
+        ORDER BY s.number DESC LIMIT 1;
+        previous := coalesce(previous, chain_origin(entry.company_id, entry.fiscal_year));
       END IF;
     END IF;
     company := entry.company_id;

@@ -411,13 +411,17 @@ pub fn post(
     postings: Vec<Posting>,
 ) -> Result<Vec<Item>> {
     let opened = enter(conn, caller, books, postings)?;
-    open_items(conn, opened)
+    open_items(conn, caller, opened)
 }
 
 /// Writes the open items of entries that were just posted, as they stand: with nothing settled.
-pub fn open_items(conn: &mut PgConnection, opened: Vec<Opened>) -> Result<Vec<Item>> {
+pub fn open_items(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    opened: Vec<Opened>,
+) -> Result<Vec<Item>> {
     let (items, changes) = openings(opened);
-    store::item::insert(conn, &items, &[], &changes)?;
+    store::item::insert(conn, caller.company, &items, &[], &changes, &[])?;
     Ok(items)
 }
 

@@ -19,6 +19,9 @@ use crate::store::client::{Client, Contact};
 use crate::store::numbering::Numbered;
 use crate::store::{self};
 
+/// What the numbers of clients begin with.
+pub const SERIES: &str = "CL";
+
 /// What is said of a number or a reference that is taken.
 const TAKEN: &str = "a client with this number or reference exists already";
 
@@ -113,7 +116,7 @@ pub fn create(
     apply_identity(conn, &mut client, identity)?;
     if identity.number.is_none() {
         let series = Draw {
-            prefix: "CL",
+            prefix: SERIES,
             on: caller.today,
             dated: false,
             field: "number",

@@ -256,14 +256,15 @@ fn check_settings(settings: &Settings) -> Result<()> {
     if !head.email.is_empty() && !crate::mailer::is_address(&head.email) {
         return refuse("letterhead.email is no address");
     }
-    let series = &settings.series;
-    let prefixes = [
-        &series.invoices,
-        &series.credit_notes,
-        &series.payments,
-        &series.deductions,
-        &series.disputes,
-    ];
+    let serde_json::Value::Object(series) = serde_json::to_value(&settings.series)
+        .map_err(|error| Error::Internal(error.to_string()))?
+    else {
+        return refuse("series are an object");
+    };
+    // Those of clients and of entries have fixed names.
+    let fixed = [super::client::SERIES, store::numbering::ENTRY];
+    let prefixes = series.values().filter_map(|prefix| prefix.as_str());
+    let prefixes: Vec<&str> = prefixes.chain(fixed).collect();
     let is_prefix = |prefix: &str| {
         (1..=10).contains(&prefix.len())
             && prefix
@@ -273,7 +274,9 @@ fn check_settings(settings: &Settings) -> Result<()> {
     if prefixes.iter().any(|prefix| !is_prefix(prefix))
         || (0..prefixes.len()).any(|n| prefixes[n + 1..].contains(&prefixes[n]))
     {
-        return refuse("prefixes are distinct and have 1 to 10 capital letters or digits");
+        return refuse(
+            "prefixes are distinct and have 1 to 10 capital letters or digits; CL and ENTRY are taken",
+        );
     }
     Ok(())
 }

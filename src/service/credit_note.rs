@@ -288,13 +288,6 @@ fn issue_worked(
         of: Numbered::Documents,
         taken: TAKEN,
     };
-    // Items are locked before counters.
-    let debits = match invoice {
-        Some(invoice) if input.allocate => {
-            store::item::by_sources_for_update(conn, caller.company, &[invoice.id.0])?
-        }
-        _ => Vec::new(),
-    };
     let number = books.number(conn, input.number.as_deref(), &series)?;
     let document = Document {
         company_id: caller.company,
@@ -342,7 +335,8 @@ fn issue_worked(
         books, client, invoice, id, &number, issued_on, currency, rate, &worked, vat,
     );
     let items = books::post(conn, caller, books, vec![posting])?;
-    if let Some(credit) = items.first() {
+    if let (Some(invoice), true, Some(credit)) = (invoice, input.allocate, items.first()) {
+        let debits = store::item::by_sources(conn, caller.company, &[invoice.id.0])?;
         settle(
             conn,
             caller,

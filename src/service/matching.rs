@@ -18,7 +18,7 @@ use crate::domain::money::Minor;
 use crate::domain::proposal::{self, CreditKind, OpenCredit, OpenDebit};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::Result;
-use crate::store::item::{Change, Item};
+use crate::store::item::{Change, Item, Standing};
 use crate::store::matching::{Allocation, Ending};
 use crate::store::{self};
 
@@ -202,7 +202,27 @@ pub fn match_pairs(
     rule: &str,
 ) -> Result<Vec<AllocationId>> {
     let pairs: Vec<(Pair, NaiveDate)> = pairs.iter().map(|pair| (*pair, on)).collect();
-    write_matched(conn, caller, books, Vec::new(), &pairs, rule)
+    write_matched(conn, caller, books, Vec::new(), &pairs, rule, None)
+}
+
+/// The same for items of an entry that was just posted, which are written together with what settles them. `taxed` are
+/// those of the invoices concerned whose VAT follows what they receive: asked before numbers were drawn.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what is matched, and what is known of it"
+)]
+pub fn match_new(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    opened: Vec<Opened>,
+    pairs: &[Pair],
+    on: NaiveDate,
+    rule: &str,
+    taxed: Vec<DocumentId>,
+) -> Result<Vec<AllocationId>> {
+    let pairs: Vec<(Pair, NaiveDate)> = pairs.iter().map(|pair| (*pair, on)).collect();
+    write_matched(conn, caller, books, opened, &pairs, rule, Some(taxed))
 }
 
 /// Writes the items of entries just posted together with what settles them, each pair on its own day: with
@@ -216,7 +236,16 @@ pub fn match_opened(
     rule: &str,
 ) -> Result<()> {
     let apart = set_apart(conn, caller, &opened, pairs)?;
-    write_matched(conn, caller, books, opened, &apart.at_once, rule)?;
+    // What was set apart is all whose VAT follows.
+    write_matched(
+        conn,
+        caller,
+        books,
+        opened,
+        &apart.at_once,
+        rule,
+        Some(Vec::new()),
+    )?;
     for (on, pairs) in apart.by_day {
         match_pairs(conn, caller, books, &pairs, on, rule)?;
     }
@@ -270,23 +299,6 @@ fn set_apart(
     Ok(apart)
 }
 
-/// Matchings that are worked out and not written yet. The items of the books among them are locked, their groups and
-/// letters written.
-pub struct Matched {
-    /// Items that are new, as they stand afterwards.
-    pub fresh: Vec<Item>,
-    pub allocations: Vec<Allocation>,
-    /// The rows of the ledger: what opens the new items, and what settles.
-    pub changes: Vec<Change>,
-    /// All items concerned, as they are afterwards.
-    items: HashMap<ItemId, Item>,
-    /// Those of the books, and the group that each stands in.
-    known: Vec<ItemId>,
-    stands: Vec<Option<MatchingId>>,
-    /// Of their invoices, those whose VAT follows what they receive.
-    taxed: Vec<DocumentId>,
-}
-
 /// The one way in which matchings are written. Items that are `opened` here are written as they stand
 /// afterwards; those of the books are locked, and changed by one statement.
 fn write_matched(
@@ -296,22 +308,8 @@ fn write_matched(
     opened: Vec<Opened>,
     pairs: &[(Pair, NaiveDate)],
     rule: &str,
+    taxed: Option<Vec<DocumentId>>,
 ) -> Result<Vec<AllocationId>> {
-    let made = work_out(conn, caller, books, opened, pairs, rule)?;
-    store::item::insert(conn, &made.fresh, &made.allocations, &made.changes)?;
-    finish(conn, caller, books, made)
-}
-
-/// Works out matchings; whoever writes their rows calls [`finish`] then. A record that draws a number does this before,
-/// so that nobody waits for its series meanwhile: items are locked before counters.
-pub fn work_out(
-    conn: &mut PgConnection,
-    caller: &Caller,
-    books: &Books,
-    opened: Vec<Opened>,
-    pairs: &[(Pair, NaiveDate)],
-    rule: &str,
-) -> Result<Matched> {
     let company = caller.company;
     let order: Vec<ItemId> = opened.iter().map(|opened| opened.item.id).collect();
     let bases: HashMap<ItemId, Minor> = opened
@@ -418,48 +416,19 @@ pub fn work_out(
             ..item.clone()
         })
         .collect();
+    let stands = standings(&known, &groups, &changes);
     let openings: Vec<Change> = fresh.iter().map(Change::opening).collect();
     let changes: Vec<Change> = openings.into_iter().chain(changes).collect();
-    let stands = known
-        .iter()
-        .map(|id| groups.get(id).copied().flatten())
-        .collect();
-    let taxed = vat_receipts::among(conn, caller, &invoices_of(&items))?;
-    Ok(Matched {
-        fresh,
-        allocations,
-        changes,
-        items,
-        known,
-        stands,
-        taxed,
-    })
-}
-
-/// Brings in line what matchings that were just written have changed.
-pub fn finish(
-    conn: &mut PgConnection,
-    caller: &Caller,
-    books: &Books,
-    made: Matched,
-) -> Result<Vec<AllocationId>> {
-    store::item::refresh(conn, caller.company, &made.known, &made.stands)?;
-    exchange::post(conn, caller, books, &made.allocations, &made.items, None)?;
-    if let Some(last) = made.allocations.iter().map(|row| row.effective_on).max() {
-        vat_receipts::refresh(conn, caller, books, &made.taxed, last)?;
+    store::item::insert(conn, company, &fresh, &allocations, &changes, &stands)?;
+    exchange::post(conn, caller, books, &allocations, &items, None)?;
+    if let Some(last) = allocations.iter().map(|made| made.effective_on).max() {
+        let taxed = match taxed {
+            Some(known) => known,
+            None => invoices_of(&items),
+        };
+        vat_receipts::refresh(conn, caller, books, &taxed, last)?;
     }
-    Ok(made.allocations.iter().map(|row| row.id).collect())
-}
-
-impl Matched {
-    /// Names the new items after the record that they belong to, whose number was drawn as they were written.
-    pub fn name(&mut self, number: &str) {
-        for item in &self.fresh {
-            if let Some(item) = self.items.get_mut(&item.id) {
-                number.clone_into(&mut item.reference);
-            }
-        }
-    }
+    Ok(allocations.iter().map(|allocation| allocation.id).collect())
 }
 
 /// Brings items of the books in line with the ledger and with their groups; `touched` have new ledger rows.
@@ -470,9 +439,7 @@ fn move_items(
     touched: &[ItemId],
     groups: &Groups,
 ) -> Result<()> {
-    let group = |id: &ItemId| groups.get(id).copied().flatten();
-    let stands: Vec<Option<MatchingId>> = touched.iter().map(group).collect();
-    store::item::refresh(conn, caller.company, touched, &stands)?;
+    store::item::refresh(conn, caller.company, &standings(touched, groups, &[]))?;
     // The others of a group only follow its letter, when that changed.
     let others: BTreeSet<ItemId> = groups
         .keys()
@@ -480,9 +447,28 @@ fn move_items(
         .copied()
         .collect();
     let others: Vec<ItemId> = others.into_iter().collect();
+    let group = |id: &ItemId| groups.get(id).copied().flatten();
     let stands: Vec<Option<MatchingId>> = others.iter().map(group).collect();
     store::item::regroup(conn, caller.company, &others, &stands)?;
     Ok(())
+}
+
+/// Where items of the books stand in their groups, once the ledger has these rows too.
+fn standings(items: &[ItemId], groups: &Groups, to_come: &[Change]) -> Vec<Standing> {
+    let mut added = HashMap::<ItemId, (Minor, NaiveDate)>::new();
+    for change in to_come {
+        let (sum, last) = added
+            .entry(change.item_id)
+            .or_insert((0, change.effective_on));
+        *sum += change.delta;
+        *last = change.effective_on.max(*last);
+    }
+    let standing = |item: &ItemId| Standing {
+        item: *item,
+        group: groups.get(item).copied().flatten(),
+        added: added.get(item).copied(),
+    };
+    items.iter().map(standing).collect()
 }
 
 /// The invoices that debit items belong to.

@@ -1,17 +1,20 @@
 //! Receipts: recorded, their payer named later, returned unpaid.
 
+use std::collections::BTreeSet;
+
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
 use super::bank;
 use super::books::{self, Books, Draw, NewItem, NewLine, Opened, Posting};
-use super::matching::{self, Matched, Pair};
+use super::matching::{self, Pair};
 use super::reference::{self, ItemRef, Ref};
 use super::remittance;
+use super::vat_receipts;
 use crate::domain::access::Caller;
 use crate::domain::chart;
-use crate::domain::ids::{AllocationId, ClientId, Id, ItemId, PaymentId};
+use crate::domain::ids::{AllocationId, ClientId, DocumentId, Id, ItemId, PaymentId};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat;
@@ -106,6 +109,10 @@ pub fn record_by(
     if rule == BY_HAND {
         check_second_person(conn, caller, &books, &parts)?;
     }
+    let paid = parts.iter().filter_map(|part| part.debit.invoice_id);
+    let paid: BTreeSet<DocumentId> = paid.collect();
+    let paid: Vec<DocumentId> = paid.into_iter().collect();
+    let taxed = vat_receipts::among(conn, caller, &paid)?;
     let series = Draw {
         prefix: &books.settings.series.payments,
         on: received_on,
@@ -146,25 +153,19 @@ pub fn record_by(
         .sum();
     let entry = receipt_entry(&books, &payment, currency, doubtful);
     let posted_on = entry.posted_on;
-    let drafts = books::drafted(caller, &books, entry)?;
-    let mut matched = matched(conn, caller, &books, drafts.opened, &parts, rule)?;
+    let mut drafts = books::drafted(caller, &books, entry)?;
     let given = input.number.as_deref();
     let number = books.write_numbered(conn, given, &series, posted_on, |conn, numbers| {
-        store::payment::insert_numbered(
-            conn,
-            numbers,
-            &payment,
-            &drafts.entries,
-            &drafts.lines,
-            &matched.fresh,
-            &matched.allocations,
-            &matched.changes,
-        )
+        let (entries, lines) = (&drafts.entries, &drafts.lines);
+        store::payment::insert_numbered(conn, numbers, &payment, entries, lines)
     })?;
-    matched.name(&number);
+    for opened in &mut drafts.opened {
+        opened.item.reference.clone_from(&number);
+    }
+    let allocations = allocate(conn, caller, &books, drafts.opened, &parts, rule, taxed)?;
     Ok(Recorded {
         payment: id,
-        allocations: matching::finish(conn, caller, &books, matched)?,
+        allocations,
     })
 }
 
@@ -304,14 +305,15 @@ fn check_second_person(
 }
 
 /// Matches a new receipt with what it says it pays, each part on the account that it stands on.
-fn matched(
+fn allocate(
     conn: &mut PgConnection,
     caller: &Caller,
     books: &Books,
     made: Vec<Opened>,
     parts: &[Part],
     rule: &str,
-) -> Result<Matched> {
+    taxed: Vec<DocumentId>,
+) -> Result<Vec<AllocationId>> {
     let credit_on = |family: &str| {
         let items = made.iter().map(|opened| &opened.item);
         let mut credits = items.filter(|item| !item.is_debit);
@@ -321,30 +323,37 @@ fn matched(
             .or_else(|| credits.next())
     };
     let mut pairs = Vec::new();
+    let mut on = None;
     for part in parts {
         let Some(credit) = credit_on(&part.debit.family) else {
             continue;
         };
-        let pair = Pair {
+        on = Some(credit.posted_on);
+        pairs.push(Pair {
             debit: part.debit.id,
             credit: credit.id,
             amount: part.amount,
             line: part.line,
-        };
-        pairs.push((pair, credit.posted_on));
+        });
     }
-    matching::work_out(conn, caller, books, made, &pairs, rule).map_err(|error| match error {
-        // The lines of a matching are the allocations of this input.
-        Error::Refused(mut refusals) => {
-            for part in refusals
-                .iter_mut()
-                .filter_map(|refusal| refusal.field.first_mut())
-            {
-                "allocations".clone_into(part);
+    let Some(on) = on else {
+        books::open_items(conn, caller, made)?;
+        return Ok(Vec::new());
+    };
+    matching::match_new(conn, caller, books, made, &pairs, on, rule, taxed).map_err(|error| {
+        match error {
+            // The lines of a matching are the allocations of this input.
+            Error::Refused(mut refusals) => {
+                for part in refusals
+                    .iter_mut()
+                    .filter_map(|refusal| refusal.field.first_mut())
+                {
+                    "allocations".clone_into(part);
+                }
+                Error::Refused(refusals)
             }
-            Error::Refused(refusals)
+            other => other,
         }
-        other => other,
     })
 }
 

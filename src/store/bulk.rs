@@ -234,7 +234,7 @@ impl<R: Row> Rows for &[R] {
     }
 }
 
-/// Inserts as one statement. Constraints and triggers look at its end, so rows may refer to each other.
+/// Statements as one, the last one of any kind. Constraints and triggers look at its end, so rows may refer to each other.
 struct Together<'a>(Vec<Box<dyn QueryFragment<Pg> + 'a>>);
 
 impl QueryFragment<Pg> for Together<'_> {
@@ -272,6 +272,23 @@ pub fn insert_all(conn: &mut PgConnection, tables: &[&dyn Rows]) -> QueryResult<
     Together(filled().map(|rows| rows.together()).collect())
         .execute(conn)
         .map(drop)
+}
+
+/// The same beside an update that does not see the rows: with few of them all is one statement.
+pub fn insert_beside(
+    conn: &mut PgConnection,
+    update: Statement,
+    tables: &[&dyn Rows],
+) -> QueryResult<()> {
+    if tables.iter().map(|rows| rows.count()).sum::<usize>() > FEW {
+        update.execute(conn)?;
+        return insert_all(conn, tables);
+    }
+    let filled = tables.iter().filter(|rows| rows.count() > 0);
+    let mut all: Vec<Box<dyn QueryFragment<Pg> + '_>> =
+        filled.map(|rows| rows.together()).collect();
+    all.push(Box::new(update));
+    Together(all).execute(conn).map(drop)
 }
 
 /// Rows of several tables with the numbers that they are written under, in one statement: the counters are locked for

@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Bool, Date, Nullable, SmallInt, Text, Uuid as Sq
 use uuid::Uuid;
 
 use super::bulk;
-use super::list::{Bind, Sql, steady};
+use super::list::{Bind, Sql, Statement, steady};
 use super::matching::Allocation;
 use super::schema::items;
 use crate::domain::ids::{
@@ -113,14 +113,20 @@ impl Change {
 }
 
 /// Adds items with allocations and the rows of the ledger: for each item the one that opens it and what settled it
-/// already. Call [`refresh`] for the items concerned that are not new.
+/// already. Items of the books that these rows concern come to stand where `stands` says.
 pub fn insert(
     conn: &mut PgConnection,
+    company: CompanyId,
     rows: &[Item],
     allocations: &[Allocation],
     changes: &[Change],
+    stands: &[Standing],
 ) -> QueryResult<()> {
-    bulk::insert_all(conn, &[&rows, &allocations, &changes])
+    let tables: &[&dyn bulk::Rows] = &[&rows, &allocations, &changes];
+    if stands.is_empty() {
+        return bulk::insert_all(conn, tables);
+    }
+    bulk::insert_beside(conn, refreshing(company, stands), tables)
 }
 
 /// Appends to the ledger. Call [`refresh`] for the items concerned that are not new.
@@ -128,33 +134,54 @@ pub fn append(conn: &mut PgConnection, changes: &[Change]) -> QueryResult<()> {
     bulk::insert(conn, changes)
 }
 
-/// Rebuilds the cached open amount, settlement day and instant of change from the ledger, and moves each
-/// item to the lettering group beside it.
+/// Where an item of the books stands afterwards.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    pub item: ItemId,
+    /// Its lettering group.
+    pub group: Option<MatchingId>,
+    /// What the ledger has of it in addition, by rows that are written beside this and not seen by it: their sum, and the
+    /// last of their days.
+    pub added: Option<(i64, NaiveDate)>,
+}
+
+/// Rebuilds the cached open amount, settlement day and instant of change of items from the ledger, and moves each to its
+/// lettering group.
 pub fn refresh(
     conn: &mut PgConnection,
     company: CompanyId,
-    ids: &[ItemId],
-    groups: &[Option<MatchingId>],
+    standings: &[Standing],
 ) -> QueryResult<()> {
-    if ids.is_empty() {
+    if standings.is_empty() {
         return Ok(());
     }
+    refreshing(company, standings).execute(conn).map(drop)
+}
+
+fn refreshing(company: CompanyId, standings: &[Standing]) -> Statement {
+    let of = |added: &Standing| added.added.unzip();
     steady(
         "UPDATE items i SET open_amount = abs(s.open), settled_on = CASE WHEN s.open = 0 THEN s.last_on END, changed_at = now(), \
            matching_id = s.matching_id \
-         FROM (SELECT t.id, t.matching_id, l.open, l.last_on FROM unnest(?, ?) t(id, matching_id) CROSS JOIN LATERAL \
-                 (SELECT sum(l.delta)::bigint AS open, max(l.effective_on) AS last_on FROM receivable_ledger l \
+         FROM (SELECT t.id, t.matching_id, (l.open + coalesce(t.delta, 0))::bigint AS open, greatest(l.last_on, t.last_on) AS last_on \
+               FROM unnest(?, ?, ?, ?) t(id, matching_id, delta, last_on) CROSS JOIN LATERAL \
+                 (SELECT sum(l.delta) AS open, max(l.effective_on) AS last_on FROM receivable_ledger l \
                   WHERE l.company_id = ? AND l.item_id = t.id) l) s \
          WHERE i.company_id = ? AND i.id = s.id",
         [
-            Bind::ids(ids),
-            groups_of(groups),
+            Bind::Ids(standings.iter().map(|standing| standing.item.0).collect()),
+            Bind::IdsOrNone(
+                standings
+                    .iter()
+                    .map(|standing| standing.group.map(|group| group.0))
+                    .collect(),
+            ),
+            Bind::AmountsOrNone(standings.iter().map(|standing| of(standing).0).collect()),
+            Bind::DaysOrNone(standings.iter().map(|standing| of(standing).1).collect()),
             Bind::Id(company.0),
             Bind::Id(company.0),
         ],
     )
-    .execute(conn)
-    .map(drop)
 }
 
 /// What an item is worth in the company's currency, positive.

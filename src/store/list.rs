@@ -44,6 +44,10 @@ pub enum Bind {
     Numbers(Vec<i32>),
     /// Whole numbers, such as minor units.
     Amounts(Vec<i64>),
+    /// Whole numbers, some of them absent.
+    AmountsOrNone(Vec<Option<i64>>),
+    /// Days, some of them absent.
+    DaysOrNone(Vec<Option<NaiveDate>>),
     /// Yes or no.
     Flag(bool),
     /// Yes or no, for each of many.
@@ -188,6 +192,8 @@ impl Bind {
             Bind::Small(value) => out.push_bind_param::<Integer, _>(value),
             Bind::Numbers(value) => out.push_bind_param::<Array<Integer>, _>(value),
             Bind::Amounts(value) => out.push_bind_param::<Array<BigInt>, _>(value),
+            Bind::AmountsOrNone(value) => out.push_bind_param::<Array<Nullable<BigInt>>, _>(value),
+            Bind::DaysOrNone(value) => out.push_bind_param::<Array<Nullable<Date>>, _>(value),
             Bind::Flag(value) => out.push_bind_param::<Bool, _>(value),
             Bind::Flags(value) => out.push_bind_param::<Array<Bool>, _>(value),
         }

@@ -1,6 +1,6 @@
 //! Gapless numbers (R9.1, R9.2): a counter row per series and financial year, taken under its lock
-//! in the transaction that issues. A rollback gives the number back. Take counters last: after the items that are
-//! matched, and just before what is written under the numbers.
+//! in the transaction that issues. A rollback gives the number back. Take counters last: just before
+//! what is written under the numbers.
 
 use std::time::Instant;
 

@@ -7,10 +7,8 @@ use diesel::sql_types::{BigInt, Bool, Date, Nullable, Numeric, Text, Uuid as Sql
 use rust_decimal::Decimal;
 
 use super::bulk;
-use super::item::{Change, Item};
 use super::journal::{Line, NewEntry};
 use super::list::{Bind, Sql, containing, folded, reads_like};
-use super::matching::Allocation;
 use super::numbering::{Drawn, Numbers};
 use super::schema::{payment_events, payments};
 use crate::domain::ids::{ClientId, CompanyId, PaymentId};
@@ -240,27 +238,16 @@ pub fn insert(conn: &mut PgConnection, rows: &[Payment]) -> QueryResult<()> {
     bulk::insert(conn, rows)
 }
 
-/// Adds a receipt together with its entry, its items and what they settle at once, under numbers drawn by the same
-/// statement. Call `item::refresh` for the items concerned that are not new.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a receipt is rows of as many tables"
-)]
+/// Adds a receipt together with its entry, under numbers drawn by the same statement.
 pub fn insert_numbered(
     conn: &mut PgConnection,
     numbers: &Numbers<'_>,
     payment: &Payment,
     entries: &[NewEntry],
     lines: &[Line],
-    items: &[Item],
-    allocations: &[Allocation],
-    changes: &[Change],
 ) -> QueryResult<Drawn> {
     let payment = std::slice::from_ref(payment);
-    numbers.write(
-        conn,
-        &[&payment, &entries, &lines, &items, &allocations, &changes],
-    )
+    numbers.write(conn, &[&payment, &entries, &lines])
 }
 
 /// What became known of these receipts.

@@ -108,6 +108,34 @@ fn late_penalties_count_a_free_credit_note_as_a_payment_r6_9() {
 }
 
 #[test]
+fn series_have_prefixes_of_their_own() {
+    let api = Company::new().admin();
+    let change = |series: serde_json::Value| {
+        api.data(
+            "mutation($input: UpdateCompanyInput!) { updateCompany(input: $input) { userErrors { code field message } } }",
+            json!({ "input": { "settings": { "series": series } } }),
+        )["updateCompany"]["userErrors"]
+            .clone()
+    };
+    // Entries and clients have series of fixed names: what another record drew there would be missing in theirs.
+    for wrong in [
+        json!({ "disputes": "ENTRY" }),
+        json!({ "cases": "CL" }),
+        json!({ "remittances": "FA" }),
+        json!({ "penalties": "OD" }),
+        json!({ "invoices": "fa" }),
+    ] {
+        let errors = change(wrong.clone());
+        assert_eq!(errors[0]["code"], "INVALID", "{wrong}: {errors}");
+        assert_eq!(errors[0]["field"], json!(["settings"]), "{wrong}");
+    }
+    assert_eq!(
+        change(json!({ "invoices": "F", "cases": "CTX2" })),
+        json!([])
+    );
+}
+
+#[test]
 fn the_account_map_takes_only_accounts_of_the_same_kind() {
     let api = Company::new().admin();
     let change = |settings: serde_json::Value| {
