@@ -23,7 +23,7 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libpq5 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --user-group --create-home --home-dir /var/lib/encours --shell /usr/sbin/nologin encours
+    && useradd --system --uid 10001 --user-group --create-home --skel /dev/null --home-dir /var/lib/encours --shell /usr/sbin/nologin encours
 COPY --from=build /build/target/release/encours /usr/local/bin/encours
 # What the binary is made of (CycloneDX).
 COPY --from=build /build/encours.cdx.json /usr/share/encours/encours.cdx.json
