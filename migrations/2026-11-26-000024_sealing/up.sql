@@ -54,19 +54,23 @@ BEGIN
   RETURN NULL;
 END $$;
 
--- The former binary seals what it posted itself: what is sealed already is left as it is.
+-- The former binary seals what it posted itself: that is done by now, but for entries of transactions that were under
+-- way when this came.
 CREATE OR REPLACE FUNCTION seal_entries(of_company uuid, of_year int, first bigint, last bigint) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE previous bytea; entry record;
+DECLARE previous bytea; entry uuid;
 BEGIN
-  FOR entry IN SELECT e.id, e.number FROM journal_entries e
-    WHERE e.company_id = of_company AND e.fiscal_year = of_year AND e.number BETWEEN first AND last
-      AND NOT EXISTS (SELECT FROM journal_seals s WHERE s.company_id = of_company AND s.fiscal_year = of_year AND s.number = e.number)
-    ORDER BY e.number
-  LOOP
+  IF EXISTS (SELECT FROM journal_seals s WHERE s.company_id = of_company AND s.fiscal_year = of_year AND s.number = last) THEN
+    RETURN;
+  END IF;
+  FOR rank IN first..last LOOP
     SELECT s.seal INTO previous FROM journal_seals s
-    WHERE s.company_id = of_company AND s.fiscal_year = of_year AND s.number = entry.number - 1;
+    WHERE s.company_id = of_company AND s.fiscal_year = of_year AND s.number = rank - 1;
+    SELECT e.id INTO entry FROM journal_entries e
+    WHERE e.company_id = of_company AND e.fiscal_year = of_year AND e.number = rank;
+    CONTINUE WHEN entry IS NULL;
     INSERT INTO journal_seals (company_id, fiscal_year, number, entry_id, seal)
-      VALUES (of_company, of_year, entry.number, entry.id,
-        sha256(coalesce(previous, chain_origin(of_company, of_year)) || convert_to(entry_content(of_company, entry.id), 'UTF8')));
+      VALUES (of_company, of_year, rank, entry,
+        sha256(coalesce(previous, chain_origin(of_company, of_year)) || convert_to(entry_content(of_company, entry), 'UTF8')))
+      ON CONFLICT DO NOTHING;
   END LOOP;
 END $$;

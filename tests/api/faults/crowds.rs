@@ -6,10 +6,12 @@ use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::Days;
+use diesel::RunQueryDsl;
 use serde_json::{Value, json};
 
-use super::{invoice, is_clean, long};
+use super::{Ground, invoice, is_clean, long};
 use crate::harness::{Api, Company, today};
+use crate::live::eventually;
 
 /// Invoices a second that 64 writers on one series are to issue at least.
 const A_SECOND: f64 = 150.0;
@@ -34,6 +36,55 @@ fn issued(api: &Api) -> Vec<(String, String)> {
             return found;
         }
         after = page["pageInfo"]["endCursor"].take();
+    }
+}
+
+/// A connection keeps the plans that it made while the tables were empty. They go by keys, or each write would read all
+/// that was written before it.
+#[test]
+fn a_database_that_was_just_made_is_not_read_whole_by_each_write() {
+    const EACH: i64 = 150;
+    let Some(ground) = Ground::new(&[("ENCOURS_POOL_SIZE", "2")]) else {
+        return;
+    };
+    for place in 0..EACH {
+        let number = ground.issue(&format!("invoice {place}")).expect("a number");
+        let paid = ground.ask(&format!(
+            "mutation {{ recordPayment(input: {{ client: {{ number: \"C001\" }}, amount: \"12.00\", method: TRANSFER,
+                allocations: [{{ debit: {{ number: \"{number}\" }} }}] }}) {{ allocations {{ id }} userErrors {{ message }} }} }}"
+        ));
+        let allocations = paid["data"]["recordPayment"]["allocations"].as_array();
+        assert_eq!(allocations.map(Vec::len), Some(1), "{paid}");
+    }
+    let mut owner = ground.owner();
+    let mut figure = |text: &str| -> i64 {
+        let figure = diesel::dsl::sql::<diesel::sql_types::BigInt>(text);
+        diesel::select(figure)
+            .get_result(&mut owner)
+            .expect("a figure")
+    };
+    // PostgreSQL tells its statistics when a connection has nothing to do.
+    eventually("all is told", || {
+        let told = figure("(SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'payments')");
+        (told == EACH).then_some(())
+    });
+    for table in [
+        "documents",
+        "payments",
+        "journal_entries",
+        "journal_lines",
+        "journal_seals",
+        "items",
+        "allocations",
+        "receivable_ledger",
+    ] {
+        let read = figure(&format!(
+            "(SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = '{table}')"
+        ));
+        assert!(
+            read < 10 * EACH,
+            "{read} rows of {table} were read by scans"
+        );
     }
 }
 
