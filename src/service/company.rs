@@ -208,16 +208,21 @@ fn overlay(base: &mut serde_json::Value, part: serde_json::Value) {
     }
 }
 
+/// A part of the settings, member by member.
+fn members(part: &impl serde::Serialize) -> Result<serde_json::Map<String, serde_json::Value>> {
+    match serde_json::to_value(part) {
+        Ok(serde_json::Value::Object(members)) => Ok(members),
+        Ok(other) => Err(Error::Internal(format!("{other} is no part of settings"))),
+        Err(error) => Err(Error::Internal(error.to_string())),
+    }
+}
+
 fn check_settings(settings: &Settings) -> Result<()> {
     let refuse = |message: &str| Err(Error::from(Refusal::invalid("settings", message)));
     if !(0..=1_000_000).contains(&settings.tolerance) {
         return refuse("the tolerance is a number of minor units from 0 to 1000000");
     }
-    let serde_json::Value::Object(accounts) = serde_json::to_value(&settings.accounts)
-        .map_err(|error| Error::Internal(error.to_string()))?
-    else {
-        return refuse("accounts are an object");
-    };
+    let accounts = members(&settings.accounts)?;
     let is_account = |account: &str| {
         (3..=11).contains(&account.len())
             && account.bytes().all(|sign| sign.is_ascii_digit())
@@ -256,11 +261,7 @@ fn check_settings(settings: &Settings) -> Result<()> {
     if !head.email.is_empty() && !crate::mailer::is_address(&head.email) {
         return refuse("letterhead.email is no address");
     }
-    let serde_json::Value::Object(series) = serde_json::to_value(&settings.series)
-        .map_err(|error| Error::Internal(error.to_string()))?
-    else {
-        return refuse("series are an object");
-    };
+    let series = members(&settings.series)?;
     // Those of clients and of entries have fixed names.
     let fixed = [super::client::SERIES, store::numbering::ENTRY];
     let prefixes = series.values().filter_map(|prefix| prefix.as_str());

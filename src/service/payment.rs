@@ -1,7 +1,5 @@
 //! Receipts: recorded, their payer named later, returned unpaid.
 
-use std::collections::BTreeSet;
-
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
@@ -110,9 +108,7 @@ pub fn record_by(
         check_second_person(conn, caller, &books, &parts)?;
     }
     let paid = parts.iter().filter_map(|part| part.debit.invoice_id);
-    let paid: BTreeSet<DocumentId> = paid.collect();
-    let paid: Vec<DocumentId> = paid.into_iter().collect();
-    let taxed = vat_receipts::among(conn, caller, &paid)?;
+    let taxed = vat_receipts::among(conn, caller, &paid.collect::<Vec<DocumentId>>())?;
     let series = Draw {
         prefix: &books.settings.series.payments,
         on: received_on,

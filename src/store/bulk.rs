@@ -239,20 +239,32 @@ struct Together<'a>(Vec<Box<dyn QueryFragment<Pg> + 'a>>);
 
 impl QueryFragment<Pg> for Together<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let last = self.0.len().saturating_sub(1);
-        for (place, insert) in self.0.iter().enumerate() {
-            if place < last {
-                out.push_sql(if place == 0 { "WITH t" } else { ", t" });
-                out.push_sql(&place.to_string());
-                out.push_sql(" AS (");
-            }
-            insert.walk_ast(out.reborrow())?;
-            if place < last {
-                out.push_sql(if place + 1 < last { ")" } else { ") " });
-            }
+        let Some((last, others)) = self.0.split_last() else {
+            return Ok(());
+        };
+        let mut before = "WITH ";
+        for (place, part) in others.iter().enumerate() {
+            out.push_sql(before);
+            before = ", ";
+            named(&mut out, place, part.as_ref())?;
         }
-        Ok(())
+        out.push_sql(" ");
+        last.walk_ast(out)
     }
+}
+
+/// A statement as part `t0`, `t1`, … of another.
+fn named<'b>(
+    out: &mut AstPass<'_, 'b, Pg>,
+    place: usize,
+    part: &'b (dyn QueryFragment<Pg> + 'b),
+) -> QueryResult<()> {
+    out.push_sql("t");
+    out.push_sql(&place.to_string());
+    out.push_sql(" AS (");
+    part.walk_ast(out.reborrow())?;
+    out.push_sql(")");
+    Ok(())
 }
 
 impl QueryId for Together<'_> {
@@ -315,12 +327,9 @@ impl<'a> Drawing<'a> {
 impl QueryFragment<Pg> for Drawing<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         self.numbers.walk_ast(out.reborrow())?;
-        for (place, insert) in self.rows.iter().enumerate() {
-            out.push_sql(", t");
-            out.push_sql(&place.to_string());
-            out.push_sql(" AS (");
-            insert.walk_ast(out.reborrow())?;
-            out.push_sql(")");
+        for (place, part) in self.rows.iter().enumerate() {
+            out.push_sql(", ");
+            named(&mut out, place, part.as_ref())?;
         }
         out.push_sql(" SELECT * FROM d");
         Ok(())

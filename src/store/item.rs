@@ -170,12 +170,7 @@ fn refreshing(company: CompanyId, standings: &[Standing]) -> Statement {
          WHERE i.company_id = ? AND i.id = s.id",
         [
             Bind::Ids(standings.iter().map(|standing| standing.item.0).collect()),
-            Bind::IdsOrNone(
-                standings
-                    .iter()
-                    .map(|standing| standing.group.map(|group| group.0))
-                    .collect(),
-            ),
+            groups_of(standings.iter().map(|standing| standing.group)),
             Bind::AmountsOrNone(standings.iter().map(|standing| of(standing).0).collect()),
             Bind::DaysOrNone(standings.iter().map(|standing| of(standing).1).collect()),
             Bind::Id(company.0),
@@ -385,7 +380,11 @@ pub fn regroup(
     steady(
         "UPDATE items i SET matching_id = t.matching_id FROM unnest(?, ?) t(id, matching_id) \
          WHERE i.company_id = ? AND i.id = t.id AND i.matching_id IS DISTINCT FROM t.matching_id",
-        [Bind::ids(ids), groups_of(groups), Bind::Id(company.0)],
+        [
+            Bind::ids(ids),
+            groups_of(groups.iter().copied()),
+            Bind::Id(company.0),
+        ],
     )
     .execute(conn)
     .map(drop)
@@ -409,8 +408,8 @@ pub fn merge_groups(
     .map(drop)
 }
 
-fn groups_of(groups: &[Option<MatchingId>]) -> Bind {
-    Bind::IdsOrNone(groups.iter().map(|group| group.map(|id| id.0)).collect())
+fn groups_of(groups: impl Iterator<Item = Option<MatchingId>>) -> Bind {
+    Bind::IdsOrNone(groups.map(|group| group.map(|id| id.0)).collect())
 }
 
 /// When an item was recorded.

@@ -107,16 +107,19 @@ fn late_penalties_count_a_free_credit_note_as_a_payment_r6_9() {
     );
 }
 
+/// What a change of the settings is answered.
+fn change_settings(api: &Api, settings: serde_json::Value) -> serde_json::Value {
+    api.data(
+        "mutation($input: UpdateCompanyInput!) { updateCompany(input: $input) { userErrors { code field message } } }",
+        json!({ "input": { "settings": settings } }),
+    )["updateCompany"]["userErrors"]
+        .clone()
+}
+
 #[test]
 fn series_have_prefixes_of_their_own() {
     let api = Company::new().admin();
-    let change = |series: serde_json::Value| {
-        api.data(
-            "mutation($input: UpdateCompanyInput!) { updateCompany(input: $input) { userErrors { code field message } } }",
-            json!({ "input": { "settings": { "series": series } } }),
-        )["updateCompany"]["userErrors"]
-            .clone()
-    };
+    let change = |series: serde_json::Value| change_settings(&api, json!({ "series": series }));
     // Entries and clients have series of fixed names: what another record drew there would be missing in theirs.
     for wrong in [
         json!({ "disputes": "ENTRY" }),
@@ -138,13 +141,7 @@ fn series_have_prefixes_of_their_own() {
 #[test]
 fn the_account_map_takes_only_accounts_of_the_same_kind() {
     let api = Company::new().admin();
-    let change = |settings: serde_json::Value| {
-        api.data(
-            "mutation($input: UpdateCompanyInput!) { updateCompany(input: $input) { userErrors { code field message } } }",
-            json!({ "input": { "settings": settings } }),
-        )["updateCompany"]["userErrors"]
-            .clone()
-    };
+    let change = |settings: serde_json::Value| change_settings(&api, settings);
     for wrong in [
         json!({ "accounts": { "bank": "411" } }),
         json!({ "accounts": { "bank": "512" , "suspense": "411000" } }),
