@@ -7,9 +7,7 @@ use super::aging::{OpenItem, open_items};
 use super::bank::{PayerAccount, payer_accounts};
 use super::company::User;
 use super::dispute::{Deduction, Dispute};
-use super::document::{
-    CreditNote, CreditNoteKey, Invoice, OrderDirection, found, maybe, nested, one,
-};
+use super::document::{CreditNote, Invoice, OrderDirection, found, maybe, nested, one};
 use super::error::UserError;
 use super::loaders::{BalanceOf, ContactsOf};
 use super::mutation::{How, Row, in_bulk, mutate};
@@ -18,9 +16,7 @@ use super::payment::Payment;
 use super::scalars::{ClientRef, Date, Decimal, Instant, at, day, money, rate, read, show};
 use super::{Permitted, session};
 use crate::domain::access::Caller;
-use crate::domain::ids::{
-    ClientId, ContactId, DeductionId, DisputeId, DocumentId, ItemId, PaymentId, UserId,
-};
+use crate::domain::ids::{ClientId, ContactId, ItemId, UserId};
 use crate::domain::terms::TermsRule;
 use crate::error::Result;
 use crate::service::client::{self, CreditTerms, Identity};
@@ -597,7 +593,7 @@ impl Client {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Connection<Invoice>> {
-        nested::<DocumentId, store::document::Document>(
+        nested::<store::document::Document, Invoice>(
             ctx,
             Nested::InvoicesOfClient,
             self.0.id.0,
@@ -607,6 +603,7 @@ impl Client {
                 last,
                 before,
             },
+            Invoice,
         )
         .await
     }
@@ -619,7 +616,7 @@ impl Client {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Connection<CreditNote>> {
-        nested::<CreditNoteKey, CreditNote>(
+        nested::<store::document::Document, CreditNote>(
             ctx,
             Nested::CreditNotesOfClient,
             self.0.id.0,
@@ -629,6 +626,7 @@ impl Client {
                 last,
                 before,
             },
+            CreditNote,
         )
         .await
     }
@@ -641,7 +639,7 @@ impl Client {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Connection<Payment>> {
-        nested::<PaymentId, store::payment::Payment>(
+        nested::<store::payment::Payment, Payment>(
             ctx,
             Nested::PaymentsOfClient,
             self.0.id.0,
@@ -651,6 +649,7 @@ impl Client {
                 last,
                 before,
             },
+            Payment,
         )
         .await
     }
@@ -663,7 +662,7 @@ impl Client {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Connection<Dispute>> {
-        nested::<DisputeId, store::dispute::Dispute>(
+        nested::<store::dispute::Dispute, Dispute>(
             ctx,
             Nested::DisputesOfClient,
             self.0.id.0,
@@ -673,6 +672,7 @@ impl Client {
                 last,
                 before,
             },
+            Dispute,
         )
         .await
     }
@@ -685,7 +685,7 @@ impl Client {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Connection<Deduction>> {
-        nested::<DeductionId, store::dispute::Deduction>(
+        nested::<store::dispute::Deduction, Deduction>(
             ctx,
             Nested::DeductionsOfClient,
             self.0.id.0,
@@ -695,6 +695,7 @@ impl Client {
                 last,
                 before,
             },
+            Deduction,
         )
         .await
     }

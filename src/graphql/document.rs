@@ -1,9 +1,11 @@
 //! Invoices, credit notes and drafts.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
-use async_graphql::async_trait::async_trait;
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Object, SimpleObject};
+use async_graphql::{
+    ComplexObject, Context, Enum, ID, InputObject, Object, OutputType, SimpleObject,
+};
 use uuid::Uuid;
 
 use super::client::{Client, client_filter_id, code_enum};
@@ -20,7 +22,7 @@ use super::scalars::{
 };
 use super::{Permitted, loader, session};
 use crate::domain::access::Caller;
-use crate::domain::ids::{AllocationId, DeductionId, DisputeId, DocumentId, DraftId, Id};
+use crate::domain::ids::{DocumentId, DraftId, Id};
 use crate::error::{Error, Result};
 use crate::service::credit_note::CreditNoteInput;
 use crate::service::invoice::{self, InstallmentInput, InvoiceInput, LineInput};
@@ -68,35 +70,32 @@ where
     loader(ctx)?.load_one(key).await.map_err(shared)
 }
 
-/// A page of a list below a record: one statement for all parents, one for their records.
-pub async fn nested<K, R>(
+/// A page of a list below a record: one statement for all parents.
+pub async fn nested<R, V>(
     ctx: &Context<'_>,
     list: Nested,
     parent: Uuid,
     window: Window,
-) -> Result<Connection<R::View>>
+    view: fn(R) -> V,
+) -> Result<Connection<V>>
 where
-    K: Id + Send + Sync + Eq + std::hash::Hash + 'static,
     R: Listed + Clone + Sync,
-    Loads: async_graphql::dataloader::Loader<K, Value = R, Error = Arc<Error>>,
+    V: OutputType + Clone + Send,
+    Loads: async_graphql::dataloader::Loader<Page<R>, Value = Vec<Child<R>>, Error = Arc<Error>>,
 {
     let asked = Asked::new(&window, &format!("{list:?}{parent}"))?;
     let page = Page {
         list,
         parent,
         keyset: asked.keyset.clone(),
+        of: PhantomData,
     };
-    let (children, more) = asked.keyset.page(children(ctx, page).await?);
-    let records = loader(ctx)?
-        .load_many(children.iter().map(|child| K::from_uuid(child.id)))
-        .await
-        .map_err(shared)?;
+    let found = maybe(ctx, page).await?.unwrap_or_default();
+    let (children, more) = asked.keyset.page(found);
     let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
-    for child in &children {
-        if let Some(record) = records.get(&K::from_uuid(child.id)) {
-            cursors.push(asked.cursor(&child.sort, child.id));
-            nodes.push(record.clone().view());
-        }
+    for child in children {
+        cursors.push(asked.cursor(&child.sort, child.record.id()));
+        nodes.push(view(child.record));
     }
     let session = session(ctx)?.clone();
     Ok(Connection {
@@ -108,10 +107,6 @@ where
             async move { count_of(&session, list, parent).await }
         }),
     })
-}
-
-async fn children(ctx: &Context<'_>, page: Page) -> Result<Vec<Child>> {
-    Ok(maybe(ctx, page).await?.unwrap_or_default())
 }
 
 async fn count_of(session: &Session, list: Nested, parent: Uuid) -> Result<i64> {
@@ -347,7 +342,7 @@ impl Invoice {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Connection<CreditNote>> {
-        nested::<CreditNoteKey, CreditNote>(
+        nested::<store::document::Document, CreditNote>(
             ctx,
             Nested::CreditNotesOfInvoice,
             self.0.id.0,
@@ -357,6 +352,7 @@ impl Invoice {
                 last,
                 before,
             },
+            CreditNote,
         )
         .await
     }
@@ -369,7 +365,7 @@ impl Invoice {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Connection<Deduction>> {
-        nested::<DeductionId, store::dispute::Deduction>(
+        nested::<store::dispute::Deduction, Deduction>(
             ctx,
             Nested::DeductionsOfInvoice,
             self.0.id.0,
@@ -379,6 +375,7 @@ impl Invoice {
                 last,
                 before,
             },
+            Deduction,
         )
         .await
     }
@@ -391,7 +388,7 @@ impl Invoice {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Connection<Dispute>> {
-        nested::<DisputeId, store::dispute::Dispute>(
+        nested::<store::dispute::Dispute, Dispute>(
             ctx,
             Nested::DisputesOfInvoice,
             self.0.id.0,
@@ -401,6 +398,7 @@ impl Invoice {
                 last,
                 before,
             },
+            Dispute,
         )
         .await
     }
@@ -413,7 +411,7 @@ impl Invoice {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Connection<Allocation>> {
-        nested::<AllocationId, store::matching::Allocation>(
+        nested::<store::matching::Allocation, Allocation>(
             ctx,
             Nested::AllocationsOfInvoice,
             self.0.id.0,
@@ -423,6 +421,7 @@ impl Invoice {
                 last,
                 before,
             },
+            Allocation,
         )
         .await
     }
@@ -521,7 +520,7 @@ impl CreditNote {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Connection<Allocation>> {
-        nested::<AllocationId, store::matching::Allocation>(
+        nested::<store::matching::Allocation, Allocation>(
             ctx,
             Nested::AllocationsOfCreditNote,
             self.0.id.0,
@@ -531,6 +530,7 @@ impl CreditNote {
                 last,
                 before,
             },
+            Allocation,
         )
         .await
     }
@@ -559,41 +559,6 @@ impl Listed for CreditNote {
     }
     fn view(self) -> CreditNote {
         self
-    }
-}
-
-/// A document's id where a credit note is meant: the same table, another view.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct CreditNoteKey(Uuid);
-
-impl Id for CreditNoteKey {
-    const PREFIX: &'static str = DocumentId::PREFIX;
-    fn from_uuid(id: Uuid) -> Self {
-        CreditNoteKey(id)
-    }
-    fn uuid(self) -> Uuid {
-        self.0
-    }
-}
-
-#[async_trait]
-impl async_graphql::dataloader::Loader<CreditNoteKey> for Loads {
-    type Value = CreditNote;
-    type Error = Arc<Error>;
-
-    async fn load(
-        &self,
-        keys: &[CreditNoteKey],
-    ) -> std::result::Result<std::collections::HashMap<CreditNoteKey, CreditNote>, Arc<Error>> {
-        let ids: Vec<DocumentId> = keys.iter().map(|key| DocumentId(key.0)).collect();
-        let rows = self
-            .0
-            .read(move |conn, caller| Ok(document::by_ids(conn, caller.company, &ids)?))
-            .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| (CreditNoteKey(row.id.0), CreditNote(row)))
-            .collect())
     }
 }
 

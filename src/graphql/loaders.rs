@@ -2,12 +2,15 @@
 //! Loaders live one request and read its snapshot.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_graphql::async_trait::async_trait;
 use async_graphql::dataloader::Loader;
 use chrono::{DateTime, NaiveDate, Utc};
+use diesel::pg::PgConnection;
+use diesel::query_dsl::methods::LoadQuery;
 use uuid::Uuid;
 
 use crate::domain::ids::{
@@ -20,6 +23,7 @@ use crate::domain::money::Currency;
 use crate::error::Error;
 use crate::service::books;
 use crate::store::aging::{ClientBalance, Population};
+use crate::store::keys::{Keyed, PickedBelow};
 use crate::store::list::Keyset;
 use crate::store::nested::{Child, Nested};
 use crate::store::{self, Session};
@@ -328,20 +332,47 @@ impl Loader<ReasonCode> for Loads {
     }
 }
 
-/// A page of a list below a parent.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Page {
+/// A page of a list of records below a parent.
+pub struct Page<R> {
     pub list: Nested,
     pub parent: Uuid,
     pub keyset: Keyset,
+    pub of: PhantomData<fn() -> R>,
+}
+
+impl<R> Clone for Page<R> {
+    fn clone(&self) -> Self {
+        Page {
+            keyset: self.keyset.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<R> PartialEq for Page<R> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.list, self.parent) == (other.list, other.parent) && self.keyset == other.keyset
+    }
+}
+
+impl<R> Eq for Page<R> {}
+
+impl<R> Hash for Page<R> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.list, self.parent, &self.keyset).hash(state);
+    }
 }
 
 #[async_trait]
-impl Loader<Page> for Loads {
-    type Value = Vec<Child>;
+impl<R> Loader<Page<R>> for Loads
+where
+    R: Keyed + Clone + Send + Sync + 'static,
+    PickedBelow<R::SelectExpression>: for<'q> LoadQuery<'q, PgConnection, (Uuid, String, R)>,
+{
+    type Value = Vec<Child<R>>;
     type Error = Arc<Error>;
 
-    async fn load(&self, keys: &[Page]) -> Loaded<Page, Vec<Child>> {
+    async fn load(&self, keys: &[Page<R>]) -> Loaded<Page<R>, Vec<Child<R>>> {
         let keys = keys.to_vec();
         let pages = self
             .0
@@ -354,17 +385,17 @@ impl Loader<Page> for Loads {
                         .or_default()
                         .push(key.parent);
                 }
-                let mut pages: HashMap<Page, Vec<Child>> =
+                let mut pages: HashMap<Page<R>, Vec<Child<R>>> =
                     keys.into_iter().map(|key| (key, Vec::new())).collect();
                 for ((list, keyset), parents) in questions {
-                    for child in
-                        store::nested::children(conn, caller.company, list, &parents, &keyset)?
-                    {
+                    let company = caller.company;
+                    for child in store::nested::children(conn, company, list, &parents, &keyset)? {
                         pages
                             .entry(Page {
                                 list,
                                 parent: child.parent,
                                 keyset: keyset.clone(),
+                                of: PhantomData,
                             })
                             .or_default()
                             .push(child);

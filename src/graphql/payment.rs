@@ -13,7 +13,7 @@ use super::mutation::{Done, How, Row, in_bulk, mutate};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, PaymentRef, money, rate, show};
 use super::{Permitted, session};
-use crate::domain::ids::{AllocationId, PaymentId};
+use crate::domain::ids::PaymentId;
 use crate::error::Result;
 use crate::service::payment::{self, PaymentInput};
 use crate::service::reference;
@@ -181,7 +181,7 @@ impl Payment {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Connection<Allocation>> {
-        nested::<AllocationId, store::matching::Allocation>(
+        nested::<store::matching::Allocation, Allocation>(
             ctx,
             Nested::AllocationsOfPayment,
             self.0.id.0,
@@ -191,6 +191,7 @@ impl Payment {
                 last,
                 before,
             },
+            Allocation,
         )
         .await
     }

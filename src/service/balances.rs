@@ -12,6 +12,7 @@
 mod answer;
 mod cube;
 mod opened;
+mod ranking;
 mod span;
 mod state;
 

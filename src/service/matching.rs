@@ -328,10 +328,7 @@ fn write_matched(
         for item in store::item::for_update(conn, company, &known)? {
             items.insert(item.id, item);
         }
-        for (item, on) in store::matching::last_ends(conn, company, &known)? {
-            let last = ends.entry(item).or_insert(on);
-            *last = on.max(*last);
-        }
+        ends.extend(store::matching::last_ends(conn, company, &known)?);
     }
     items.extend(
         opened

@@ -24,9 +24,10 @@ use crate::domain::refusal::Refusal;
 use crate::domain::vat;
 use crate::error::{Error, Result};
 use crate::store::aging::{Open, OpenItems, Population};
+use crate::store::balances::Touched;
 use crate::store::client::Client;
 use crate::store::list::Keyset;
-use crate::store::provision::{Assessment, Policy};
+use crate::store::provision::{Assessment, Estimate, Policy, Wanted};
 use crate::store::{self};
 
 /// The rates of a policy, in percent. The first rate is for what is not due.
@@ -221,7 +222,7 @@ pub fn run(
 
 /// What belongs to all clients of a run, read once.
 pub struct Context {
-    assessments: Vec<Assessment>,
+    estimates: Vec<Estimate>,
     /// What account 491 holds for each client.
     previous: HashMap<Uuid, Minor>,
     /// The company's.
@@ -238,27 +239,30 @@ impl Run {
 
     /// What belongs to all its clients.
     pub fn context(&self, conn: &mut PgConnection, caller: &Caller) -> Result<Context> {
-        let currency = store::company::currency(conn, caller.company)?;
-        let previous = match self.framework {
-            Framework::FrenchGaap => {
-                store::provision::provided(conn, caller.company, self.as_of, self.known_at)?
-                    .into_iter()
-                    .map(|row| (row.client_id, row.amount))
-                    .collect()
-            }
+        Ok(self.context_since(conn, caller, None)?.0)
+    }
+
+    /// The same, and who was touched by transactions from one on: at most so many rows of each kind.
+    fn context_since(
+        &self,
+        conn: &mut PgConnection,
+        caller: &Caller,
+        since: Option<(i64, usize)>,
+    ) -> Result<(Context, Option<Touched>)> {
+        let wanted = Wanted {
             // An IFRS run is independent: nothing of it was ever posted (R5.13).
-            Framework::Ifrs9 => HashMap::new(),
+            provided: self.framework == Framework::FrenchGaap,
+            touched: since,
         };
-        Ok(Context {
-            assessments: store::provision::assessments(
-                conn,
-                caller.company,
-                self.as_of,
-                self.known_at,
-            )?,
-            previous,
-            currency: currency.ok_or(Error::Unauthenticated)?,
-        })
+        let company = caller.company;
+        let basis = store::provision::basis(conn, company, self.as_of, self.known_at, wanted)?;
+        let provided = basis.provided.into_iter();
+        let context = Context {
+            estimates: basis.estimates,
+            previous: provided.map(|row| (row.client_id, row.amount)).collect(),
+            currency: basis.currency.ok_or(Error::Unauthenticated)?,
+        };
+        Ok((context, basis.touched))
     }
 
     fn rates(&self, client: &Client) -> &[Decimal] {
@@ -341,11 +345,11 @@ impl Run {
         let due_on = item.due_on.unwrap_or(item.posted_on);
         // The latest estimate of the document counts, else the latest of the client.
         let of_invoice = context
-            .assessments
+            .estimates
             .iter()
-            .find(|a| a.invoice_id.is_some() && a.invoice_id.map(|id| id.0) == item.invoice_id);
+            .find(|a| a.invoice_id.is_some() && a.invoice_id == item.invoice_id);
         let of_client = context
-            .assessments
+            .estimates
             .iter()
             .find(|a| a.invoice_id.is_none() && a.client_id == client.id);
         Claim {
@@ -359,7 +363,7 @@ impl Run {
             age: (self.as_of - due_on).num_days(),
             individual_rate: of_invoice
                 .or(of_client)
-                .map(|assessment| assessment.rate_percent),
+                .map(|estimate| estimate.rate_percent),
         }
     }
 

@@ -176,7 +176,7 @@ pub fn invitation_for_update(
     invitations::table
         .find((company, id))
         .select(Invitation::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
         .optional()
 }

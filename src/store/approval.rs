@@ -160,7 +160,7 @@ pub fn for_update(
     approval_requests::table
         .find((company, id))
         .select(Request::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
         .optional()
 }

@@ -266,6 +266,21 @@ pub struct Touched {
     pub is_cut: bool,
 }
 
+impl Touched {
+    /// What `clients_touched` answers: the horizon in the row without a client, then who was touched.
+    pub fn of(rows: impl IntoIterator<Item = (i64, Option<Uuid>)>, limit: usize) -> Touched {
+        let mut touched = Touched::default();
+        for (xid, client) in rows {
+            match client {
+                Some(client) => touched.clients.push((xid, client)),
+                None => touched.horizon = xid,
+            }
+        }
+        touched.is_cut = touched.clients.len() > limit;
+        touched
+    }
+}
+
 const TOUCHED: &str = "SELECT * FROM clients_touched(?, ?::text::xid8, ?)";
 
 /// Reads who was touched, at most `limit` rows of each kind.
@@ -285,15 +300,8 @@ pub fn touched(
     let most = Bind::Number(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
     let binds = [Bind::Id(company.0), Bind::Text(since.to_string()), most];
     let rows: Vec<Row> = steady(TOUCHED, binds).load(conn)?;
-    let mut touched = Touched::default();
-    for row in rows {
-        match row.client_id {
-            Some(client) => touched.clients.push((row.xid, client)),
-            None => touched.horizon = row.xid,
-        }
-    }
-    touched.is_cut = touched.clients.len() > limit;
-    Ok(touched)
+    let rows = rows.into_iter().map(|row| (row.xid, row.client_id));
+    Ok(Touched::of(rows, limit))
 }
 
 /// Makes the tail of a ledger short again that a dump brought from another server. Whether it was one: for the

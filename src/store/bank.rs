@@ -90,7 +90,7 @@ pub fn account_for_update(
         .filter(bank_accounts::company_id.eq(company))
         .filter(bank_accounts::iban.eq(iban))
         .filter(bank_accounts::currency.eq(currency))
-        .for_update()
+        .for_no_key_update()
         .select(Account::as_select())
         .first(conn)
         .optional()

@@ -10,9 +10,12 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::bulk;
+use super::keys::{self, keyed};
 use super::list::{Bind, Direction, Keyset, Sql, containing, folded, reads_like};
 use super::schema::{client_contacts, clients};
 use crate::domain::ids::{ClientId, CompanyId, ContactId, UserId};
+
+keyed!(Client => "clients");
 
 /// A client as stored.
 #[derive(Clone, Debug, Queryable, Selectable, AsChangeset)]
@@ -143,10 +146,7 @@ pub fn by_ids(
     company: CompanyId,
     ids: &[ClientId],
 ) -> QueryResult<Vec<Client>> {
-    clients::table
-        .filter(clients::company_id.eq(company).and(clients::id.eq_any(ids)))
-        .select(Client::as_select())
-        .load(conn)
+    keys::by_ids(conn, company, ids)
 }
 
 /// A client by id.
@@ -268,7 +268,7 @@ pub fn for_update(
     clients::table
         .find((company, id))
         .select(Client::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
         .optional()
 }
@@ -348,7 +348,7 @@ pub fn present_contact_of(
         .find((company, id))
         .filter(client_contacts::removed_at.is_null())
         .select(client_contacts::client_id)
-        .for_update()
+        .for_no_key_update()
         .first(conn)
         .optional()
 }

@@ -6,9 +6,12 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bpchar, Date, Nullable, Numeric, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
+use super::keys::{self, keyed};
 use super::list::{Bind, Sql, steady};
 use super::schema::{deductions, dispute_events, dispute_items, disputes};
 use crate::domain::ids::{ClientId, CompanyId, DeductionId, DisputeId, DocumentId, ItemId, UserId};
+
+keyed!(Dispute => "disputes", Deduction => "deductions");
 
 /// A dispute. `amount` is positive minor units, gross.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
@@ -151,14 +154,7 @@ pub fn by_ids(
     company: CompanyId,
     ids: &[DisputeId],
 ) -> QueryResult<Vec<Dispute>> {
-    disputes::table
-        .filter(
-            disputes::company_id
-                .eq(company)
-                .and(disputes::id.eq_any(ids)),
-        )
-        .select(Dispute::as_select())
-        .load(conn)
+    keys::by_ids(conn, company, ids)
 }
 
 /// A dispute by id.
@@ -200,7 +196,7 @@ pub fn for_update(
     disputes::table
         .find((company, id))
         .select(Dispute::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
         .optional()
 }
@@ -387,14 +383,7 @@ pub fn deductions_by_ids(
     company: CompanyId,
     ids: &[DeductionId],
 ) -> QueryResult<Vec<Deduction>> {
-    deductions::table
-        .filter(
-            deductions::company_id
-                .eq(company)
-                .and(deductions::id.eq_any(ids)),
-        )
-        .select(Deduction::as_select())
-        .load(conn)
+    keys::by_ids(conn, company, ids)
 }
 
 /// A deduction by number.

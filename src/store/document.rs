@@ -13,10 +13,13 @@ use rust_decimal::Decimal;
 use super::bulk::{self, Column};
 use super::item::{Change, Item};
 use super::journal::{self, NewEntry};
+use super::keys::{self, keyed};
 use super::list::{Bind, Sql, containing, folded, reads_like};
 use super::numbering::{Drawn, Numbers};
 use super::schema::{document_lines, document_taxes, documents, invoice_drafts};
 use crate::domain::ids::{ClientId, CompanyId, DocumentId, DraftId};
+
+keyed!(Document => "documents");
 
 /// The two kinds of documents, as stored.
 pub const INVOICE: &str = "INVOICE";
@@ -222,14 +225,7 @@ pub fn by_ids(
     company: CompanyId,
     ids: &[DocumentId],
 ) -> QueryResult<Vec<Document>> {
-    documents::table
-        .filter(
-            documents::company_id
-                .eq(company)
-                .and(documents::id.eq_any(ids)),
-        )
-        .select(Document::as_select())
-        .load(conn)
+    keys::by_ids(conn, company, ids)
 }
 
 /// Parties and mandatory mentions of documents as issued (R6.14), in no order.

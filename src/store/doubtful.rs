@@ -85,7 +85,7 @@ pub fn for_update(
     doubtful_files::table
         .find((company, id))
         .select(File::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
         .optional()
 }

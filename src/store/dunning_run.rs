@@ -87,7 +87,7 @@ pub fn for_update(
     dunning_runs::table
         .find((company, id))
         .select(Run::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
         .optional()
 }

@@ -7,12 +7,15 @@ use diesel::sql_types::{BigInt, Bool, Date, Nullable, SmallInt, Text, Uuid as Sq
 use uuid::Uuid;
 
 use super::bulk;
+use super::keys::{self, keyed};
 use super::list::{Bind, Sql, Statement, steady};
 use super::matching::Allocation;
 use super::schema::items;
 use crate::domain::ids::{
     AllocationId, ClientId, CompanyId, DocumentId, EntryId, ItemId, MatchingId,
 };
+
+keyed!(Item => "items");
 
 /// A line on a third-party account. `amount` and `open_amount` are positive; `is_debit` gives the side.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -209,10 +212,7 @@ pub fn by_ids(
     company: CompanyId,
     ids: &[ItemId],
 ) -> QueryResult<Vec<Item>> {
-    items::table
-        .filter(items::company_id.eq(company).and(items::id.eq_any(ids)))
-        .select(Item::as_select())
-        .load(conn)
+    keys::by_ids(conn, company, ids)
 }
 
 /// Locks items in the order of their ids.
@@ -221,12 +221,7 @@ pub fn for_update(
     company: CompanyId,
     ids: &[ItemId],
 ) -> QueryResult<Vec<Item>> {
-    items::table
-        .filter(items::company_id.eq(company).and(items::id.eq_any(ids)))
-        .order(items::id)
-        .select(Item::as_select())
-        .for_update()
-        .load(conn)
+    keys::for_update(conn, company, ids)
 }
 
 /// The items of these documents, receipts or deductions, oldest due first.
@@ -279,7 +274,7 @@ pub fn open_of_invoices(
         )
         .order(items::id)
         .select(Item::as_select())
-        .for_update()
+        .for_no_key_update()
         .load(conn)
 }
 

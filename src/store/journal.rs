@@ -7,9 +7,12 @@ use diesel::sql_types::{BigInt, Bool, Date, Integer, Nullable, SmallInt, Text, U
 use uuid::Uuid;
 
 use super::bulk;
+use super::keys::{self, keyed};
 use super::list::{Bind, Sql};
 use super::schema::{journal_entries, journal_lines};
 use crate::domain::ids::{ClientId, CompanyId, EntryId};
+
+keyed!(Entry => "journal_entries");
 
 /// The head of an entry.
 #[derive(Clone, Debug)]
@@ -143,14 +146,7 @@ pub fn by_ids(
     company: CompanyId,
     ids: &[EntryId],
 ) -> QueryResult<Vec<Entry>> {
-    journal_entries::table
-        .filter(
-            journal_entries::company_id
-                .eq(company)
-                .and(journal_entries::id.eq_any(ids)),
-        )
-        .select(Entry::as_select())
-        .load(conn)
+    keys::by_ids(conn, company, ids)
 }
 
 /// The entries of these documents or receipts, oldest first.

@@ -101,7 +101,7 @@ pub fn for_update(
     litigation_cases::table
         .find((company, id))
         .select(Case::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
         .optional()
 }

@@ -4,11 +4,15 @@ use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Date, Integer, Nullable, Text, Uuid as SqlUuid};
+use uuid::Uuid;
 
 use super::bulk;
+use super::keys::{self, keyed};
 use super::list::{Bind, steady};
 use super::schema::{allocations, matchings};
 use crate::domain::ids::{AllocationId, ClientId, CompanyId, ItemId, MatchingId};
+
+keyed!(Allocation => "allocations", Matching => "matchings");
 
 /// An allocation of a credit item to a debit item (imputation). Ended ones stay.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -65,14 +69,7 @@ pub fn by_ids(
     company: CompanyId,
     ids: &[AllocationId],
 ) -> QueryResult<Vec<Allocation>> {
-    allocations::table
-        .filter(
-            allocations::company_id
-                .eq(company)
-                .and(allocations::id.eq_any(ids)),
-        )
-        .select(Allocation::as_select())
-        .load(conn)
+    keys::by_ids(conn, company, ids)
 }
 
 /// An allocation by id.
@@ -116,28 +113,29 @@ pub fn last_ends(
     company: CompanyId,
     items: &[ItemId],
 ) -> QueryResult<Vec<(ItemId, NaiveDate)>> {
-    let ended: Vec<(ItemId, ItemId, Option<NaiveDate>)> = allocations::table
-        .filter(
-            allocations::company_id
-                .eq(company)
-                .and(allocations::ended_on.is_not_null()),
-        )
-        .filter(
-            allocations::debit_item_id
-                .eq_any(items)
-                .or(allocations::credit_item_id.eq_any(items)),
-        )
-        .select((
-            allocations::debit_item_id,
-            allocations::credit_item_id,
-            allocations::ended_on,
-        ))
-        .load(conn)?;
-    Ok(ended
+    #[derive(QueryableByName)]
+    struct Ended {
+        #[diesel(sql_type = SqlUuid)]
+        item_id: Uuid,
+        #[diesel(sql_type = Date)]
+        ended_on: NaiveDate,
+    }
+    let rows: Vec<Ended> = steady(
+        "SELECT k.id AS item_id, max(a.ended_on) AS ended_on FROM unnest((SELECT ?::uuid[])) k(id) CROSS JOIN LATERAL \
+           (SELECT d.ended_on FROM allocations d WHERE d.company_id = ? AND d.debit_item_id = k.id AND d.ended_on IS NOT NULL \
+            UNION ALL SELECT c.ended_on FROM allocations c WHERE c.company_id = ? AND c.credit_item_id = k.id AND c.ended_on IS NOT NULL) a \
+         GROUP BY k.id",
+        [
+            Bind::ids(items),
+            Bind::Id(company.0),
+            Bind::Id(company.0),
+        ],
+    )
+    .load(conn)?;
+    let ends = rows
         .into_iter()
-        .flat_map(|(debit, credit, on)| on.map(|on| [(debit, on), (credit, on)]))
-        .flatten()
-        .collect())
+        .map(|row| (ItemId(row.item_id), row.ended_on));
+    Ok(ends.collect())
 }
 
 /// From which day allocations end, and why.
@@ -174,24 +172,13 @@ pub fn end(
         .map(|rows| rows == 1)
 }
 
-/// Groups of a company by id.
-#[diesel::dsl::auto_type]
-fn of_ids<'a>(company: CompanyId, ids: &'a [MatchingId]) -> _ {
-    matchings::company_id
-        .eq(company)
-        .and(matchings::id.eq_any(ids))
-}
-
 /// Groups by id, in no order.
 pub fn groups(
     conn: &mut PgConnection,
     company: CompanyId,
     ids: &[MatchingId],
 ) -> QueryResult<Vec<Matching>> {
-    matchings::table
-        .filter(of_ids(company, ids))
-        .select(Matching::as_select())
-        .load(conn)
+    keys::by_ids(conn, company, ids)
 }
 
 /// Groups by id, locked in the order of their ids: what is added to one is added to what others added, and nobody
@@ -201,12 +188,7 @@ pub fn groups_for_update(
     company: CompanyId,
     ids: &[MatchingId],
 ) -> QueryResult<Vec<Matching>> {
-    matchings::table
-        .filter(of_ids(company, ids))
-        .order(matchings::id)
-        .select(Matching::as_select())
-        .for_update()
-        .load(conn)
+    keys::for_update(conn, company, ids)
 }
 
 /// Adds groups.
@@ -224,7 +206,8 @@ pub fn update_groups(
         return Ok(());
     }
     steady(
-        "UPDATE matchings m SET residual = t.residual, complete = t.complete FROM unnest(?, ?, ?) t(id, residual, complete) \
+        "UPDATE matchings m SET residual = t.residual, complete = t.complete \
+         FROM unnest((SELECT ?), (SELECT ?), (SELECT ?)) t(id, residual, complete) \
          WHERE m.company_id = ? AND m.id = t.id",
         [
             Bind::Ids(groups.iter().map(|group| group.id.0).collect()),

@@ -29,6 +29,7 @@ pub mod imports;
 pub mod integrity;
 pub mod item;
 pub mod journal;
+pub mod keys;
 pub mod ledger;
 pub mod list;
 pub mod litigation;

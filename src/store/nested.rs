@@ -2,9 +2,11 @@
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::query_dsl::methods::LoadQuery;
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use uuid::Uuid;
 
+use super::keys::{self, Keyed, PickedBelow};
 use super::list::{Bind, Direction, Keyset, Sql};
 use crate::domain::ids::CompanyId;
 
@@ -97,31 +99,36 @@ impl Nested {
 }
 
 /// A child of a parent.
-#[derive(Clone, Debug, QueryableByName)]
-pub struct Child {
-    #[diesel(sql_type = SqlUuid)]
+#[derive(Clone, Debug)]
+pub struct Child<R> {
     pub parent: Uuid,
-    #[diesel(sql_type = SqlUuid)]
-    pub id: Uuid,
-    /// Sort value and id: the cursor.
-    #[diesel(sql_type = diesel::sql_types::Text)]
+    /// With the record's id: the cursor.
     pub sort: String,
+    pub record: R,
 }
 
 /// A page of each parent's children, latest first; the children come in the order in which they are read.
-pub fn children(
+pub fn children<R>(
     conn: &mut PgConnection,
     company: CompanyId,
     list: Nested,
     parents: &[Uuid],
     page: &Keyset,
-) -> QueryResult<Vec<Child>> {
+) -> QueryResult<Vec<Child<R>>>
+where
+    R: Keyed,
+    PickedBelow<R::SelectExpression>: for<'q> LoadQuery<'q, PgConnection, (Uuid, String, R)>,
+{
     let day = list.day();
     let reading = page.reading(Direction::Descending);
     let (beyond, order) = (reading.beyond(), reading.order());
     let mut sql = Sql::default();
     sql.push(
-        &format!("SELECT p.id AS parent, s.id, s.sort FROM unnest(?) WITH ORDINALITY p(id, n) CROSS JOIN LATERAL (SELECT t.id, {day}::text AS sort FROM {}", list.from()),
+        &format!(
+            "SELECT p.id AS parent, c.id, c.sort, p.n FROM unnest((SELECT ?::uuid[])) WITH ORDINALITY p(id, n) \
+             CROSS JOIN LATERAL (SELECT t.id, {day}::text AS sort FROM {}",
+            list.from()
+        ),
         [Bind::Ids(parents.to_vec()), Bind::Id(company.0)],
     );
     if let Some((value, id)) = &page.from {
@@ -131,10 +138,17 @@ pub fn children(
         );
     }
     sql.push(
-        &format!(" ORDER BY {day} {order}, t.id {order} LIMIT ?) s ORDER BY p.n, s.sort {order}, s.id {order}"),
+        &format!(" ORDER BY {day} {order}, t.id {order} LIMIT ?) c"),
         [Bind::Number(page.limit())],
     );
-    sql.steady().load(conn)
+    let order = format!("s.n, s.sort {order}, s.id {order}");
+    let found = keys::below(conn, company, sql, &order)?.into_iter();
+    let child = |(parent, sort, record)| Child {
+        parent,
+        sort,
+        record,
+    };
+    Ok(found.map(child).collect())
 }
 
 /// A parent and how many children it has.

@@ -1,14 +1,19 @@
 //! Operations beyond documents and receipts, and what hangs on them: VAT moves, penalties, waivers.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use uuid::Uuid;
 
+use super::keys::{self, keyed};
 use super::list::{Bind, Sql, steady};
 use super::schema::{operations, penalty_claims, penalty_waivers, vat_moves};
 use crate::domain::ids::{ClientId, CompanyId, DocumentId, DoubtfulFileId, OperationId, PaymentId};
+
+keyed!(Operation => "operations");
 
 /// An operation. Amounts are positive minor units of `currency`; `net + vat = amount`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
@@ -48,14 +53,7 @@ pub fn by_ids(
     company: CompanyId,
     ids: &[OperationId],
 ) -> QueryResult<Vec<Operation>> {
-    operations::table
-        .filter(
-            operations::company_id
-                .eq(company)
-                .and(operations::id.eq_any(ids)),
-        )
-        .select(Operation::as_select())
-        .load(conn)
+    keys::by_ids(conn, company, ids)
 }
 
 /// An operation by its number.
@@ -206,6 +204,8 @@ pub fn vat_standings(
     company: CompanyId,
     invoices: &[DocumentId],
 ) -> QueryResult<Vec<VatStanding>> {
+    let invoices: BTreeSet<DocumentId> = invoices.iter().copied().collect();
+    let invoices: Vec<DocumentId> = invoices.into_iter().collect();
     // Asked at every matching, nearly always for nothing: planning it would take longer than all the rest of it.
     steady(
         "SELECT d.id AS invoice_id, \
@@ -219,11 +219,10 @@ pub fn vat_standings(
            coalesce((SELECT sum(i.open_amount) FROM items i WHERE i.company_id = d.company_id AND i.invoice_id = d.id AND i.is_debit), 0)::bigint AS open, \
            coalesce((SELECT sum(m.amount) FROM vat_moves m WHERE m.company_id = d.company_id AND m.invoice_id = d.id AND m.kind = 'RECEIPT'), 0)::bigint AS moved, \
            coalesce((SELECT sum(m.amount) FROM vat_moves m WHERE m.company_id = d.company_id AND m.invoice_id = d.id AND m.kind <> 'RECEIPT'), 0)::bigint AS reduced \
-         FROM documents d WHERE d.company_id = ? AND d.id = ANY(?) AND d.kind = 'INVOICE' AND d.vat_due = 'RECEIPTS' AND d.vat > 0 ORDER BY d.id",
-        [
-            Bind::Id(company.0),
-            Bind::Ids(invoices.iter().map(|id| id.0).collect()),
-        ],
+         FROM unnest((SELECT ?::uuid[])) k(id) CROSS JOIN LATERAL \
+           (SELECT * FROM documents d WHERE d.company_id = ? AND d.id = k.id AND d.kind = 'INVOICE' AND d.vat_due = 'RECEIPTS' AND d.vat > 0 OFFSET 0) d \
+         ORDER BY d.id",
+        [Bind::ids(&invoices), Bind::Id(company.0)],
     )
     .load(conn)
 }

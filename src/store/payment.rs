@@ -8,10 +8,13 @@ use rust_decimal::Decimal;
 
 use super::bulk;
 use super::journal::{Line, NewEntry};
+use super::keys::{self, keyed};
 use super::list::{Bind, Sql, containing, folded, reads_like};
 use super::numbering::{Drawn, Numbers};
 use super::schema::{payment_events, payments};
 use crate::domain::ids::{ClientId, CompanyId, PaymentId};
+
+keyed!(Payment => "payments");
 
 /// A receipt as recorded. `client_id` is null when the payer was unknown then.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -176,14 +179,7 @@ pub fn by_ids(
     company: CompanyId,
     ids: &[PaymentId],
 ) -> QueryResult<Vec<Payment>> {
-    payments::table
-        .filter(
-            payments::company_id
-                .eq(company)
-                .and(payments::id.eq_any(ids)),
-        )
-        .select(Payment::as_select())
-        .load(conn)
+    keys::by_ids(conn, company, ids)
 }
 
 /// A receipt by id.

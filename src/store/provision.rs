@@ -1,14 +1,17 @@
 //! Provision policies, individual estimates, and what is provided already.
 
+use std::cmp::Reverse;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Numeric, Text, Uuid as SqlUuid};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+use super::balances::Touched;
 use super::client;
-use super::list::{Bind, Keyset, Sql, steady};
+use super::list::{Bind, Keyset, Sql};
 use super::schema::{provision_assessments, provision_policies};
 use crate::domain::ids::{AssessmentId, ClientId, CompanyId, DocumentId, PolicyId};
 
@@ -125,22 +128,110 @@ pub struct Provided {
     pub amount: i64,
 }
 
-/// The balance of 491 per client on a day: the provision in force before this run (R5.10).
-pub fn provided(
+/// An individual estimate in force, as far as a computation reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Estimate {
+    pub id: Uuid,
+    pub client_id: ClientId,
+    pub invoice_id: Option<Uuid>,
+    pub rate_percent: Decimal,
+}
+
+/// What a computation reads of a company beside its claims.
+#[derive(Clone, Debug, Default)]
+pub struct Basis {
+    /// The company's currency; none when there is no such company.
+    pub currency: Option<String>,
+    /// What account 491 holds; nothing unless it was asked for.
+    pub provided: Vec<Provided>,
+    /// The estimates in force, latest first.
+    pub estimates: Vec<Estimate>,
+    /// Who was touched; nobody unless it was asked for.
+    pub touched: Option<Touched>,
+}
+
+/// What to read beside what every computation needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// What account 491 holds.
+    pub provided: bool,
+    /// Who was touched by transactions from one on, at most so many rows of each kind.
+    pub touched: Option<(i64, usize)>,
+}
+
+/// Reads what belongs to all clients of a computation, by one statement.
+pub fn basis(
     conn: &mut PgConnection,
     company: CompanyId,
     as_of: NaiveDate,
     known_at: Option<DateTime<Utc>>,
-) -> QueryResult<Vec<Provided>> {
-    // An account few entries touch: the same plan whoever asks.
-    steady(
-        "SELECT client_id, sum(base_credit - base_debit)::bigint AS amount FROM journal_lines \
-         WHERE company_id = ? AND account >= '491' AND account < '492' AND client_id IS NOT NULL AND NOT carried AND posted_on <= ? \
-           AND recorded_at <= coalesce(?, 'infinity'::timestamptz) \
-         GROUP BY client_id HAVING sum(base_credit - base_debit) <> 0",
-        [Bind::Id(company.0), Bind::Day(as_of), Bind::Instant(known_at)],
-    )
-    .load(conn)
+    wanted: Wanted,
+) -> QueryResult<Basis> {
+    #[derive(QueryableByName)]
+    struct Line {
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        id: Option<Uuid>,
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        client_id: Option<Uuid>,
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        invoice_id: Option<Uuid>,
+        #[diesel(sql_type = Nullable<BigInt>)]
+        amount: Option<i64>,
+        #[diesel(sql_type = Nullable<BigInt>)]
+        xid: Option<i64>,
+        #[diesel(sql_type = Nullable<Numeric>)]
+        rate_percent: Option<Decimal>,
+        #[diesel(sql_type = Nullable<Text>)]
+        currency: Option<String>,
+    }
+    let id = || Bind::Id(company.0);
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT NULL::uuid AS id, NULL::uuid AS client_id, NULL::uuid AS invoice_id, NULL::bigint AS amount, NULL::bigint AS xid, \
+           NULL::numeric AS rate_percent, currency::text AS currency FROM companies WHERE company_id = ? \
+         UNION ALL SELECT id, client_id, invoice_id, NULL, NULL, rate_percent, NULL FROM provision_assessments \
+           WHERE company_id = ? AND valid_from <= ? AND (valid_to IS NULL OR valid_to >= ?) AND recorded_at <= coalesce(?, 'infinity'::timestamptz)",
+        [id(), id(), Bind::Day(as_of), Bind::Day(as_of), Bind::Instant(known_at)],
+    );
+    if wanted.provided {
+        // An account few entries touch: the same plan whoever asks.
+        sql.push(
+            " UNION ALL SELECT NULL, client_id, NULL, sum(base_credit - base_debit)::bigint, NULL, NULL, NULL FROM journal_lines \
+               WHERE company_id = ? AND account >= '491' AND account < '492' AND client_id IS NOT NULL AND NOT carried AND posted_on <= ? \
+                 AND recorded_at <= coalesce(?, 'infinity'::timestamptz) \
+               GROUP BY client_id HAVING sum(base_credit - base_debit) <> 0",
+            [id(), Bind::Day(as_of), Bind::Instant(known_at)],
+        );
+    }
+    if let Some((since, most)) = wanted.touched {
+        let most = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
+        sql.push(
+            " UNION ALL SELECT NULL, client_id, NULL, NULL, xid, NULL, NULL FROM clients_touched(?, ?::text::xid8, ?)",
+            [id(), Bind::Text(since.to_string()), Bind::Number(most)],
+        );
+    }
+    let mut basis = Basis::default();
+    let mut touched = Vec::new();
+    for line in sql.steady().load::<Line>(conn)? {
+        match (line.rate_percent, line.id, line.client_id) {
+            (Some(rate_percent), Some(id), Some(client)) => basis.estimates.push(Estimate {
+                id,
+                client_id: ClientId(client),
+                invoice_id: line.invoice_id,
+                rate_percent,
+            }),
+            _ => match (line.amount, line.xid, line.client_id) {
+                (Some(amount), _, Some(client_id)) => {
+                    basis.provided.push(Provided { client_id, amount });
+                }
+                (_, Some(xid), client) => touched.push((xid, client)),
+                _ => basis.currency = line.currency,
+            },
+        }
+    }
+    basis.estimates.sort_by_key(|estimate| Reverse(estimate.id));
+    basis.touched = wanted.touched.map(|(_, most)| Touched::of(touched, most));
+    Ok(basis)
 }
 
 /// What account 491 holds for each client now, in the company's currency.

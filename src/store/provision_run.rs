@@ -139,7 +139,7 @@ pub fn for_update(
     provision_runs::table
         .find((company, id))
         .select(Run::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
         .optional()
 }

@@ -94,7 +94,7 @@ pub fn for_update(
     remittances::table
         .find((company, id))
         .select(Remittance::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
         .optional()
 }

@@ -225,7 +225,7 @@ pub fn attempts_for_update(conn: &mut PgConnection, subject: &[u8]) -> QueryResu
     login_attempts::table
         .find(subject)
         .select(Attempts::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
 }
 

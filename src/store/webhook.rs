@@ -91,7 +91,7 @@ pub fn for_update(
     id: WebhookId,
 ) -> QueryResult<Option<Webhook>> {
     diesel::sql_query(format!(
-        "SELECT {WEBHOOK} FROM webhooks w WHERE w.company_id = $1 AND w.id = $2 AND w.deleted_at IS NULL FOR UPDATE"
+        "SELECT {WEBHOOK} FROM webhooks w WHERE w.company_id = $1 AND w.id = $2 AND w.deleted_at IS NULL FOR NO KEY UPDATE"
     ))
     .bind::<SqlUuid, _>(company)
     .bind::<SqlUuid, _>(id)

@@ -2,9 +2,11 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::ranking::{Key, Line, Ranking, Standing, Topic, currencies};
 use super::span::{At, Day, Kind, Span};
 use super::state::{OutOfRange, Overlay, State, delta, disputed_spans};
 use crate::store::aging::{Layout, Row, RowSort};
@@ -114,70 +116,38 @@ impl<'a> View<'a> {
             .collect()
     }
 
-    /// The currencies of the kinds, and which each kind has.
-    fn currencies(&self) -> (Vec<&str>, Vec<usize>) {
-        let mut names: Vec<&str> = Vec::new();
-        let of_kind = self
-            .names
-            .all_kinds()
-            .iter()
-            .map(|kind| {
-                names
-                    .iter()
-                    .position(|name| *name == kind.currency)
-                    .unwrap_or_else(|| {
-                        names.push(&kind.currency);
-                        names.len() - 1
-                    })
-            })
-            .collect();
-        (names, of_kind)
-    }
-
-    /// What each client has open in each currency, and what rows are ordered by.
-    fn standings(&self, question: &Question<'_>, layout: &Layout, by: RowSort) -> Vec<Standing> {
+    /// The ranking of the state, and the lines that the tail and disputes change with what they add to them.
+    fn ranked(
+        &self,
+        question: &Question<'_>,
+        layout: &Layout,
+        by: RowSort,
+    ) -> (Arc<Ranking>, HashMap<Line, Standing>) {
         let on = question.on;
-        let (currencies, currency_of) = self.currencies();
-        let wanted = self.kinds(question);
-        let width = currencies.len();
-        let mut standings = vec![Standing::default(); self.names.client_count() * width];
-        let place = |at: &At| at.client as usize * width + currency_of[usize::from(at.kind)];
-        let kinds = self.names.all_kinds().iter();
-        let may_be_late: Vec<bool> = kinds
-            .map(|kind| kind.is_debit && kind.family != "413")
-            .collect();
-        let kinds = self.names.all_kinds().iter();
-        let is_debit: Vec<bool> = kinds.map(|kind| kind.is_debit).collect();
-        let is_late = |at: &At| may_be_late[usize::from(at.kind)] && at.age < on;
-        let opened = self.state.opened(on);
-        let open = opened.all().iter().chain(self.changed_on(on));
-        for span in open.filter(|span| wanted[usize::from(span.at.kind)]) {
-            let standing = &mut standings[place(&span.at)];
-            match is_debit[usize::from(span.at.kind)] {
-                true => standing.debit += span.amount,
-                false => standing.credit += span.amount,
-            }
-            match by {
-                RowSort::Overdue if !is_late(&span.at) => {}
-                RowSort::Overdue | RowSort::Total => standing.measure += span.amount,
-                RowSort::Disputed | RowSort::Number | RowSort::Name => {}
+        let mut wanted = self.kinds(question);
+        let kinds = self.names.all_kinds();
+        let (_, currency_of) = currencies(kinds);
+        let mut changed = HashMap::<Line, Standing>::new();
+        let line = |at: &At| (at.client, currency_of[usize::from(at.kind)]);
+        let is_wanted = |span: &&Span| wanted[usize::from(span.at.kind)];
+        for span in self.changed_on(on).filter(is_wanted) {
+            let kind = &kinds[usize::from(span.at.kind)];
+            let standing = changed.entry(line(&span.at)).or_default();
+            standing.open(kind, span, on, by);
+        }
+        if layout.exclude_disputed || by == RowSort::Disputed {
+            for span in self.disputed_on(on).filter(is_wanted) {
+                let kind = &kinds[usize::from(span.at.kind)];
+                let standing = changed.entry(line(&span.at)).or_default();
+                standing.dispute(kind, span, on, by, layout.exclude_disputed);
             }
         }
-        for span in self
-            .disputed_on(on)
-            .filter(|span| wanted[usize::from(span.at.kind)])
-        {
-            let measure = &mut standings[place(&span.at)].measure;
-            match by {
-                RowSort::Disputed => *measure += span.amount,
-                RowSort::Overdue if layout.exclude_disputed && is_late(&span.at) => {
-                    *measure -= span.amount;
-                }
-                RowSort::Total if layout.exclude_disputed => *measure -= span.amount,
-                RowSort::Overdue | RowSort::Total | RowSort::Number | RowSort::Name => {}
-            }
+        wanted.truncate(self.state.names.kinds.len());
+        let ranking = self.state.ranking(Topic { on, wanted, by });
+        for (line, standing) in &mut changed {
+            *standing = ranking.standing(*line).with(*standing);
         }
-        standings
+        (ranking, changed)
     }
 
     /// A page of rows, one per client and currency with anything open. Not by number or name: those are the
@@ -193,97 +163,119 @@ impl<'a> View<'a> {
         if matches!(sort, RowSort::Number | RowSort::Name) {
             return None;
         }
-        let cursor = match &page.from {
+        let cursor: Option<Key<'_>> = match &page.from {
             Some((text, client)) => {
                 let (currency, value) = text.split_at_checked(3)?;
-                Some((value.parse::<i64>().ok()?, *client, currency))
+                Some((value.parse().ok()?, *client, currency))
             }
             None => None,
         };
-        let (currencies, currency_of) = self.currencies();
-        let width = currencies.len();
-        let standings = self.standings(question, layout, sort);
-        let is_descending = page.reading(direction) == Direction::Descending;
-        let key = |place: usize| {
-            (
-                standings[place].measure,
-                self.names.client_id(place / width),
-                currencies[place % width],
-            )
-        };
-        let in_order = |a: Ordering| if is_descending { a.reverse() } else { a };
-        let mut chosen: Vec<usize> = (0..standings.len())
-            .filter(|place| standings[*place].is_there())
-            .filter(|place| {
-                cursor.is_none_or(|cursor| in_order(key(*place).cmp(&cursor)) == Ordering::Greater)
-            })
-            .collect();
-        let limit = usize::try_from(page.limit()).unwrap_or(usize::MAX);
-        let compare = |a: &usize, b: &usize| in_order(key(*a).cmp(&key(*b)));
-        if chosen.len() > limit {
-            chosen.select_nth_unstable_by(limit, compare);
-            chosen.truncate(limit);
-        }
-        chosen.sort_unstable_by(compare);
+        let chosen = self.chosen(question, layout, sort, direction, page, cursor);
+        let sums = self.sums(question, layout, chosen.iter().map(|(_, line)| *line));
+        let rows = chosen.iter().zip(sums).map(|((key, _), sums)| {
+            let (measure, client, currency) = key;
+            sums.row(*client, currency, measure.to_string())
+        });
+        Some(page.page(rows.collect()))
+    }
 
-        let row_of: HashMap<usize, usize> = chosen.iter().copied().zip(0..).collect();
+    /// The lines of a page, and the one behind it, in the order in which the page is read.
+    fn chosen(
+        &self,
+        question: &Question<'_>,
+        layout: &Layout,
+        sort: RowSort,
+        direction: Direction,
+        page: &Keyset,
+        cursor: Option<Key<'_>>,
+    ) -> Vec<(Key<'_>, Line)> {
+        let (names, _) = currencies(self.names.all_kinds());
+        let (ranking, changed) = self.ranked(question, layout, sort);
+        let is_descending = page.reading(direction) == Direction::Descending;
+        let key = |measure, (client, currency): Line| -> Key<'_> {
+            let id = self.names.client_id(client as usize);
+            (measure, id, names[currency])
+        };
+        let at_end = match is_descending {
+            true => Ordering::Less,
+            false => Ordering::Greater,
+        };
+        let beside = |measure, line| match cursor {
+            Some(cursor) => key(measure, line).cmp(&cursor),
+            None => at_end,
+        };
+        let limit = usize::try_from(page.limit()).unwrap_or(usize::MAX);
+        let unchanged = ranking
+            .behind(is_descending, beside)
+            .filter(|line| !changed.contains_key(line))
+            .take(limit)
+            .map(|line| (ranking.standing(line).measure, line));
+        let others = changed
+            .iter()
+            .filter(|(_, standing)| standing.is_there())
+            .map(|(line, standing)| (standing.measure, *line))
+            .filter(|(measure, line)| beside(*measure, *line) == at_end);
+        let mut chosen: Vec<(Key<'_>, Line)> = unchanged
+            .chain(others)
+            .map(|(measure, line)| (key(measure, line), line))
+            .collect();
+        chosen.sort_unstable();
+        if is_descending {
+            chosen.reverse();
+        }
+        chosen.truncate(limit);
+        chosen
+    }
+
+    /// What each of these lines adds up to.
+    fn sums(
+        &self,
+        question: &Question<'_>,
+        layout: &Layout,
+        lines: impl Iterator<Item = Line>,
+    ) -> Vec<Sums> {
+        let row_of: HashMap<Line, usize> = lines.zip(0..).collect();
+        let mut sums: Vec<Sums> = row_of.iter().map(|_| Sums::new(layout)).collect();
         let wanted = self.kinds(question);
-        let mut sums: Vec<Sums> = chosen.iter().map(|_| Sums::new(layout)).collect();
+        let kinds = self.names.all_kinds();
+        let (_, currency_of) = currencies(kinds);
         let row = |at: &At| {
-            let place = at.client as usize * width + currency_of[usize::from(at.kind)];
-            let row = row_of.get(&place).copied();
-            row.filter(|_| wanted[usize::from(at.kind)])
+            let kind = usize::from(at.kind);
+            let row = row_of.get(&(at.client, currency_of[kind])).copied();
+            row.filter(|_| wanted[kind])
         };
         let opened = self.state.opened(question.on);
-        let clients: BTreeSet<u32> = chosen
-            .iter()
-            .filter_map(|place| u32::try_from(place / width).ok())
-            .collect();
+        let clients: BTreeSet<u32> = row_of.keys().map(|(client, _)| *client).collect();
         let open = clients.iter().flat_map(|client| opened.of_client(*client));
         for span in open.chain(self.changed_on(question.on)) {
             if let Some(row) = row(&span.at) {
-                let kind = &self.names.all_kinds()[usize::from(span.at.kind)];
+                let kind = &kinds[usize::from(span.at.kind)];
                 sums[row].add(layout, kind, &span.at, question.on, span.amount);
             }
         }
         for span in self.disputed_on(question.on) {
             if let Some(row) = row(&span.at) {
-                let kind = &self.names.all_kinds()[usize::from(span.at.kind)];
+                let kind = &kinds[usize::from(span.at.kind)];
                 sums[row].dispute(layout, kind, &span.at, question.on, span.amount);
             }
         }
-        let rows = chosen
-            .iter()
-            .zip(sums)
-            .map(|(place, sums)| {
-                let (measure, client, currency) = key(*place);
-                sums.row(client, currency, measure.to_string())
-            })
-            .collect();
-        Some(page.page(rows))
+        sums
     }
 
     /// How many rows the balance has.
     pub fn row_count(&self, question: &Question<'_>, layout: &Layout) -> usize {
-        self.standings(question, layout, RowSort::Total)
-            .iter()
-            .filter(|standing| standing.is_there())
-            .count()
-    }
-}
-
-/// A client's standing in one currency.
-#[derive(Clone, Copy, Default)]
-struct Standing {
-    measure: i64,
-    debit: i64,
-    credit: i64,
-}
-
-impl Standing {
-    /// Open debits are never negative and open credits never positive, so a sum of zero means that none is open.
-    fn is_there(&self) -> bool {
-        self.debit != 0 || self.credit != 0
+        // Every order has the same rows; this one is the most wanted.
+        let (ranking, changed) = self.ranked(question, layout, RowSort::Overdue);
+        let count = |is_there: bool| usize::from(is_there);
+        let were: usize = changed
+            .keys()
+            .map(|line| count(ranking.standing(*line).is_there()))
+            .sum();
+        let are: usize = changed
+            .values()
+            .map(|standing| count(standing.is_there()))
+            .sum();
+        ranking.count() - were + are
     }
 }
 
@@ -364,7 +356,7 @@ impl Sums {
     }
 
     fn add_late(&mut self, kind: &Kind, due: Day, on: Day, amount: i64) {
-        if kind.is_debit && kind.family != "413" && due < on {
+        if kind.is_late(due, on) {
             self.overdue += amount;
         }
     }

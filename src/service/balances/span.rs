@@ -36,6 +36,11 @@ impl Kind {
             is_debit: place.is_debit,
         }
     }
+
+    /// Whether what is due on a day is overdue on another: bills are not, until they bounce.
+    pub fn is_late(&self, due: Day, on: Day) -> bool {
+        self.is_debit && self.family != "413" && due < on
+    }
 }
 
 /// Where an item stands: client and kind by their places in the lists of the state.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::answer::Added;
 use super::cube::Cube;
 use super::opened::Opened;
+use super::ranking::{Ranking, Topic};
 use super::span::{At, Day, Kind, NEVER, Span, day, disputed_levels, levels, spans};
 use crate::store::aging::Layout;
 use crate::store::balances::{Change, Disputed, History, Place};
@@ -102,11 +103,6 @@ impl<'a> Overlay<'a> {
         &self.added.kinds
     }
 
-    /// How many clients have numbers.
-    pub fn client_count(&self) -> usize {
-        self.base.clients.len() + self.added.clients.len()
-    }
-
     /// The client with a number.
     pub fn client_id(&self, number: usize) -> Uuid {
         match number.checked_sub(self.base.clients.len()) {
@@ -163,6 +159,8 @@ pub struct State {
     /// What was open on the days that were looked at last, and what it adds up to; the latest one behind.
     opened: Mutex<Vec<Arc<Opened>>>,
     added: Mutex<Vec<Arc<Added>>>,
+    /// The clients in order, as they were listed last.
+    rankings: Mutex<Vec<Arc<Ranking>>>,
 }
 
 impl State {
@@ -195,6 +193,7 @@ impl State {
         self.horizon = horizon;
         self.opened = Mutex::default();
         self.added = Mutex::default();
+        self.rankings = Mutex::default();
         Ok(())
     }
 
@@ -237,6 +236,15 @@ impl State {
         )
     }
 
+    /// Its clients in order.
+    pub fn ranking(&self, topic: Topic) -> Arc<Ranking> {
+        kept(
+            &self.rankings,
+            |ranking| ranking.of == topic,
+            || Ranking::of(self, topic.clone()),
+        )
+    }
+
     /// Whether so much was folded in since it was built that building it anew pays.
     pub fn is_worn(&self) -> bool {
         self.recent.len() > 50_000.max(self.history.len() / 8)
@@ -251,9 +259,12 @@ impl State {
             .sum();
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let opened: usize = opened.iter().map(|opened| opened.bytes()).sum();
+        let rankings = self.rankings.lock().unwrap_or_else(PoisonError::into_inner);
+        let rankings: usize = rankings.iter().map(|ranking| ranking.bytes()).sum();
         (self.history.capacity() + self.recent.capacity()) * size_of::<Span>()
             + cubes
             + opened
+            + rankings
             + self.names.clients.len() * 64
             + self.disputed.len() * 96
     }

@@ -238,9 +238,16 @@ impl Provisions {
             return Ok(Arc::clone(known));
         }
         let run = &question.run;
-        let context = run.context(conn, caller)?;
-        let seen = match self.of(caller, run) {
-            Some((memos, key)) => Some(seen(conn, caller, run, &context, memos, key)?),
+        let memory = self.of(caller, run);
+        let memo = memory.as_ref().and_then(|(memos, key)| taken(memos, key));
+        let since = memo.as_ref().map(|memo| (memo.horizon, 4 * AT_MOST));
+        let (context, touched) = run.context_since(conn, caller, since)?;
+        // A snapshot older than the memo cannot do without what the memo has of later.
+        let current = memo
+            .zip(touched)
+            .filter(|(memo, touched)| !touched.is_cut && touched.horizon >= memo.horizon);
+        let seen = match memory {
+            Some((memos, key)) => Some(seen(conn, caller, run, &context, current, memos, key)?),
             None => None,
         };
         Ok(Arc::clone(known.insert(Arc::new(Known { context, seen }))))
@@ -439,32 +446,18 @@ fn walked(
     Ok(page.page(found))
 }
 
-/// The memo of a key and who was touched since; none when this snapshot cannot go by one.
-fn current(
-    conn: &mut PgConnection,
-    caller: &Caller,
-    memos: &Memos,
-    key: &Key,
-) -> Result<Option<(Arc<Memo>, Touched)>> {
-    let Some(memo) = taken(memos, key) else {
-        return Ok(None);
-    };
-    let touched = balances::touched(conn, caller.company, memo.horizon, 4 * AT_MOST)?;
-    // A snapshot older than the memo cannot do without what the memo has of later.
-    let fits = !touched.is_cut && touched.horizon >= memo.horizon;
-    Ok(fits.then_some((memo, touched)))
-}
-
-/// What the snapshot sees; a memo is made, or made anew, where that saves the next question work.
+/// What the snapshot sees, by the memo that it can go by with who was touched since; a memo is made, or made anew,
+/// where that saves the next question work.
 fn seen(
     conn: &mut PgConnection,
     caller: &Caller,
     run: &Run,
     context: &Context,
+    current: Option<(Arc<Memo>, Touched)>,
     memos: &Memos,
     key: Key,
 ) -> Result<Seen> {
-    if let Some((memo, touched)) = current(conn, caller, memos, &key)? {
+    if let Some((memo, touched)) = current {
         let mut anew = touched_since(&memo, &touched);
         anew.extend(&memo.assessed);
         anew.extend(assessed(context));
@@ -527,7 +520,8 @@ fn put(memos: &Memos, key: Key, memo: Arc<Memo>) {
 }
 
 fn assessed(context: &Context) -> impl Iterator<Item = Uuid> + '_ {
-    context.assessments.iter().map(|made| made.client_id.0)
+    let estimates = context.estimates.iter();
+    estimates.map(|estimate| estimate.client_id.0)
 }
 
 /// Everything computed in this snapshot.

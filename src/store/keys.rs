@@ -1,0 +1,164 @@
+//! Records by their keys, by statements that PostgreSQL plans once.
+//!
+//! What `id = ANY($1)` costs is estimated by how many ids are given, so that a plan for few is always the better one:
+//! PostgreSQL plans the look-up anew each time, which takes longer than the look-up. Of a list that comes out of a
+//! sub-select it knows nothing beforehand, and keeps its plan: a probe of the key for each id.
+
+use std::collections::BTreeSet;
+
+use diesel::expression::Expression;
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_dsl::methods::LoadQuery;
+use diesel::sql_types::{Text, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::list::{Bind, Sql, Statement};
+use crate::domain::ids::{CompanyId, Id};
+
+/// A table whose keys are the company and an id.
+pub trait Keyed: Selectable<Pg> {
+    /// Its name.
+    const TABLE: &'static str;
+}
+
+/// Says which table the records are kept in.
+macro_rules! keyed {
+    ($($record:ty => $table:literal),+ $(,)?) => {$(
+        impl $crate::store::keys::Keyed for $record {
+            const TABLE: &'static str = $table;
+        }
+    )+};
+}
+pub(crate) use keyed;
+
+/// The columns of a record, from a statement that has them under the name of its table.
+pub struct Picked<S> {
+    columns: S,
+    from: Statement,
+}
+
+impl<S: QueryFragment<Pg>> QueryFragment<Pg> for Picked<S> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT ");
+        self.columns.walk_ast(out.reborrow())?;
+        self.from.walk_ast(out)
+    }
+}
+
+impl<S> QueryId for Picked<S> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<S: Expression> Query for Picked<S> {
+    type SqlType = S::SqlType;
+}
+
+impl<S> RunQueryDsl<PgConnection> for Picked<S> {}
+
+/// The same with the record above each, and what it is sorted by: columns `parent` and `sort` of `s`.
+pub struct PickedBelow<S>(Picked<S>);
+
+impl<S: QueryFragment<Pg>> QueryFragment<Pg> for PickedBelow<S> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT s.parent, s.sort, ");
+        self.0.columns.walk_ast(out.reborrow())?;
+        self.0.from.walk_ast(out)
+    }
+}
+
+impl<S> QueryId for PickedBelow<S> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<S: Expression> Query for PickedBelow<S> {
+    type SqlType = (SqlUuid, Text, S::SqlType);
+}
+
+impl<S> RunQueryDsl<PgConnection> for PickedBelow<S> {}
+
+/// Records of a company by id, each once.
+pub fn by_ids<R, I>(conn: &mut PgConnection, company: CompanyId, ids: &[I]) -> QueryResult<Vec<R>>
+where
+    R: Keyed,
+    I: Id,
+    Picked<R::SelectExpression>: for<'q> LoadQuery<'q, PgConnection, R>,
+{
+    probed(conn, company, ids, "")
+}
+
+/// The same, locked in the order of their ids: nobody else changes them until the transaction ends, while rows that
+/// refer to them may be added.
+pub fn for_update<R, I>(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[I],
+) -> QueryResult<Vec<R>>
+where
+    R: Keyed,
+    I: Id,
+    Picked<R::SelectExpression>: for<'q> LoadQuery<'q, PgConnection, R>,
+{
+    probed(conn, company, ids, " FOR NO KEY UPDATE")
+}
+
+fn probed<R, I>(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: &[I],
+    locked: &str,
+) -> QueryResult<Vec<R>>
+where
+    R: Keyed,
+    I: Id,
+    Picked<R::SelectExpression>: for<'q> LoadQuery<'q, PgConnection, R>,
+{
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: BTreeSet<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let table = R::TABLE;
+    let mut from = Sql::default();
+    from.push(
+        &format!(
+            " FROM unnest((SELECT ?::uuid[])) WITH ORDINALITY k(id, n) CROSS JOIN LATERAL \
+             (SELECT * FROM {table} t WHERE t.company_id = ? AND t.id = k.id OFFSET 0{locked}) \"{table}\" ORDER BY k.n"
+        ),
+        [Bind::Ids(ids.into_iter().collect()), Bind::Id(company.0)],
+    );
+    let picked = Picked {
+        columns: R::construct_selection(),
+        from: from.steady(),
+    };
+    picked.load(conn)
+}
+
+/// Records of a company that a statement asks the ids of, each with the id of the record above it and what it is sorted
+/// by: `found` has the columns `parent`, `id`, `sort` and the place `n` of the parent, and is called `s` in `order`.
+pub fn below<R>(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    found: Sql,
+    order: &str,
+) -> QueryResult<Vec<(Uuid, String, R)>>
+where
+    R: Keyed,
+    PickedBelow<R::SelectExpression>: for<'q> LoadQuery<'q, PgConnection, (Uuid, String, R)>,
+{
+    let table = R::TABLE;
+    let mut from = Sql::new(" FROM (");
+    from.append(&found).push(
+        &format!(
+            ") s CROSS JOIN LATERAL (SELECT * FROM {table} t WHERE t.company_id = ? AND t.id = s.id OFFSET 0) \"{table}\" ORDER BY {order}"
+        ),
+        [Bind::Id(company.0)],
+    );
+    let picked = PickedBelow(Picked {
+        columns: R::construct_selection(),
+        from: from.steady(),
+    });
+    picked.load(conn)
+}
