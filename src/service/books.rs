@@ -17,7 +17,7 @@ use crate::domain::numbering::{FiscalYear, document_number, fiscal_year};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::company::{Closings, Company};
-use crate::store::item::{Change, Item};
+use crate::store::item::{Beside, Change, Item};
 use crate::store::numbering::{Drawn, ENTRY, Numbered, Numbers, Rank, Series};
 use crate::store::{self, journal};
 
@@ -421,7 +421,14 @@ pub fn open_items(
     opened: Vec<Opened>,
 ) -> Result<Vec<Item>> {
     let (items, changes) = openings(opened);
-    store::item::insert(conn, caller.company, &items, &[], &changes, &[])?;
+    store::item::insert(
+        conn,
+        caller.company,
+        &items,
+        &[],
+        &changes,
+        Beside::default(),
+    )?;
     Ok(items)
 }
 

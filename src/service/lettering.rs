@@ -18,7 +18,8 @@ use crate::store::{self};
 pub type Groups = HashMap<ItemId, Option<MatchingId>>;
 
 /// Writes the groups that items stand in once `added` is allocated, and moves those of merged groups; the caller moves
-/// the items that it was given.
+/// the items that it was given, and writes the groups of the books that add up to something else now: both beside what
+/// it adds.
 ///
 /// `items` are those whose open amounts changed, as they are afterwards; `added` is not written yet. A group keeps the
 /// oldest letter among its items, a letter that no group keeps is never used again, and new letters follow the days of
@@ -29,7 +30,7 @@ pub fn join(
     caller: &Caller,
     items: &HashMap<ItemId, Item>,
     added: &[Allocation],
-) -> Result<Groups> {
+) -> Result<(Groups, Vec<Matching>)> {
     let company = caller.company;
     let groups = locked(conn, caller, items)?;
     let part = |item: &Item| item.matching_id.map_or(Part::Item(item.id), Part::Group);
@@ -94,11 +95,11 @@ pub fn join(
         }
         stands.extend(component.items.iter().map(|item| (item.id, kept)));
     }
-    plan.write(conn, caller)?;
+    let changed = plan.begin(conn, caller)?;
     store::item::merge_groups(conn, company, &merged)?;
     let ended: Vec<MatchingId> = merged.into_iter().map(|(group, _)| group).collect();
     store::matching::end_groups(conn, company, &ended)?;
-    Ok(stands)
+    Ok((stands, changed))
 }
 
 /// The groups that items stand in, locked.
@@ -206,7 +207,8 @@ pub fn part(
         .into_iter()
         .filter(|id| !plan.kept.contains(id))
         .collect();
-    plan.write(conn, caller)?;
+    let changed = plan.begin(conn, caller)?;
+    store::matching::update_groups(conn, company, &changed)?;
     store::matching::end_groups(conn, company, &ended)?;
     Ok(stands)
 }
@@ -284,9 +286,8 @@ impl Plan {
         id
     }
 
-    /// Draws the letters of the new groups, as many as each account needs at once.
-    fn write(mut self, conn: &mut PgConnection, caller: &Caller) -> Result<()> {
-        store::matching::update_groups(conn, caller.company, &self.changed)?;
+    /// Writes the new groups, with as many letters as each account needs drawn at once. Answers those that changed.
+    fn begin(mut self, conn: &mut PgConnection, caller: &Caller) -> Result<Vec<Matching>> {
         let mut wanted = BTreeMap::<Account, i32>::new();
         for group in &self.new {
             *wanted.entry(account(group)).or_default() += 1;
@@ -308,7 +309,7 @@ impl Plan {
             group.code = lettering::code(u32::try_from(*number).unwrap_or_default());
         }
         store::matching::insert_groups(conn, &self.new)?;
-        Ok(())
+        Ok(self.changed)
     }
 }
 

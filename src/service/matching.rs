@@ -18,7 +18,7 @@ use crate::domain::money::Minor;
 use crate::domain::proposal::{self, CreditKind, OpenCredit, OpenDebit};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::Result;
-use crate::store::item::{Change, Item, Standing};
+use crate::store::item::{Beside, Change, Item, Standing};
 use crate::store::matching::{Allocation, Ending};
 use crate::store::{self};
 
@@ -55,21 +55,18 @@ pub fn allocate(
     }
     let mut open = HashMap::new();
     let mut pairs = Vec::new();
-    for (position, line) in lines.iter().enumerate() {
-        let debits = reference::items(
-            conn,
-            caller,
-            &format!("lines.{position}.debit"),
-            &line.debit,
-            true,
-        )?;
-        let credits = reference::items(
-            conn,
-            caller,
-            &format!("lines.{position}.credit"),
-            &line.credit,
-            false,
-        )?;
+    let named = |side: &str, item: fn(&Line) -> &ItemRef| -> Vec<(String, &ItemRef)> {
+        let sides = lines.iter().map(item).enumerate();
+        sides
+            .map(|(position, item)| (format!("lines.{position}.{side}"), item))
+            .collect()
+    };
+    let debits = named("debit", |line| &line.debit);
+    let debits = reference::items_of_all(conn, caller, &debits, true)?;
+    let credits = named("credit", |line| &line.credit);
+    let credits = reference::items_of_all(conn, caller, &credits, false)?;
+    let found = debits.into_iter().zip(credits);
+    for ((position, line), (debits, credits)) in lines.iter().enumerate().zip(found) {
         for item in debits.iter().chain(&credits) {
             open.entry(item.id).or_insert(item.open_amount);
         }
@@ -400,7 +397,7 @@ fn write_matched(
         }
         allocations.push(allocation);
     }
-    let groups = lettering::join(conn, caller, &items, &allocations)?;
+    let (groups, regrouped) = lettering::join(conn, caller, &items, &allocations)?;
     let fresh: Vec<Item> = order
         .iter()
         .filter_map(|id| items.get(id))
@@ -416,7 +413,11 @@ fn write_matched(
     let stands = standings(&known, &groups, &changes);
     let openings: Vec<Change> = fresh.iter().map(Change::opening).collect();
     let changes: Vec<Change> = openings.into_iter().chain(changes).collect();
-    store::item::insert(conn, company, &fresh, &allocations, &changes, &stands)?;
+    let beside = Beside {
+        stands: &stands,
+        groups: &regrouped,
+    };
+    store::item::insert(conn, company, &fresh, &allocations, &changes, beside)?;
     exchange::post(conn, caller, books, &allocations, &items, None)?;
     if let Some(last) = allocations.iter().map(|made| made.effective_on).max() {
         let taxed = match taxed {

@@ -228,9 +228,12 @@ fn plan(
 ) -> Result<Vec<Part>> {
     let mut left = amount;
     let mut parts: Vec<Part> = Vec::new();
-    for (line, (debit, amount)) in wanted.iter().enumerate() {
-        let field = format!("allocations.{line}.debit");
-        let debits = reference::items(conn, caller, &field, debit, true)?;
+    let debits: Vec<(String, &ItemRef)> = (0..)
+        .zip(wanted)
+        .map(|(line, (debit, _)): (usize, _)| (format!("allocations.{line}.debit"), debit))
+        .collect();
+    let found = reference::items_of_all(conn, caller, &debits, true)?;
+    for ((line, (_, amount)), debits) in wanted.iter().enumerate().zip(found) {
         let free = |item: &Item| -> Minor {
             let taken: Minor = parts
                 .iter()

@@ -1,5 +1,7 @@
 //! From what a caller names to the record: an id, a business number, or another system's reference.
 
+use std::collections::{BTreeSet, HashMap};
+
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 
@@ -164,22 +166,59 @@ pub fn items(
     target: &ItemRef,
     is_debit: bool,
 ) -> Result<Vec<Item>> {
+    let mut found = items_of_all(conn, caller, &[(field.to_owned(), target)], is_debit)?;
+    Ok(found.pop().unwrap_or_default())
+}
+
+/// The same for each of these references, with their fields; those by number are looked up together.
+pub fn items_of_all(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    targets: &[(String, &ItemRef)],
+    is_debit: bool,
+) -> Result<Vec<Vec<Item>>> {
     let company = caller.company;
-    let mut found = match (&target.id, &target.number) {
-        (Some(id), None) => match (ItemId::read(id), source_of(id)) {
-            (Some(id), _) => store::item::by_ids(conn, company, &[id])?,
-            (None, Some(source)) => store::item::by_sources(conn, company, &[source])?,
-            (None, None) => Vec::new(),
-        },
-        (None, Some(number)) => store::item::by_reference(conn, company, number, is_debit)?,
-        _ => {
-            return Err(Refusal::invalid(
-                field,
-                "name the item by exactly one of its id and its document's number",
-            )
-            .into());
-        }
-    };
+    let numbers: BTreeSet<&str> = targets
+        .iter()
+        .filter_map(|(_, target)| target.number.as_deref())
+        .collect();
+    let numbers: Vec<&str> = numbers.into_iter().collect();
+    let mut by_number: HashMap<String, Vec<Item>> = HashMap::new();
+    for item in store::item::by_references(conn, company, &numbers, is_debit)? {
+        let found = by_number.entry(item.reference.clone()).or_default();
+        found.push(item);
+    }
+    let mut all = Vec::with_capacity(targets.len());
+    for (field, target) in targets {
+        let found = match (&target.id, &target.number) {
+            (Some(id), None) => match (ItemId::read(id), source_of(id)) {
+                (Some(id), _) => store::item::by_ids(conn, company, &[id])?,
+                (None, Some(source)) => store::item::by_sources(conn, company, &[source])?,
+                (None, None) => Vec::new(),
+            },
+            (None, Some(number)) => by_number.get(number).cloned().unwrap_or_default(),
+            _ => {
+                return Err(Refusal::invalid(
+                    field,
+                    "name the item by exactly one of its id and its document's number",
+                )
+                .into());
+            }
+        };
+        all.push(meant(conn, company, field, target, is_debit, found)?);
+    }
+    Ok(all)
+}
+
+/// Those of the items found that a reference means.
+fn meant(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    field: &str,
+    target: &ItemRef,
+    is_debit: bool,
+    mut found: Vec<Item>,
+) -> Result<Vec<Item>> {
     found.retain(|item| item.is_debit == is_debit);
     if found.is_empty() {
         return Err(missing(conn, company, field, target, is_debit)?.into());
@@ -227,7 +266,7 @@ fn missing(
     };
     let number = target.number.as_deref();
     let there = match number {
-        Some(number) => store::item::by_reference(conn, company, number, !is_debit)?,
+        Some(number) => store::item::by_references(conn, company, &[number], !is_debit)?,
         None => Vec::new(),
     };
     if there.is_empty() {

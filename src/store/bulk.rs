@@ -286,20 +286,24 @@ pub fn insert_all(conn: &mut PgConnection, tables: &[&dyn Rows]) -> QueryResult<
         .map(drop)
 }
 
-/// The same beside an update that does not see the rows: with few of them all is one statement.
+/// The same beside updates that do not see the rows, nor one another: with few of them all is one statement.
 pub fn insert_beside(
     conn: &mut PgConnection,
-    update: Statement,
+    updates: Vec<Statement>,
     tables: &[&dyn Rows],
 ) -> QueryResult<()> {
     if tables.iter().map(|rows| rows.count()).sum::<usize>() > FEW {
-        update.execute(conn)?;
+        for update in updates {
+            update.execute(conn)?;
+        }
         return insert_all(conn, tables);
     }
     let filled = tables.iter().filter(|rows| rows.count() > 0);
     let mut all: Vec<Box<dyn QueryFragment<Pg> + '_>> =
         filled.map(|rows| rows.together()).collect();
-    all.push(Box::new(update));
+    for update in updates {
+        all.push(Box::new(update));
+    }
     Together(all).execute(conn).map(drop)
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::bulk;
 use super::keys::{self, keyed};
 use super::list::{Bind, Sql, Statement, steady};
-use super::matching::Allocation;
+use super::matching::{self, Allocation, Matching};
 use super::schema::items;
 use crate::domain::ids::{
     AllocationId, ClientId, CompanyId, DocumentId, EntryId, ItemId, MatchingId,
@@ -116,20 +116,36 @@ impl Change {
 }
 
 /// Adds items with allocations and the rows of the ledger: for each item the one that opens it and what settled it
-/// already. Items of the books that these rows concern come to stand where `stands` says.
+/// already. Items and groups of the books that these rows concern come to stand where `beside` says.
 pub fn insert(
     conn: &mut PgConnection,
     company: CompanyId,
     rows: &[Item],
     allocations: &[Allocation],
     changes: &[Change],
-    stands: &[Standing],
+    beside: Beside<'_>,
 ) -> QueryResult<()> {
     let tables: &[&dyn bulk::Rows] = &[&rows, &allocations, &changes];
-    if stands.is_empty() {
-        return bulk::insert_all(conn, tables);
+    let mut updates = Vec::new();
+    if !beside.stands.is_empty() {
+        updates.push(refreshing(company, beside.stands));
     }
-    bulk::insert_beside(conn, refreshing(company, stands), tables)
+    if !beside.groups.is_empty() {
+        updates.push(matching::updating(company, beside.groups));
+    }
+    match updates.is_empty() {
+        true => bulk::insert_all(conn, tables),
+        false => bulk::insert_beside(conn, updates, tables),
+    }
+}
+
+/// What changes together with rows that are added.
+#[derive(Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// Where items of the books stand afterwards.
+    pub stands: &'a [Standing],
+    /// Lettering groups of the books as they add up afterwards.
+    pub groups: &'a [Matching],
 }
 
 /// Appends to the ledger. Call [`refresh`] for the items concerned that are not new.
@@ -309,23 +325,25 @@ pub fn from(company: CompanyId, client: ClientId, open: Option<bool>) -> Sql {
     sql
 }
 
-/// Items that carry a document's number on one side, oldest due first.
-pub fn by_reference(
+/// Items that carry these documents' numbers on one side, by number, then oldest due first.
+pub fn by_references(
     conn: &mut PgConnection,
     company: CompanyId,
-    reference: &str,
+    references: &[&str],
     is_debit: bool,
 ) -> QueryResult<Vec<Item>> {
-    items::table
-        .filter(
-            items::company_id
-                .eq(company)
-                .and(items::reference.eq(reference))
-                .and(items::is_debit.eq(is_debit)),
-        )
-        .order((items::due_on, items::id))
-        .select(Item::as_select())
-        .load(conn)
+    if references.is_empty() {
+        return Ok(Vec::new());
+    }
+    let references = references.iter().copied().map(str::to_owned).collect();
+    let mut from = Sql::default();
+    from.push(
+        " FROM unnest((SELECT ?::text[])) WITH ORDINALITY k(reference, n) CROSS JOIN LATERAL \
+           (SELECT * FROM items t WHERE t.company_id = ? AND t.reference = k.reference AND t.is_debit = ? OFFSET 0) items \
+         ORDER BY k.n, items.due_on, items.id",
+        [Bind::Texts(references), Bind::Id(company.0), Bind::Flag(is_debit)],
+    );
+    keys::picked(conn, from)
 }
 
 /// What a client has open in one account family and currency, oldest due first.

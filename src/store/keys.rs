@@ -129,6 +129,16 @@ where
         ),
         [Bind::Ids(ids.into_iter().collect()), Bind::Id(company.0)],
     );
+    picked(conn, from)
+}
+
+/// Records from a statement that begins with its `FROM` and has them under the name of their table; its text is one of
+/// few.
+pub fn picked<R>(conn: &mut PgConnection, from: Sql) -> QueryResult<Vec<R>>
+where
+    R: Keyed,
+    Picked<R::SelectExpression>: for<'q> LoadQuery<'q, PgConnection, R>,
+{
     let picked = Picked {
         columns: R::construct_selection(),
         from: from.steady(),

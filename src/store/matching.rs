@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::bulk;
 use super::keys::{self, keyed};
-use super::list::{Bind, steady};
+use super::list::{Bind, Statement, steady};
 use super::schema::{allocations, matchings};
 use crate::domain::ids::{AllocationId, ClientId, CompanyId, ItemId, MatchingId};
 
@@ -205,6 +205,11 @@ pub fn update_groups(
     if groups.is_empty() {
         return Ok(());
     }
+    updating(company, groups).execute(conn).map(drop)
+}
+
+/// The statement that does so.
+pub(super) fn updating(company: CompanyId, groups: &[Matching]) -> Statement {
     steady(
         "UPDATE matchings m SET residual = t.residual, complete = t.complete \
          FROM unnest((SELECT ?), (SELECT ?), (SELECT ?)) t(id, residual, complete) \
@@ -216,8 +221,6 @@ pub fn update_groups(
             Bind::Id(company.0),
         ],
     )
-    .execute(conn)
-    .map(drop)
 }
 
 /// Which of these groups have an open item apart from `except`.
