@@ -9,8 +9,6 @@ use std::sync::Arc;
 use async_graphql::async_trait::async_trait;
 use async_graphql::dataloader::Loader;
 use chrono::{DateTime, NaiveDate, Utc};
-use diesel::pg::PgConnection;
-use diesel::query_dsl::methods::LoadQuery;
 use uuid::Uuid;
 
 use crate::domain::ids::{
@@ -23,9 +21,8 @@ use crate::domain::money::Currency;
 use crate::error::Error;
 use crate::service::books;
 use crate::store::aging::{ClientBalance, Population};
-use crate::store::keys::{Keyed, PickedBelow};
 use crate::store::list::Keyset;
-use crate::store::nested::{Child, Nested};
+use crate::store::nested::{Below, Child, Nested};
 use crate::store::{self, Session};
 
 /// All loaders of a request.
@@ -364,11 +361,7 @@ impl<R> Hash for Page<R> {
 }
 
 #[async_trait]
-impl<R> Loader<Page<R>> for Loads
-where
-    R: Keyed + Clone + Send + Sync + 'static,
-    PickedBelow<R::SelectExpression>: for<'q> LoadQuery<'q, PgConnection, (Uuid, String, R)>,
-{
+impl<R: Below + Clone> Loader<Page<R>> for Loads {
     type Value = Vec<Child<R>>;
     type Error = Arc<Error>;
 
@@ -389,7 +382,7 @@ where
                     keys.into_iter().map(|key| (key, Vec::new())).collect();
                 for ((list, keyset), parents) in questions {
                     let company = caller.company;
-                    for child in store::nested::children(conn, company, list, &parents, &keyset)? {
+                    for child in R::children(conn, company, list, &parents, &keyset)? {
                         pages
                             .entry(Page {
                                 list,

@@ -48,7 +48,8 @@ pub struct Draw<'a> {
 
 /// Loads the books of the caller's company.
 pub fn open(conn: &mut PgConnection, caller: &Caller) -> Result<Books> {
-    let company = store::company::load(conn, caller.company)?.ok_or(Error::Unauthenticated)?;
+    let (company, closings) =
+        store::company::load_with_closings(conn, caller.company)?.ok_or(Error::Unauthenticated)?;
     let settings = serde_json::from_value(company.settings.clone()).map_err(|error| {
         Error::Internal(format!(
             "settings of company {}: {error}",
@@ -56,7 +57,6 @@ pub fn open(conn: &mut PgConnection, caller: &Caller) -> Result<Books> {
         ))
     })?;
     let currency = currency(&company.currency)?;
-    let closings = store::company::closings(conn, caller.company)?;
     let open_until = year_of(&company, caller.today).ends_on;
     Ok(Books {
         company,

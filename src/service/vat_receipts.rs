@@ -25,12 +25,11 @@ pub fn among(
     caller: &Caller,
     invoices: &[DocumentId],
 ) -> Result<Vec<DocumentId>> {
-    if invoices.is_empty() {
-        return Ok(Vec::new());
-    }
-    let standings = store::operation::vat_standings(conn, caller.company, invoices)?;
-    let ids = standings.iter().map(|standing| standing.invoice_id);
-    Ok(ids.map(DocumentId).collect())
+    Ok(store::document::with_vat_on_receipts(
+        conn,
+        caller.company,
+        invoices,
+    )?)
 }
 
 /// Brings the VAT of these invoices in line with what they have received. Others are left alone.
@@ -41,13 +40,12 @@ pub fn refresh(
     invoices: &[DocumentId],
     on: NaiveDate,
 ) -> Result<()> {
-    if invoices.is_empty() {
+    // Nearly always none: what they received is not looked up for nothing.
+    let concerned = among(conn, caller, invoices)?;
+    if concerned.is_empty() {
         return Ok(());
     }
-    let standings = store::operation::vat_standings(conn, caller.company, invoices)?;
-    if standings.is_empty() {
-        return Ok(());
-    }
+    let standings = store::operation::vat_standings(conn, caller.company, &concerned)?;
     let ids: Vec<DocumentId> = standings
         .iter()
         .map(|standing| DocumentId(standing.invoice_id))

@@ -8,7 +8,8 @@ use diesel::prelude::*;
 use diesel::sql_types::{Date, Nullable, Text};
 use uuid::Uuid;
 
-use super::list::{Bind, steady};
+use super::keys;
+use super::list::{Bind, Sql};
 use super::schema::{
     companies, counters, dispute_reasons, journals, period_closings, year_closings,
 };
@@ -36,6 +37,35 @@ pub fn load(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Option<C
         .select(Company::as_select())
         .first(conn)
         .optional()
+}
+
+/// A company together with what of its books is closed, in one statement: every posting asks.
+pub fn load_with_closings(
+    conn: &mut PgConnection,
+    company: CompanyId,
+) -> QueryResult<Option<(Company, Closings)>> {
+    let id = || Bind::Id(company.0);
+    let mut from = Sql::default();
+    from.push(
+        " FROM companies CROSS JOIN LATERAL \
+           (SELECT NULL AS account, (SELECT p.closed_through FROM period_closings p WHERE p.company_id = ? \
+              ORDER BY p.recorded_at DESC, p.id DESC LIMIT 1) AS closed_on \
+            UNION ALL SELECT a.number, a.closed_on FROM accounts a WHERE a.company_id = ? AND a.closed_on IS NOT NULL) c \
+         WHERE companies.company_id = ?",
+        [id(), id(), id()],
+    );
+    let rows = keys::picked_beside::<Company, Closed, (Option<String>, Option<NaiveDate>)>(
+        conn,
+        "c.account, c.closed_on",
+        from,
+    )?;
+    let mut closings = Closings::default();
+    let mut found = None;
+    for ((account, closed_on), company) in rows {
+        closings.add(account, closed_on);
+        found = Some(company);
+    }
+    Ok(found.map(|company| (company, closings)))
 }
 
 /// The currency of a company's books.
@@ -121,31 +151,17 @@ pub struct Closings {
     pub accounts: HashMap<String, NaiveDate>,
 }
 
-/// Reads what is closed, in one statement: every posting asks.
-pub fn closings(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Closings> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Nullable<Text>)]
-        account: Option<String>,
-        #[diesel(sql_type = Nullable<Date>)]
-        closed_on: Option<NaiveDate>,
-    }
-    let rows: Vec<Row> = steady(
-        "SELECT NULL AS account, (SELECT p.closed_through FROM period_closings p WHERE p.company_id = ? \
-           ORDER BY p.recorded_at DESC, p.id DESC LIMIT 1) AS closed_on \
-         UNION ALL SELECT a.number, a.closed_on FROM accounts a WHERE a.company_id = ? AND a.closed_on IS NOT NULL",
-        [Bind::Id(company.0), Bind::Id(company.0)],
-    )
-    .load(conn)?;
-    let mut closings = Closings::default();
-    for row in rows {
-        match (row.account, row.closed_on) {
-            (None, on) => closings.through = on,
-            (Some(account), Some(on)) => drop(closings.accounts.insert(account, on)),
+/// An account and the day it was closed on; the books themselves without an account.
+type Closed = (Nullable<Text>, Nullable<Date>);
+
+impl Closings {
+    fn add(&mut self, account: Option<String>, on: Option<NaiveDate>) {
+        match (account, on) {
+            (None, on) => self.through = on,
+            (Some(account), Some(on)) => drop(self.accounts.insert(account, on)),
             (Some(_), None) => {}
         }
     }
-    Ok(closings)
 }
 
 /// Closes through a day, or reopens to one.

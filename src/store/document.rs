@@ -1,6 +1,6 @@
 //! Invoices and credit notes, their lines and VAT, and drafts of invoices.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
@@ -9,12 +9,13 @@ use diesel::sql_types::{
     BigInt, Bool, Date, Jsonb, Nullable, Numeric, SmallInt, Text, Uuid as SqlUuid,
 };
 use rust_decimal::Decimal;
+use uuid::Uuid;
 
 use super::bulk::{self, Column};
 use super::item::{Change, Item};
 use super::journal::{self, NewEntry};
 use super::keys::{self, keyed};
-use super::list::{Bind, Sql, containing, folded, reads_like};
+use super::list::{Bind, Sql, containing, folded, reads_like, steady};
 use super::numbering::{Drawn, Numbers};
 use super::schema::{document_lines, document_taxes, documents, invoice_drafts};
 use crate::domain::ids::{ClientId, CompanyId, DocumentId, DraftId};
@@ -226,6 +227,30 @@ pub fn by_ids(
     ids: &[DocumentId],
 ) -> QueryResult<Vec<Document>> {
     keys::by_ids(conn, company, ids)
+}
+
+/// Those of these invoices whose VAT falls due as they are paid (R2.4).
+pub fn with_vat_on_receipts(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    invoices: &[DocumentId],
+) -> QueryResult<Vec<DocumentId>> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let invoices: BTreeSet<Uuid> = invoices.iter().map(|id| id.0).collect();
+    if invoices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<Found> = steady(
+        "SELECT k.id FROM unnest((SELECT ?::uuid[])) k(id) CROSS JOIN LATERAL \
+           (SELECT FROM documents d WHERE d.company_id = ? AND d.id = k.id AND d.kind = 'INVOICE' AND d.vat_due = 'RECEIPTS' AND d.vat > 0 OFFSET 0) d",
+        [Bind::Ids(invoices.into_iter().collect()), Bind::Id(company.0)],
+    )
+    .load(conn)?;
+    Ok(rows.into_iter().map(|row| DocumentId(row.id)).collect())
 }
 
 /// Parties and mandatory mentions of documents as issued (R6.14), in no order.

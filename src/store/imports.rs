@@ -1,6 +1,7 @@
 //! How far imports came, so that a file taken up again goes on where it stopped, or is left alone when done.
 
 use chrono::{DateTime, Utc};
+use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
@@ -176,6 +177,12 @@ pub fn finish(
         last: true,
     };
     advance(conn, company, hash, kind, step).map(drop)
+}
+
+/// Lets the rest of the transaction find rows by indexes alone, its foreign keys too. Their plans are kept: of a table
+/// that is small yet, PostgreSQL would keep the one that reads all of it.
+pub fn by_keys(conn: &mut PgConnection) -> QueryResult<()> {
+    conn.batch_execute("SET LOCAL enable_seqscan = off")
 }
 
 /// Tells the planner how large the tables have become, where it believes them much smaller: a company that was just

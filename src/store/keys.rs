@@ -5,6 +5,7 @@
 //! sub-select it knows nothing beforehand, and keeps its plan: a probe of the key for each id.
 
 use std::collections::BTreeSet;
+use std::marker::PhantomData;
 
 use diesel::expression::Expression;
 use diesel::pg::{Pg, PgConnection};
@@ -58,27 +59,36 @@ impl<S: Expression> Query for Picked<S> {
 
 impl<S> RunQueryDsl<PgConnection> for Picked<S> {}
 
-/// The same with the record above each, and what it is sorted by: columns `parent` and `sort` of `s`.
-pub struct PickedBelow<S>(Picked<S>);
+/// The same with other columns of these types before them.
+pub struct PickedBeside<S, B> {
+    others: &'static str,
+    picked: Picked<S>,
+    types: PhantomData<B>,
+}
 
-impl<S: QueryFragment<Pg>> QueryFragment<Pg> for PickedBelow<S> {
+impl<S: QueryFragment<Pg>, B> QueryFragment<Pg> for PickedBeside<S, B> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT s.parent, s.sort, ");
-        self.0.columns.walk_ast(out.reborrow())?;
-        self.0.from.walk_ast(out)
+        out.push_sql("SELECT ");
+        out.push_sql(self.others);
+        out.push_sql(", ");
+        self.picked.columns.walk_ast(out.reborrow())?;
+        self.picked.from.walk_ast(out)
     }
 }
 
-impl<S> QueryId for PickedBelow<S> {
+impl<S, B> QueryId for PickedBeside<S, B> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<S: Expression> Query for PickedBelow<S> {
-    type SqlType = (SqlUuid, Text, S::SqlType);
+impl<S: Expression, B> Query for PickedBeside<S, B> {
+    type SqlType = (B, S::SqlType);
 }
 
-impl<S> RunQueryDsl<PgConnection> for PickedBelow<S> {}
+impl<S, B> RunQueryDsl<PgConnection> for PickedBeside<S, B> {}
+
+/// The record above another, and what the other is sorted by.
+pub type Above = (SqlUuid, Text);
 
 /// Records of a company by id, each once.
 pub fn by_ids<R, I>(conn: &mut PgConnection, company: CompanyId, ids: &[I]) -> QueryResult<Vec<R>>
@@ -146,29 +156,47 @@ where
     picked.load(conn)
 }
 
+/// Records with other columns, from a statement that begins with its `FROM`; its text is one of few.
+pub fn picked_beside<R, B, V>(
+    conn: &mut PgConnection,
+    others: &'static str,
+    from: Sql,
+) -> QueryResult<Vec<(V, R)>>
+where
+    R: Selectable<Pg>,
+    PickedBeside<R::SelectExpression, B>: for<'q> LoadQuery<'q, PgConnection, (V, R)>,
+{
+    let picked = PickedBeside {
+        others,
+        picked: Picked {
+            columns: R::construct_selection(),
+            from: from.steady(),
+        },
+        types: PhantomData,
+    };
+    picked.load(conn)
+}
+
 /// Records of a company that a statement asks the ids of, each with the id of the record above it and what it is sorted
 /// by: `found` has the columns `parent`, `id`, `sort` and the place `n` of the parent, and is called `s` in `order`.
 pub fn below<R>(
     conn: &mut PgConnection,
     company: CompanyId,
-    found: Sql,
+    found: &Sql,
     order: &str,
-) -> QueryResult<Vec<(Uuid, String, R)>>
+) -> QueryResult<Vec<((Uuid, String), R)>>
 where
     R: Keyed,
-    PickedBelow<R::SelectExpression>: for<'q> LoadQuery<'q, PgConnection, (Uuid, String, R)>,
+    PickedBeside<R::SelectExpression, Above>:
+        for<'q> LoadQuery<'q, PgConnection, ((Uuid, String), R)>,
 {
     let table = R::TABLE;
     let mut from = Sql::new(" FROM (");
-    from.append(&found).push(
+    from.append(found).push(
         &format!(
             ") s CROSS JOIN LATERAL (SELECT * FROM {table} t WHERE t.company_id = ? AND t.id = s.id OFFSET 0) \"{table}\" ORDER BY {order}"
         ),
         [Bind::Id(company.0)],
     );
-    let picked = PickedBelow(Picked {
-        columns: R::construct_selection(),
-        from: from.steady(),
-    });
-    picked.load(conn)
+    picked_beside(conn, "s.parent, s.sort", from)
 }

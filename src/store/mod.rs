@@ -273,7 +273,7 @@ impl Db {
         T: Send + 'static,
         F: FnMut(&mut PgConnection) -> Result<T> + Send + 'static,
     {
-        self.anonymous(move |conn| in_transaction(conn, |conn| work(conn)))
+        self.anonymous(move |conn| in_transaction(conn, || "BEGIN".into(), |conn| work(conn)))
             .await
     }
 
@@ -707,25 +707,50 @@ fn write_on<T>(
     until: Option<Instant>,
     mut work: impl FnMut(&mut PgConnection, &Caller) -> Result<T>,
 ) -> Result<T> {
-    in_transaction(conn, |conn| {
-        conn.batch_execute(&format!(
-            "{}; {}; {}",
-            wall(caller, until),
-            our_time(),
-            audit::stamp(caller, origin)
-        ))?;
-        work(conn, caller)
+    // In one message, as a read begins.
+    let begin = || {
+        let (wall, time) = (wall(caller, until), our_time());
+        format!("BEGIN; {wall}; {time}; {}", audit::stamp(caller, origin))
+    };
+    in_transaction(conn, begin, |conn| work(conn, caller))
+}
+
+/// Begins a transaction by these statements; where one of them fails, none is left open.
+fn begun(conn: &mut PgConnection, begin: &str) -> QueryResult<()> {
+    AnsiTransactionManager::begin_transaction_sql(conn, begin).inspect_err(|_| {
+        // A connection on which this fails too is not taken back by the pool.
+        conn.batch_execute("ROLLBACK").ok();
     })
+}
+
+/// A transaction that begins with these statements: done whole, or not at all.
+fn transaction<T>(
+    conn: &mut PgConnection,
+    begin: &str,
+    work: impl FnOnce(&mut PgConnection) -> Result<T>,
+) -> Result<T> {
+    begun(conn, begin)?;
+    match work(conn) {
+        Ok(done) => {
+            AnsiTransactionManager::commit_transaction(conn)?;
+            Ok(done)
+        }
+        Err(error) => match AnsiTransactionManager::rollback_transaction(conn) {
+            Ok(()) | Err(diesel::result::Error::BrokenTransactionManager) => Err(error),
+            Err(more) => Err(more.into()),
+        },
+    }
 }
 
 /// One transaction, tried again after a deadlock.
 fn in_transaction<T>(
     conn: &mut PgConnection,
+    begin: impl Fn() -> String,
     mut work: impl FnMut(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
     let mut tries = 1;
     loop {
-        match conn.transaction(&mut work) {
+        match transaction(conn, &begin(), &mut work) {
             Err(error) if error.is_transient() && tries < TRIES => tries += 1,
             Err(error) if error.is_transient() => {
                 return Err(crate::domain::refusal::Refusal::new(

@@ -6,7 +6,7 @@ use diesel::query_dsl::methods::LoadQuery;
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::keys::{self, Keyed, PickedBelow};
+use super::keys::{self, Above, Keyed, PickedBeside};
 use super::list::{Bind, Direction, Keyset, Sql};
 use crate::domain::ids::CompanyId;
 
@@ -107,48 +107,62 @@ pub struct Child<R> {
     pub record: R,
 }
 
-/// A page of each parent's children, latest first; the children come in the order in which they are read.
-pub fn children<R>(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    list: Nested,
-    parents: &[Uuid],
-    page: &Keyset,
-) -> QueryResult<Vec<Child<R>>>
+/// Records that stand in lists below others.
+pub trait Below: Sized + Send + Sync + 'static {
+    /// A page of each parent's children, latest first; the children come in the order in which they are read.
+    fn children(
+        conn: &mut PgConnection,
+        company: CompanyId,
+        list: Nested,
+        parents: &[Uuid],
+        page: &Keyset,
+    ) -> QueryResult<Vec<Child<Self>>>;
+}
+
+impl<R> Below for R
 where
-    R: Keyed,
-    PickedBelow<R::SelectExpression>: for<'q> LoadQuery<'q, PgConnection, (Uuid, String, R)>,
+    R: Keyed + Send + Sync + 'static,
+    PickedBeside<R::SelectExpression, Above>:
+        for<'q> LoadQuery<'q, PgConnection, ((Uuid, String), R)>,
 {
-    let day = list.day();
-    let reading = page.reading(Direction::Descending);
-    let (beyond, order) = (reading.beyond(), reading.order());
-    let mut sql = Sql::default();
-    sql.push(
-        &format!(
-            "SELECT p.id AS parent, c.id, c.sort, p.n FROM unnest((SELECT ?::uuid[])) WITH ORDINALITY p(id, n) \
-             CROSS JOIN LATERAL (SELECT t.id, {day}::text AS sort FROM {}",
-            list.from()
-        ),
-        [Bind::Ids(parents.to_vec()), Bind::Id(company.0)],
-    );
-    if let Some((value, id)) = &page.from {
-        sql.and(
-            &format!("({day}, t.id) {beyond} (?::date, ?)"),
-            [Bind::Text(value.clone()), Bind::Id(*id)],
+    fn children(
+        conn: &mut PgConnection,
+        company: CompanyId,
+        list: Nested,
+        parents: &[Uuid],
+        page: &Keyset,
+    ) -> QueryResult<Vec<Child<Self>>> {
+        let day = list.day();
+        let reading = page.reading(Direction::Descending);
+        let (beyond, order) = (reading.beyond(), reading.order());
+        let mut sql = Sql::default();
+        sql.push(
+            &format!(
+                "SELECT p.id AS parent, c.id, c.sort, p.n FROM unnest((SELECT ?::uuid[])) WITH ORDINALITY p(id, n) \
+                 CROSS JOIN LATERAL (SELECT t.id, {day}::text AS sort FROM {}",
+                list.from()
+            ),
+            [Bind::Ids(parents.to_vec()), Bind::Id(company.0)],
         );
+        if let Some((value, id)) = &page.from {
+            sql.and(
+                &format!("({day}, t.id) {beyond} (?::date, ?)"),
+                [Bind::Text(value.clone()), Bind::Id(*id)],
+            );
+        }
+        sql.push(
+            &format!(" ORDER BY {day} {order}, t.id {order} LIMIT ?) c"),
+            [Bind::Number(page.limit())],
+        );
+        let order = format!("s.n, s.sort {order}, s.id {order}");
+        let found = keys::below(conn, company, &sql, &order)?.into_iter();
+        let child = |((parent, sort), record)| Child {
+            parent,
+            sort,
+            record,
+        };
+        Ok(found.map(child).collect())
     }
-    sql.push(
-        &format!(" ORDER BY {day} {order}, t.id {order} LIMIT ?) c"),
-        [Bind::Number(page.limit())],
-    );
-    let order = format!("s.n, s.sort {order}, s.id {order}");
-    let found = keys::below(conn, company, sql, &order)?.into_iter();
-    let child = |(parent, sort, record)| Child {
-        parent,
-        sort,
-        record,
-    };
-    Ok(found.map(child).collect())
 }
 
 /// A parent and how many children it has.

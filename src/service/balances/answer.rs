@@ -426,3 +426,157 @@ impl Sums {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{Days, NaiveDate};
+    use proptest::prelude::*;
+
+    use super::super::state::Builder;
+    use super::*;
+    use crate::store::balances::{Change, History, Place};
+
+    const FAMILIES: [&str; 2] = ["411", "413"];
+
+    fn layout(exclude_disputed: bool) -> Layout {
+        Layout {
+            by_due_date: true,
+            lower_bounds: vec![1, 31],
+            credits_by_own_date: false,
+            exclude_disputed,
+        }
+    }
+
+    fn on(day: u64) -> NaiveDate {
+        NaiveDate::from_ymd_opt(2026, 1, 1).unwrap_or_default() + Days::new(day)
+    }
+
+    /// Something that a client owes, or has paid ahead: its currency, family and due day, and how much.
+    #[derive(Clone, Debug)]
+    struct Fact {
+        client: u128,
+        currency: usize,
+        family: usize,
+        is_debit: bool,
+        due: u64,
+        amount: i64,
+    }
+
+    impl Fact {
+        fn place(&self) -> Place {
+            Place {
+                client_id: Uuid::from_u128(self.client),
+                currency: ["EUR", "USD"][self.currency].to_owned(),
+                family: FAMILIES[self.family].to_owned(),
+                is_debit: self.is_debit,
+                due_on: Some(on(self.due)).filter(|_| self.is_debit),
+                posted_on: on(0),
+                invoiced_on: on(0),
+            }
+        }
+
+        fn signed(&self) -> i64 {
+            if self.is_debit {
+                self.amount
+            } else {
+                -self.amount
+            }
+        }
+    }
+
+    fn facts(most: usize) -> impl Strategy<Value = Vec<Fact>> {
+        let fact = (
+            0_u128..6,
+            0_usize..2,
+            0_usize..2,
+            any::<bool>(),
+            0_u64..40,
+            1_i64..4,
+        );
+        let fact = fact.prop_map(|(client, currency, family, is_debit, due, amount)| Fact {
+            client,
+            currency,
+            family,
+            is_debit,
+            due,
+            amount,
+        });
+        proptest::collection::vec(fact, 0..most)
+    }
+
+    /// What the rows are to be, by what they are ordered by: measure, client and currency.
+    fn expected(facts: &[&Fact], sort: RowSort, today: u64) -> Vec<(i64, Uuid, String)> {
+        let mut lines: BTreeMap<(u128, usize), i64> = BTreeMap::new();
+        for fact in facts {
+            let is_late = fact.is_debit && fact.family == 0 && fact.due < today;
+            let counts = match sort {
+                RowSort::Overdue => is_late,
+                RowSort::Total => true,
+                RowSort::Disputed | RowSort::Number | RowSort::Name => false,
+            };
+            let measure = lines.entry((fact.client, fact.currency)).or_default();
+            *measure += if counts { fact.signed() } else { 0 };
+        }
+        let mut rows: Vec<_> = lines
+            .into_iter()
+            .map(|((client, currency), measure)| {
+                let currency = ["EUR", "USD"][currency].to_owned();
+                (measure, Uuid::from_u128(client), currency)
+            })
+            .collect();
+        rows.sort();
+        rows
+    }
+
+    proptest! {
+        /// Page by page in either direction, the rows are those of the state with the tail over it, in order.
+        #[test]
+        fn pages_follow_one_another(state in facts(12), tail in facts(6), size in 1_i64..4, today in 0_u64..40) {
+            let mut builder = Builder::default();
+            for fact in &state {
+                let history = History { place: fact.place(), days: vec![on(0)], deltas: vec![fact.signed()] };
+                prop_assert!(builder.add(&history).is_ok());
+            }
+            let changes = tail.iter().map(|fact| Change {
+                xid: 9,
+                item_id: Uuid::new_v4(),
+                place: fact.place(),
+                effective_on: on(0),
+                delta: fact.signed(),
+            });
+            let tail_read = Tail { horizon: 9, changes: changes.collect(), ..Tail::default() };
+            let built = builder.finish(0, 9, &[], &[], HashSet::new());
+            let built = built.map_err(|_| TestCaseError::fail("a day out of range"))?;
+            let view = View::new(&built, &tail_read, &[], &[]);
+            let view = view.map_err(|_| TestCaseError::fail("a day out of range"))?;
+            let families = FAMILIES.map(str::to_owned);
+            let question = Question { on: super::super::span::day(on(today)).unwrap_or_default(), families: &families, currency: None };
+            let layout = layout(false);
+            let all: Vec<&Fact> = state.iter().chain(&tail).collect();
+            for sort in [RowSort::Overdue, RowSort::Total, RowSort::Disputed] {
+                let expected = expected(&all, sort, today);
+                prop_assert_eq!(view.row_count(&question, &layout), expected.len());
+                for (direction, backward) in [(Direction::Ascending, false), (Direction::Descending, false), (Direction::Ascending, true)] {
+                    let mut walked = Vec::new();
+                    let mut from = None;
+                    loop {
+                        let page = Keyset { size, from, backward };
+                        let (mut rows, more) = view.rows(&question, &layout, sort, direction, &page).unwrap_or_default();
+                        if backward {
+                            rows.reverse();
+                        }
+                        from = rows.last().map(|row| (format!("{}{}", row.currency, row.sort), row.id));
+                        walked.extend(rows.into_iter().map(|row| (row.sort.parse::<i64>().unwrap_or_default(), row.id, row.currency)));
+                        if !more {
+                            break;
+                        }
+                    }
+                    if backward || direction == Direction::Descending {
+                        walked.reverse();
+                    }
+                    prop_assert_eq!(walked, expected.clone());
+                }
+            }
+        }
+    }
+}

@@ -34,6 +34,8 @@ use crate::store::{self, Db};
 /// Rows of one transaction: enough that the statements of a batch weigh little against its rows, and few
 /// enough that whoever else posts in the company waits for less than a second.
 const BATCH: usize = 2_000;
+/// Rows of the first one: what the planner learns from them, the others go by.
+const FIRST: usize = 200;
 /// How an allocation of an import came about.
 const RULE: &str = "IMPORT";
 
@@ -251,6 +253,7 @@ fn run<K: Kind>(
             let batch = batch?;
             let mark = summary.skipped + summary.rows;
             let outcome = db.write_now(caller, |conn, caller| {
+                store::imports::by_keys(conn)?;
                 import.take(conn, caller, wanted, mark, &batch)?;
                 let outcome = kind.book(conn, caller, layout, &batch.rows)?;
                 import.leave_out(conn, caller, &outcome.bad)?;
@@ -324,7 +327,8 @@ fn read<K: Kind>(
     wanted: &Wanted,
     mut take: impl FnMut(Batch) -> bool,
 ) -> std::result::Result<(), Failure> {
-    let mut rows: Vec<Record> = Vec::with_capacity(BATCH);
+    let mut rows: Vec<Record> = Vec::with_capacity(FIRST);
+    let mut most = FIRST;
     for (rank, cells) in (1..).zip(reader.byte_records()) {
         let cells = cells?;
         let line = cells.position().map_or(0, csv::Position::line);
@@ -333,7 +337,7 @@ fn read<K: Kind>(
         }
         let at = Place { rank, line };
         let record = Record { at, cells };
-        let whole = rows.len() >= BATCH
+        let whole = rows.len() >= most
             && rows
                 .last()
                 .is_none_or(|before| !K::continues(layout, before, &record));
@@ -342,6 +346,7 @@ fn read<K: Kind>(
             if !take(Batch { rows, last: false }) {
                 return Ok(());
             }
+            most = BATCH;
         }
         rows.push(record);
     }
