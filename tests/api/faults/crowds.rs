@@ -88,6 +88,48 @@ fn a_database_that_was_just_made_is_not_read_whole_by_each_write() {
     }
 }
 
+/// Who credits an invoice keeps others from crediting it, by its client; a receipt of that client is recorded meanwhile.
+/// Neither waits for the other in a circle.
+#[test]
+fn receipts_and_credit_notes_of_one_client_do_not_wait_for_each_other_in_a_circle() {
+    const EACH: usize = 12;
+    let Some(ground) = Ground::new(&[]) else {
+        return;
+    };
+    let ask = |text: &str, number: &str| {
+        let answer = ground.ask(&text.replace("NUMBER", number));
+        let payload = answer["data"]
+            .as_object()
+            .and_then(|data| data.values().next());
+        assert_eq!(
+            payload.map(|it| &it["userErrors"]),
+            Some(&json!([])),
+            "{answer}"
+        );
+    };
+    let receipt = "mutation { recordPayment(input: { client: { number: \"C001\" }, amount: \"0.50\", method: TRANSFER,
+        allocations: [{ debit: { number: \"NUMBER\" } }] }) { payment { id } userErrors { message } } }";
+    let credit =
+        "mutation { issueCreditNote(input: { invoice: { number: \"NUMBER\" }, amount: \"0.50\" })
+        { creditNote { id } userErrors { message } } }";
+    let invoices: Vec<String> = (0..6)
+        .map(|place| ground.issue(&format!("invoice {place}")).expect("a number"))
+        .collect();
+    std::thread::scope(|scope| {
+        for (number, text) in invoices.iter().zip([receipt, credit].into_iter().cycle()) {
+            let ask = &ask;
+            scope.spawn(move || (0..EACH).for_each(|_| ask(text, number)));
+        }
+    });
+    let figure = diesel::dsl::sql::<diesel::sql_types::BigInt>(
+        "(SELECT deadlocks FROM pg_stat_database WHERE datname = current_database())",
+    );
+    let deadlocks: i64 = diesel::select(figure)
+        .get_result(&mut ground.owner())
+        .expect("a figure");
+    assert_eq!(deadlocks, 0);
+}
+
 /// R9.1, R9.2: three tenths of the transactions take a number and are rolled back, some because they are only
 /// validated, some because their day would go back while numbers go on.
 #[test]
