@@ -149,6 +149,13 @@ impl Books {
         year_of(&self.company, on)
     }
 
+    /// Locks the series of entries of a day's year, for whoever locks items before posting: counters come before items
+    /// wherever both are locked, or two would wait for each other.
+    pub fn hold_entries(&self, conn: &mut PgConnection, on: NaiveDate) -> Result<()> {
+        let (company, year) = (self.company.company_id, self.year(on).name);
+        store::numbering::take(conn, company, ENTRY, year, None, 0).map(drop)
+    }
+
     /// The next number of an own series in which none is given by hand. Days must not go back while numbers go on
     /// (R9.2) when `dated`.
     pub fn next_number(

@@ -682,6 +682,15 @@ pub fn deduct(
         )
         .into());
     }
+    let number = books.next_number(
+        conn,
+        &books.settings.series.deductions,
+        recorded_on,
+        false,
+        "recordedOn",
+    )?;
+    // Receipts of the same invoice number their entry first, too.
+    books.hold_entries(conn, recorded_on)?;
     let items = store::item::by_sources_for_update(conn, caller.company, &[invoice.id.0])?;
     let currency = books::currency(&invoice.currency)?;
     let open: Minor = items.iter().map(|item| item.open_amount).sum();
@@ -708,13 +717,6 @@ pub fn deduct(
         )
         .into());
     }
-    let number = books.next_number(
-        conn,
-        &books.settings.series.deductions,
-        recorded_on,
-        false,
-        "recordedOn",
-    )?;
     let deduction = Deduction {
         company_id: caller.company,
         id: DeductionId::new(),

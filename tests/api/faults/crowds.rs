@@ -88,11 +88,12 @@ fn a_database_that_was_just_made_is_not_read_whole_by_each_write() {
     }
 }
 
-/// Who credits an invoice keeps others from crediting it, by its client; a receipt of that client is recorded meanwhile.
-/// Neither waits for the other in a circle.
-#[test]
-fn receipts_and_credit_notes_of_one_client_do_not_wait_for_each_other_in_a_circle() {
-    const EACH: usize = 12;
+const RECEIPT: &str = "mutation { recordPayment(input: { client: { number: \"C001\" }, amount: \"0.50\", method: TRANSFER,
+    allocations: [{ debit: { number: \"NUMBER\" } }] }) { payment { id } userErrors { message } } }";
+
+/// Records receipts and something other at once, so many by each of six: the other on invoices of its `own`, or on those
+/// that the receipts pay. Nothing is refused, and nobody waits in a circle.
+fn nobody_waits_in_a_circle(other: &str, own: bool, each: usize) {
     let Some(ground) = Ground::new(&[]) else {
         return;
     };
@@ -101,24 +102,21 @@ fn receipts_and_credit_notes_of_one_client_do_not_wait_for_each_other_in_a_circl
         let payload = answer["data"]
             .as_object()
             .and_then(|data| data.values().next());
-        assert_eq!(
-            payload.map(|it| &it["userErrors"]),
-            Some(&json!([])),
-            "{answer}"
-        );
+        let errors = payload.map(|it| &it["userErrors"]);
+        assert_eq!(errors, Some(&json!([])), "{answer}");
     };
-    let receipt = "mutation { recordPayment(input: { client: { number: \"C001\" }, amount: \"0.50\", method: TRANSFER,
-        allocations: [{ debit: { number: \"NUMBER\" } }] }) { payment { id } userErrors { message } } }";
-    let credit =
-        "mutation { issueCreditNote(input: { invoice: { number: \"NUMBER\" }, amount: \"0.50\" })
-        { creditNote { id } userErrors { message } } }";
     let invoices: Vec<String> = (0..6)
         .map(|place| ground.issue(&format!("invoice {place}")).expect("a number"))
         .collect();
     std::thread::scope(|scope| {
-        for (number, text) in invoices.iter().zip([receipt, credit].into_iter().cycle()) {
+        for place in 0..6 {
+            let (text, number) = match place % 2 {
+                0 => (RECEIPT, &invoices[place]),
+                _ if own => (other, &invoices[place]),
+                _ => (other, &invoices[place - 1]),
+            };
             let ask = &ask;
-            scope.spawn(move || (0..EACH).for_each(|_| ask(text, number)));
+            scope.spawn(move || (0..each).for_each(|_| ask(text, number)));
         }
     });
     let figure = diesel::dsl::sql::<diesel::sql_types::BigInt>(
@@ -128,6 +126,22 @@ fn receipts_and_credit_notes_of_one_client_do_not_wait_for_each_other_in_a_circl
         .get_result(&mut ground.owner())
         .expect("a figure");
     assert_eq!(deadlocks, 0);
+}
+
+/// Who credits an invoice keeps others from crediting it, by its client; a receipt of that client is recorded meanwhile.
+#[test]
+fn receipts_and_credit_notes_of_one_client_do_not_wait_for_each_other_in_a_circle() {
+    let credit =
+        "mutation { issueCreditNote(input: { invoice: { number: \"NUMBER\" }, amount: \"0.50\" })
+        { creditNote { id } userErrors { message } } }";
+    nobody_waits_in_a_circle(credit, true, 12);
+}
+
+#[test]
+fn receipts_and_deductions_of_one_invoice_do_not_wait_for_each_other_in_a_circle() {
+    let deduction = "mutation { recordDeduction(input: { invoice: { number: \"NUMBER\" }, amount: \"1.10\", reason: \"BPRX\",
+        description: \"Retenue\" }) { deduction { id } userErrors { message } } }";
+    nobody_waits_in_a_circle(deduction, false, 7);
 }
 
 /// R9.1, R9.2: three tenths of the transactions take a number and are rolled back, some because they are only
