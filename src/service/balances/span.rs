@@ -37,7 +37,7 @@ impl Kind {
         }
     }
 
-    /// Whether what is due on a day is overdue on another: bills are not, until they bounce.
+    /// Whether what is due on a day is overdue on another: a debit, and not a bill of exchange (413).
     pub fn is_late(&self, due: Day, on: Day) -> bool {
         self.is_debit && self.family != "413" && due < on
     }
