@@ -5,9 +5,10 @@ use uuid::Uuid;
 
 use super::aging::{OpenItem, open_items};
 use super::bank::{PayerAccount, payer_accounts};
+use super::below::nested;
 use super::company::User;
 use super::dispute::{Deduction, Dispute};
-use super::document::{CreditNote, Invoice, OrderDirection, found, maybe, nested, one};
+use super::document::{CreditNote, Invoice, OrderDirection, found, maybe, one};
 use super::error::UserError;
 use super::loaders::{BalanceOf, ContactsOf};
 use super::mutation::{How, Row, in_bulk, mutate};

@@ -1,21 +1,19 @@
 //! Invoices, credit notes and drafts.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
-use async_graphql::{
-    ComplexObject, Context, Enum, ID, InputObject, Object, OutputType, SimpleObject,
-};
+use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
 
+use super::below::nested;
 use super::client::{Client, client_filter_id, code_enum};
 use super::dispute::{Deduction, Dispute};
 use super::error::UserError;
 use super::journal::{Entry, entries};
-use super::loaders::{ItemsOf, LinesOf, Loads, Page, SnapshotOf, TaxesOf};
+use super::loaders::{ItemsOf, LinesOf, Loads, SnapshotOf, TaxesOf};
 use super::matching::Allocation;
 use super::mutation::{How, Row, in_bulk, mutate};
-use super::page::{self, Asked, Connection, Listed, Window, counted};
+use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{
     ClientRef, CreditNoteRef, Date, Decimal, Instant, InvoiceRef, JsonObject, money, rate, read,
     show,
@@ -28,8 +26,8 @@ use crate::service::credit_note::CreditNoteInput;
 use crate::service::invoice::{self, InstallmentInput, InvoiceInput, LineInput};
 use crate::service::{self, reference};
 use crate::store::list::{Direction, Sort};
-use crate::store::nested::{Child, Nested};
-use crate::store::{self, Conn, Session, document};
+use crate::store::nested::Nested;
+use crate::store::{self, Conn, document};
 
 /// An error that several fields share, as one of them shows it.
 pub fn shared(error: Arc<Error>) -> Error {
@@ -68,54 +66,6 @@ where
     Loads: async_graphql::dataloader::Loader<K, Error = Arc<Error>>,
 {
     loader(ctx)?.load_one(key).await.map_err(shared)
-}
-
-/// A page of a list below a record: one statement for all parents.
-pub async fn nested<R, V>(
-    ctx: &Context<'_>,
-    list: Nested,
-    parent: Uuid,
-    window: Window,
-    view: fn(R) -> V,
-) -> Result<Connection<V>>
-where
-    R: Listed + Clone + Sync,
-    V: OutputType + Clone + Send,
-    Loads: async_graphql::dataloader::Loader<Page<R>, Value = Vec<Child<R>>, Error = Arc<Error>>,
-{
-    let asked = Asked::new(&window, &format!("{list:?}{parent}"))?;
-    let page = Page {
-        list,
-        parent,
-        keyset: asked.keyset.clone(),
-        of: PhantomData,
-    };
-    let found = maybe(ctx, page).await?.unwrap_or_default();
-    let (children, more) = asked.keyset.page(found);
-    let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
-    for child in children {
-        cursors.push(asked.cursor(&child.sort, child.record.id()));
-        nodes.push(view(child.record));
-    }
-    let session = session(ctx)?.clone();
-    Ok(Connection {
-        cursors,
-        nodes,
-        ends: asked.ends(more),
-        count: counted(move || {
-            let session = session.clone();
-            async move { count_of(&session, list, parent).await }
-        }),
-    })
-}
-
-async fn count_of(session: &Session, list: Nested, parent: Uuid) -> Result<i64> {
-    session
-        .read(move |conn, caller| {
-            let counts = store::nested::counts(conn, caller.company, list, &[parent])?;
-            Ok(counts.first().map_or(0, |row| row.count))
-        })
-        .await
 }
 
 /// How far an invoice is settled. Being late is apart: see `overdue`.

@@ -2,8 +2,7 @@
 //! Loaders live one request and read its snapshot.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
-use std::marker::PhantomData;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use async_graphql::async_trait::async_trait;
@@ -21,8 +20,6 @@ use crate::domain::money::Currency;
 use crate::error::Error;
 use crate::service::books;
 use crate::store::aging::{ClientBalance, Population};
-use crate::store::list::Keyset;
-use crate::store::nested::{Below, Child, Nested};
 use crate::store::{self, Session};
 
 /// All loaders of a request.
@@ -326,78 +323,6 @@ impl Loader<ReasonCode> for Loads {
             .into_iter()
             .map(|row| (ReasonCode(row.code.clone()), row))
             .collect())
-    }
-}
-
-/// A page of a list of records below a parent.
-pub struct Page<R> {
-    pub list: Nested,
-    pub parent: Uuid,
-    pub keyset: Keyset,
-    pub of: PhantomData<fn() -> R>,
-}
-
-impl<R> Clone for Page<R> {
-    fn clone(&self) -> Self {
-        Page {
-            keyset: self.keyset.clone(),
-            ..*self
-        }
-    }
-}
-
-impl<R> PartialEq for Page<R> {
-    fn eq(&self, other: &Self) -> bool {
-        (self.list, self.parent) == (other.list, other.parent) && self.keyset == other.keyset
-    }
-}
-
-impl<R> Eq for Page<R> {}
-
-impl<R> Hash for Page<R> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.list, self.parent, &self.keyset).hash(state);
-    }
-}
-
-#[async_trait]
-impl<R: Below + Clone> Loader<Page<R>> for Loads {
-    type Value = Vec<Child<R>>;
-    type Error = Arc<Error>;
-
-    async fn load(&self, keys: &[Page<R>]) -> Loaded<Page<R>, Vec<Child<R>>> {
-        let keys = keys.to_vec();
-        let pages = self
-            .0
-            .read(move |conn, caller| {
-                // Parents that ask for the same page of the same list share a statement.
-                let mut questions: HashMap<(Nested, Keyset), Vec<Uuid>> = HashMap::new();
-                for key in &keys {
-                    questions
-                        .entry((key.list, key.keyset.clone()))
-                        .or_default()
-                        .push(key.parent);
-                }
-                let mut pages: HashMap<Page<R>, Vec<Child<R>>> =
-                    keys.into_iter().map(|key| (key, Vec::new())).collect();
-                for ((list, keyset), parents) in questions {
-                    let company = caller.company;
-                    for child in R::children(conn, company, list, &parents, &keyset)? {
-                        pages
-                            .entry(Page {
-                                list,
-                                parent: child.parent,
-                                keyset: keyset.clone(),
-                                of: PhantomData,
-                            })
-                            .or_default()
-                            .push(child);
-                    }
-                }
-                Ok(pages)
-            })
-            .await?;
-        Ok(pages)
     }
 }
 

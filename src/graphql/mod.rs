@@ -10,6 +10,7 @@ mod aging;
 mod approval;
 mod audit;
 mod bank;
+mod below;
 mod client;
 mod collection;
 mod company;
@@ -22,6 +23,7 @@ mod dunning_run;
 mod error;
 mod file;
 mod journal;
+mod lean;
 mod ledger;
 mod letter;
 mod litigation;
@@ -211,6 +213,7 @@ pub fn bind(request: Request, session: &Session, objects: &Objects, roots: Roots
     request
         .data(session.clone())
         .data(loader)
+        .data(below::Asking::default())
         .data(objects.clone())
         .data(roots)
 }

@@ -3,14 +3,22 @@
 //! A cursor holds the row's sort value and id and a digest of the filter: a cursor of another list,
 //! filter or order is refused, and rows written meanwhile are neither lost nor repeated.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use async_graphql::{OutputType, SimpleObject, TypeName};
+use async_graphql::async_trait::async_trait;
+use async_graphql::parser::types::Field;
+use async_graphql::registry::Registry;
+use async_graphql::resolver_utils::ContainerType;
+use async_graphql::{
+    ContextSelectionSet, OutputType, Positioned, ServerResult, SimpleObject, TypeName, Value,
+};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::lean::{self, Lean};
 use crate::domain::access::Caller;
 use crate::domain::hex::hex;
 use crate::error::{Error, Result};
@@ -224,46 +232,71 @@ pub struct Connection<T> {
     pub count: Count,
 }
 
+/// The fields of a page.
+struct Fields<'a, T>(&'a Connection<T>);
+
 /// A page of a list (Relay connection).
 #[async_graphql::Object(name_type)]
-impl<T: OutputType + Clone> Connection<T> {
+impl<'a, T: ContainerType> Fields<'a, T> {
     /// The rows with their cursors.
-    async fn edges(&self) -> Vec<Edge<T>> {
-        self.cursors
-            .iter()
-            .map(Cursor::show)
-            .zip(self.nodes.iter().cloned())
-            .map(|(cursor, node)| Edge { cursor, node })
+    async fn edges(&self) -> Vec<Lean<Edge<Lean<&'a T>>>> {
+        let cursors = self.0.cursors.iter().map(Cursor::show);
+        cursors
+            .zip(&self.0.nodes)
+            .map(|(cursor, node)| Edge {
+                cursor,
+                node: Lean(node),
+            })
+            .map(Lean)
             .collect()
     }
 
     /// The rows alone.
-    async fn nodes(&self) -> &[T] {
-        &self.nodes
+    async fn nodes(&self) -> Vec<Lean<&'a T>> {
+        self.0.nodes.iter().map(Lean).collect()
     }
 
     /// Where the page stands.
     async fn page_info(&self) -> PageInfo {
-        PageInfo::new(&self.cursors, self.ends)
+        PageInfo::new(&self.0.cursors, self.0.ends)
     }
 
     /// Rows of the whole list; counted only when asked for.
     async fn total_count(&self) -> Result<i32> {
-        let count = (self.count)().await?;
+        let count = (self.0.count)().await?;
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 }
 
-impl<T: OutputType> TypeName for Connection<T> {
-    fn type_name() -> std::borrow::Cow<'static, str> {
+impl<T: OutputType> TypeName for Fields<'_, T> {
+    fn type_name() -> Cow<'static, str> {
         format!("{}Connection", T::type_name()).into()
+    }
+}
+
+#[async_trait]
+impl<T: ContainerType> OutputType for Connection<T> {
+    fn type_name() -> Cow<'static, str> {
+        <Fields<'_, T> as TypeName>::type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        Fields::<T>::create_type_info(registry)
+    }
+
+    async fn resolve(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        _: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        lean::resolve(ctx, &Fields(self)).await
     }
 }
 
 /// A record that a list shows: its id, and the view made of it.
 pub trait Listed: Send + 'static {
     /// What the API shows.
-    type View: OutputType + Clone + Send;
+    type View: ContainerType;
     /// The record's id, as in the list's keys.
     fn id(&self) -> Uuid;
     /// The view.

@@ -3,8 +3,9 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
 
+use super::below::nested;
 use super::client::{Client, client_filter_id, code_enum};
-use super::document::{OrderDirection, found, maybe, nested, one};
+use super::document::{OrderDirection, found, maybe, one};
 use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::loaders::{EventsOfPayment, ItemsOf};

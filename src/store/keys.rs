@@ -61,7 +61,7 @@ impl<S> RunQueryDsl<PgConnection> for Picked<S> {}
 
 /// The same with other columns of these types before them.
 pub struct PickedBeside<S, B> {
-    others: &'static str,
+    others: String,
     picked: Picked<S>,
     types: PhantomData<B>,
 }
@@ -69,7 +69,7 @@ pub struct PickedBeside<S, B> {
 impl<S: QueryFragment<Pg>, B> QueryFragment<Pg> for PickedBeside<S, B> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("SELECT ");
-        out.push_sql(self.others);
+        out.push_sql(&self.others);
         out.push_sql(", ");
         self.picked.columns.walk_ast(out.reborrow())?;
         self.picked.from.walk_ast(out)
@@ -159,7 +159,7 @@ where
 /// Records with other columns, from a statement that begins with its `FROM`; its text is one of few.
 pub fn picked_beside<R, B, V>(
     conn: &mut PgConnection,
-    others: &'static str,
+    others: &str,
     from: Sql,
 ) -> QueryResult<Vec<(V, R)>>
 where
@@ -167,7 +167,7 @@ where
     PickedBeside<R::SelectExpression, B>: for<'q> LoadQuery<'q, PgConnection, (V, R)>,
 {
     let picked = PickedBeside {
-        others,
+        others: others.to_owned(),
         picked: Picked {
             columns: R::construct_selection(),
             from: from.steady(),
@@ -175,28 +175,4 @@ where
         types: PhantomData,
     };
     picked.load(conn)
-}
-
-/// Records of a company that a statement asks the ids of, each with the id of the record above it and what it is sorted
-/// by: `found` has the columns `parent`, `id`, `sort` and the place `n` of the parent, and is called `s` in `order`.
-pub fn below<R>(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    found: &Sql,
-    order: &str,
-) -> QueryResult<Vec<((Uuid, String), R)>>
-where
-    R: Keyed,
-    PickedBeside<R::SelectExpression, Above>:
-        for<'q> LoadQuery<'q, PgConnection, ((Uuid, String), R)>,
-{
-    let table = R::TABLE;
-    let mut from = Sql::new(" FROM (");
-    from.append(found).push(
-        &format!(
-            ") s CROSS JOIN LATERAL (SELECT * FROM {table} t WHERE t.company_id = ? AND t.id = s.id OFFSET 0) \"{table}\" ORDER BY {order}"
-        ),
-        [Bind::Id(company.0)],
-    );
-    picked_beside(conn, "s.parent, s.sort", from)
 }

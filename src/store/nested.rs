@@ -44,21 +44,21 @@ impl Nested {
                 "disputes t WHERE t.company_id = ? AND t.invoice_id = p.id"
             }
             Nested::AllocationsOfInvoice => {
-                "(SELECT a.id, a.effective_on, i.company_id FROM items i \
+                "(SELECT a.* FROM items i \
                    JOIN allocations a ON a.company_id = i.company_id AND a.debit_item_id = i.id \
                    WHERE i.source_id = p.id) t WHERE t.company_id = ?"
             }
             Nested::AllocationsOfCreditNote => {
-                "(SELECT a.id, a.effective_on, i.company_id FROM items i \
+                "(SELECT a.* FROM items i \
                    JOIN allocations a ON a.company_id = i.company_id AND a.credit_item_id = i.id \
                    WHERE i.source_id = p.id) t WHERE t.company_id = ?"
             }
             Nested::AllocationsOfPayment => {
                 // One that joins two items of the same receipt, which came back unpaid, counts by its credit.
-                "(SELECT a.id, a.effective_on, i.company_id FROM items i \
+                "(SELECT a.* FROM items i \
                    JOIN allocations a ON a.company_id = i.company_id AND a.credit_item_id = i.id \
                    WHERE i.source_id = p.id AND NOT i.is_debit \
-                 UNION ALL SELECT a.id, a.effective_on, i.company_id FROM items i \
+                 UNION ALL SELECT a.* FROM items i \
                    JOIN allocations a ON a.company_id = i.company_id AND a.debit_item_id = i.id \
                    WHERE i.source_id = p.id AND i.is_debit AND NOT EXISTS (SELECT 1 FROM items o \
                      WHERE o.company_id = a.company_id AND o.id = a.credit_item_id AND o.source_id = p.id)) t \
@@ -86,14 +86,14 @@ impl Nested {
         match self {
             Nested::CreditNotesOfInvoice
             | Nested::InvoicesOfClient
-            | Nested::CreditNotesOfClient => "t.issued_on",
-            Nested::DeductionsOfInvoice | Nested::DeductionsOfClient => "t.recorded_on",
-            Nested::DisputesOfInvoice | Nested::DisputesOfClient => "t.opened_on",
+            | Nested::CreditNotesOfClient => "issued_on",
+            Nested::DeductionsOfInvoice | Nested::DeductionsOfClient => "recorded_on",
+            Nested::DisputesOfInvoice | Nested::DisputesOfClient => "opened_on",
             Nested::AllocationsOfInvoice
             | Nested::AllocationsOfCreditNote
             | Nested::AllocationsOfPayment
-            | Nested::AllocationsOfItem => "t.effective_on",
-            Nested::PaymentsOfClient => "t.received_on",
+            | Nested::AllocationsOfItem => "effective_on",
+            Nested::PaymentsOfClient => "received_on",
         }
     }
 }
@@ -132,36 +132,37 @@ where
         parents: &[Uuid],
         page: &Keyset,
     ) -> QueryResult<Vec<Child<Self>>> {
-        let day = list.day();
+        let (day, table) = (list.day(), R::TABLE);
         let reading = page.reading(Direction::Descending);
         let (beyond, order) = (reading.beyond(), reading.order());
-        let mut sql = Sql::default();
-        sql.push(
+        let mut from = Sql::default();
+        from.push(
             &format!(
-                "SELECT p.id AS parent, c.id, c.sort, p.n FROM unnest((SELECT ?::uuid[])) WITH ORDINALITY p(id, n) \
-                 CROSS JOIN LATERAL (SELECT t.id, {day}::text AS sort FROM {}",
+                " FROM unnest((SELECT ?::uuid[])) WITH ORDINALITY p(id, n) CROSS JOIN LATERAL (SELECT t.* FROM {}",
                 list.from()
             ),
             [Bind::Ids(parents.to_vec()), Bind::Id(company.0)],
         );
         if let Some((value, id)) = &page.from {
-            sql.and(
-                &format!("({day}, t.id) {beyond} (?::date, ?)"),
+            from.and(
+                &format!("(t.{day}, t.id) {beyond} (?::date, ?)"),
                 [Bind::Text(value.clone()), Bind::Id(*id)],
             );
         }
-        sql.push(
-            &format!(" ORDER BY {day} {order}, t.id {order} LIMIT ?) c"),
+        from.push(
+            &format!(
+                " ORDER BY t.{day} {order}, t.id {order} LIMIT ?) \"{table}\" ORDER BY p.n, \"{table}\".{day} {order}, \"{table}\".id {order}"
+            ),
             [Bind::Number(page.limit())],
         );
-        let order = format!("s.n, s.sort {order}, s.id {order}");
-        let found = keys::below(conn, company, &sql, &order)?.into_iter();
+        let others = format!("p.id, \"{table}\".{day}::text");
+        let found = keys::picked_beside(conn, &others, from)?;
         let child = |((parent, sort), record)| Child {
             parent,
             sort,
             record,
         };
-        Ok(found.map(child).collect())
+        Ok(found.into_iter().map(child).collect())
     }
 }
 

@@ -76,6 +76,32 @@ fn a_screen_of_ten_clients_takes_as_many_statements_as_one() {
 }
 
 #[test]
+fn one_parent_in_many_rows_is_asked_once_and_answers_all_of_them() {
+    let api = Company::new().admin();
+    (1..=2).for_each(|number| client_with_everything(&api, number));
+    let document = "query($first: Int!) { invoices(first: $first) { nodes { number client { number \
+        invoices(first: 1) { nodes { number } } more: invoices(first: 1) { nodes { number } } all: invoices { edges { node { number } } } } } } }";
+    let ask = |first: u32| {
+        let answer = api.post(&json!({ "query": document, "variables": { "first": first } }));
+        let rows = data(answer.json())["invoices"]["nodes"].take();
+        let rows = rows.as_array().expect("invoices");
+        assert_eq!(rows.len(), first as usize);
+        for row in rows {
+            let client = &row["client"];
+            let number = client["number"].as_str().expect("a number");
+            let number_of =
+                |place: u32| format!("FA-{}-{place}", number[1..].trim_start_matches('0'));
+            let latest = json!({ "nodes": [{ "number": number_of(2) }] });
+            assert_eq!((&client["invoices"], &client["more"]), (&latest, &latest));
+            let edge = |place| json!({ "node": { "number": number_of(place) } });
+            assert_eq!(client["all"]["edges"], json!([edge(2), edge(1)]), "{row}");
+        }
+        answer.statements.expect("Server-Timing: sql;desc=\"N\"")
+    };
+    assert_eq!(ask(1), ask(4));
+}
+
+#[test]
 fn balances_of_ten_clients_take_as_many_statements_as_one() {
     let api = Company::new().admin();
     (1..=10).for_each(|number| drop(api.client(&format!("C{number:03}"))));
