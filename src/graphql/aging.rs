@@ -836,7 +836,7 @@ impl AgedBalance {
         Ok(Connection {
             cursors: rows
                 .iter()
-                .map(|row| asked.cursor(&format!("{}{}", row.currency, row.sort), row.id))
+                .map(|row| asked.cursor(format!("{}{}", row.currency, row.sort), row.id))
                 .collect(),
             nodes: rows
                 .into_iter()

@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 use uuid::Uuid;
 
 use super::document::shared;
-use super::page::{Asked, Connection, Listed, Window, counted};
+use super::page::{Asked, Connection, Window, counted};
 use super::session;
 use crate::error::{Error, Result};
 use crate::store::Session;
@@ -134,7 +134,7 @@ pub fn nested<'a, R, V>(
     view: fn(R) -> V,
 ) -> BoxFuture<'a, Result<Connection<V>>>
 where
-    R: Listed + Below + Clone,
+    R: Below + Clone,
     V: ContainerType + Clone + Send + 'a,
 {
     let page = async move {
@@ -146,7 +146,7 @@ where
         let (children, more) = asked.keyset.page(taken(&found, parent));
         let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
         for child in children {
-            cursors.push(asked.cursor(&child.sort, child.record.id()));
+            cursors.push(asked.cursor(child.sort, child.id));
             nodes.push(view(child.record));
         }
         let session = session.clone();

@@ -165,7 +165,7 @@ impl GeneralLedger {
         Ok(Connection {
             cursors: rows
                 .iter()
-                .map(|row| asked.cursor(&format!("{}/{}", row.posted_on, row.line), row.entry_id))
+                .map(|row| asked.cursor(format!("{}/{}", row.posted_on, row.line), row.entry_id))
                 .collect(),
             nodes: rows
                 .into_iter()

@@ -184,10 +184,10 @@ impl Asked {
     }
 
     /// The cursor of a row.
-    pub fn cursor(&self, sort: &str, id: Uuid) -> Cursor {
+    pub fn cursor(&self, sort: impl Into<String>, id: Uuid) -> Cursor {
         Cursor {
             list: Arc::clone(&self.list),
-            sort: sort.to_owned(),
+            sort: sort.into(),
             id,
         }
     }

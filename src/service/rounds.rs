@@ -38,6 +38,8 @@ const PRESCRIPTION_DAYS: u64 = 183;
 const DEADLINE_DAYS: u64 = 21;
 /// Rows of a company that the planner must know of; with more in a table its plans hardly change.
 const GROWN: i64 = 20_000;
+/// A company with one in so many rows of a table shows in the sample that the planner takes of it.
+const PART: i64 = 2_000;
 
 /// Everything that background work needs.
 #[derive(Clone)]
@@ -105,17 +107,23 @@ pub fn visit(desk: &Desk, company: CompanyId, today: NaiveDate) {
     );
     told(
         "telling the planner how large it has become",
-        desk.db.write_now(&caller, |conn, caller| {
-            Ok(store::imports::refresh_statistics(
-                conn,
-                caller.company,
-                GROWN,
-            )?)
-        }),
+        tell_planner(&desk.db, &caller),
     );
     if let Some(mailer) = &desk.mailer {
         told("delivering mail", deliver(desk, &caller, mailer));
     }
+}
+
+/// Tells PostgreSQL's planner of a company that it believes much smaller than it is.
+pub fn tell_planner(db: &Db, caller: &Caller) -> Result<()> {
+    db.write_now(caller, |conn, caller| {
+        Ok(store::imports::refresh_statistics(
+            conn,
+            caller.company,
+            GROWN,
+            PART,
+        )?)
+    })
 }
 
 /// Writes the notice of each new dispute, keeps it with the dispute, and mails it to whoever has to answer (R8.4). A

@@ -15,7 +15,7 @@ use super::list::{Bind, Direction, Keyset, Sql, containing, folded, reads_like};
 use super::schema::{client_contacts, clients};
 use crate::domain::ids::{ClientId, CompanyId, ContactId, UserId};
 
-keyed!(Client => "clients");
+keyed!(Client => "clients", Named => "clients");
 
 /// A client as stored.
 #[derive(Clone, Debug, Queryable, Selectable, AsChangeset)]
@@ -185,14 +185,15 @@ pub fn by_numbers(
     company: CompanyId,
     numbers: &[String],
 ) -> QueryResult<Vec<Client>> {
-    clients::table
-        .filter(
-            clients::company_id
-                .eq(company)
-                .and(clients::number.eq_any(numbers)),
-        )
-        .select(Client::as_select())
-        .load(conn)
+    keys::by_numbers(conn, company, None, numbers)
+}
+
+/// A client as imports name it.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = clients)]
+struct Named {
+    number: String,
+    id: ClientId,
 }
 
 /// The ids of clients by number, in no order.
@@ -201,14 +202,8 @@ pub fn ids_by_number(
     company: CompanyId,
     numbers: &[String],
 ) -> QueryResult<Vec<(String, ClientId)>> {
-    clients::table
-        .filter(
-            clients::company_id
-                .eq(company)
-                .and(clients::number.eq_any(numbers)),
-        )
-        .select((clients::number, clients::id))
-        .load(conn)
+    let found: Vec<Named> = keys::by_numbers(conn, company, None, numbers)?;
+    Ok(found.into_iter().map(|it| (it.number, it.id)).collect())
 }
 
 /// A client by another system's reference.

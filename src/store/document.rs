@@ -20,7 +20,7 @@ use super::numbering::{Drawn, Numbers};
 use super::schema::{document_lines, document_taxes, documents, invoice_drafts};
 use crate::domain::ids::{ClientId, CompanyId, DocumentId, DraftId};
 
-keyed!(Document => "documents");
+keyed!(Document => "documents", Brief => "documents");
 
 /// The two kinds of documents, as stored.
 pub const INVOICE: &str = "INVOICE";
@@ -339,15 +339,7 @@ pub fn briefs(
     company: CompanyId,
     numbers: &[String],
 ) -> QueryResult<Vec<Brief>> {
-    documents::table
-        .filter(
-            documents::company_id
-                .eq(company)
-                .and(documents::kind.eq(INVOICE))
-                .and(documents::number.eq_any(numbers)),
-        )
-        .select(Brief::as_select())
-        .load(conn)
+    keys::by_numbers(conn, company, Some(INVOICE), numbers)
 }
 
 /// Those of these numbers of invoices or of credit notes that are taken.
@@ -357,15 +349,7 @@ pub fn taken_numbers(
     kind: &str,
     numbers: &[String],
 ) -> QueryResult<Vec<String>> {
-    documents::table
-        .filter(
-            documents::company_id
-                .eq(company)
-                .and(documents::kind.eq(kind))
-                .and(documents::number.eq_any(numbers)),
-        )
-        .select(documents::number)
-        .load(conn)
+    keys::taken(conn, "documents", company, Some(kind), numbers)
 }
 
 /// Locks a document until the transaction ends: what is credited against it waits in line.

@@ -179,22 +179,27 @@ pub fn finish(
     advance(conn, company, hash, kind, step).map(drop)
 }
 
-/// Lets the rest of the transaction find rows by indexes alone, its foreign keys too. Their plans are kept: of a table
-/// that is small yet, PostgreSQL would keep the one that reads all of it.
+/// Lets the rest of the transaction find rows by indexes alone, its foreign keys too, and plan each statement once:
+/// of a table that is small yet, PostgreSQL would keep the plan that reads all of it, and of a company that it does
+/// not know yet it expects no rows, so that any index looks as good as the key.
 pub fn by_keys(conn: &mut PgConnection) -> QueryResult<()> {
-    conn.batch_execute("SET LOCAL enable_seqscan = off")
+    conn.batch_execute(
+        "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan",
+    )
 }
 
 /// Tells the planner how large the tables have become, where it believes them much smaller: a company that was just
-/// filled looks empty to it. `rows` have been added at least.
+/// filled looks empty to it. `rows` have been added at least; tables of which the company holds less than one in
+/// `part` rows are passed over.
 pub fn refresh_statistics(
     conn: &mut PgConnection,
     company: CompanyId,
     rows: i64,
+    part: i64,
 ) -> QueryResult<()> {
     steady(
-        "SELECT refresh_statistics(?, ?)",
-        [Bind::Id(company.0), Bind::Number(rows)],
+        "SELECT refresh_statistics(?, ?, ?)",
+        [Bind::Id(company.0), Bind::Number(rows), Bind::Number(part)],
     )
     .execute(conn)
     .map(drop)

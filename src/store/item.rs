@@ -1,5 +1,7 @@
 //! Open items, and the append-only ledger of their open amounts.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -240,21 +242,27 @@ pub fn for_update(
     keys::for_update(conn, company, ids)
 }
 
+fn distinct(ids: &[Uuid]) -> Vec<Uuid> {
+    let ids: BTreeSet<Uuid> = ids.iter().copied().collect();
+    ids.into_iter().collect()
+}
+
 /// The items of these documents, receipts or deductions, oldest due first.
 pub fn by_sources(
     conn: &mut PgConnection,
     company: CompanyId,
     sources: &[Uuid],
 ) -> QueryResult<Vec<Item>> {
-    items::table
-        .filter(
-            items::company_id
-                .eq(company)
-                .and(items::source_id.eq_any(sources)),
-        )
-        .order((items::due_on, items::id))
-        .select(Item::as_select())
-        .load(conn)
+    if sources.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut from = Sql::default();
+    from.push(
+        " FROM unnest((SELECT ?::uuid[])) k(id) CROSS JOIN LATERAL \
+           (SELECT * FROM items t WHERE t.company_id = ? AND t.source_id = k.id OFFSET 0) items ORDER BY items.due_on, items.id",
+        [Bind::Ids(distinct(sources)), Bind::Id(company.0)],
+    );
+    keys::picked(conn, from)
 }
 
 /// The same, locked: what they have open stays as it is until the transaction ends.
@@ -277,21 +285,14 @@ pub fn open_of_invoices(
     invoices: &[DocumentId],
 ) -> QueryResult<Vec<Item>> {
     let sources: Vec<Uuid> = invoices.iter().map(|id| id.0).collect();
-    items::table
-        .filter(
-            items::company_id
-                .eq(company)
-                .and(items::source_id.eq_any(sources)),
-        )
-        .filter(
-            items::is_debit
-                .and(items::family.eq("411"))
-                .and(items::open_amount.gt(0)),
-        )
-        .order(items::id)
-        .select(Item::as_select())
-        .for_no_key_update()
-        .load(conn)
+    let is_open = |item: &Item| item.is_debit && item.family == "411" && item.open_amount > 0;
+    let mut items = by_sources(conn, company, &sources)?;
+    items.retain(is_open);
+    let ids: Vec<ItemId> = items.iter().map(|item| item.id).collect();
+    let mut items = for_update(conn, company, &ids)?;
+    // Others may have settled some until they were locked.
+    items.retain(is_open);
+    Ok(items)
 }
 
 /// What is or was owed for an invoice: its own items, its deductions', and where they were moved to.

@@ -87,8 +87,8 @@ impl<S: Expression, B> Query for PickedBeside<S, B> {
 
 impl<S, B> RunQueryDsl<PgConnection> for PickedBeside<S, B> {}
 
-/// The record above another, and what the other is sorted by.
-pub type Above = (SqlUuid, Text);
+/// The record above another, what the other is sorted by, and its id.
+pub type Above = (SqlUuid, Text, SqlUuid);
 
 /// Records of a company by id, each once.
 pub fn by_ids<R, I>(conn: &mut PgConnection, company: CompanyId, ids: &[I]) -> QueryResult<Vec<R>>
@@ -140,6 +140,55 @@ where
         [Bind::Ids(ids.into_iter().collect()), Bind::Id(company.0)],
     );
     picked(conn, from)
+}
+
+/// Records of a company by number, in no order; of one kind, when the table has several.
+pub fn by_numbers<R>(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    kind: Option<&str>,
+    numbers: &[String],
+) -> QueryResult<Vec<R>>
+where
+    R: Keyed,
+    Picked<R::SelectExpression>: for<'q> LoadQuery<'q, PgConnection, R>,
+{
+    picked(conn, numbered(R::TABLE, company, kind, numbers))
+}
+
+/// Those of these numbers that a record of the table has.
+pub fn taken(
+    conn: &mut PgConnection,
+    table: &str,
+    company: CompanyId,
+    kind: Option<&str>,
+    numbers: &[String],
+) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Text)]
+        number: String,
+    }
+    let mut sql = Sql::new("SELECT k.number");
+    sql.append(&numbered(table, company, kind, numbers));
+    let found: Vec<Found> = sql.steady().load(conn)?;
+    Ok(found.into_iter().map(|found| found.number).collect())
+}
+
+fn numbered(table: &str, company: CompanyId, kind: Option<&str>, numbers: &[String]) -> Sql {
+    let mut from = Sql::default();
+    from.push(
+        &format!(
+            " FROM unnest((SELECT ?::text[])) k(number) CROSS JOIN LATERAL \
+             (SELECT * FROM {table} t WHERE t.company_id = ? AND t.number = k.number"
+        ),
+        [Bind::Texts(numbers.to_vec()), Bind::Id(company.0)],
+    );
+    if let Some(kind) = kind {
+        from.and("t.kind = ?", [Bind::Text(kind.to_owned())]);
+    }
+    from.push(&format!(" OFFSET 0) \"{table}\""), []);
+    from
 }
 
 /// Records from a statement that begins with its `FROM` and has them under the name of their table; its text is one of

@@ -104,6 +104,7 @@ pub struct Child<R> {
     pub parent: Uuid,
     /// With the record's id: the cursor.
     pub sort: String,
+    pub id: Uuid,
     pub record: R,
 }
 
@@ -123,7 +124,7 @@ impl<R> Below for R
 where
     R: Keyed + Send + Sync + 'static,
     PickedBeside<R::SelectExpression, Above>:
-        for<'q> LoadQuery<'q, PgConnection, ((Uuid, String), R)>,
+        for<'q> LoadQuery<'q, PgConnection, ((Uuid, String, Uuid), R)>,
 {
     fn children(
         conn: &mut PgConnection,
@@ -135,13 +136,15 @@ where
         let (day, table) = (list.day(), R::TABLE);
         let reading = page.reading(Direction::Descending);
         let (beyond, order) = (reading.beyond(), reading.order());
+        let mut parents = parents.to_vec();
+        parents.sort_unstable();
         let mut from = Sql::default();
         from.push(
             &format!(
-                " FROM unnest((SELECT ?::uuid[])) WITH ORDINALITY p(id, n) CROSS JOIN LATERAL (SELECT t.* FROM {}",
+                " FROM unnest((SELECT ?::uuid[])) p(id) CROSS JOIN LATERAL (SELECT t.* FROM {}",
                 list.from()
             ),
-            [Bind::Ids(parents.to_vec()), Bind::Id(company.0)],
+            [Bind::Ids(parents), Bind::Id(company.0)],
         );
         if let Some((value, id)) = &page.from {
             from.and(
@@ -150,19 +153,28 @@ where
             );
         }
         from.push(
-            &format!(
-                " ORDER BY t.{day} {order}, t.id {order} LIMIT ?) \"{table}\" ORDER BY p.n, \"{table}\".{day} {order}, \"{table}\".id {order}"
-            ),
+            &format!(" ORDER BY t.{day} {order}, t.id {order} LIMIT ?) \"{table}\""),
             [Bind::Number(page.limit())],
         );
-        let others = format!("p.id, \"{table}\".{day}::text");
+        let others = format!("p.id, \"{table}\".{day}::text, \"{table}\".id");
         let found = keys::picked_beside(conn, &others, from)?;
-        let child = |((parent, sort), record)| Child {
+        let child = |((parent, sort, id), record)| Child {
             parent,
             sort,
+            id,
             record,
         };
-        Ok(found.into_iter().map(child).collect())
+        let mut children: Vec<Child<R>> = found.into_iter().map(child).collect();
+        // They come in this order, though nothing says that they must: looking at it costs less than asking for it.
+        children.sort_by(|one, other| {
+            let place = (&one.sort, one.id).cmp(&(&other.sort, other.id));
+            let place = match reading {
+                Direction::Ascending => place,
+                Direction::Descending => place.reverse(),
+            };
+            one.parent.cmp(&other.parent).then(place)
+        });
+        Ok(children)
     }
 }
 

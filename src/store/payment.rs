@@ -56,14 +56,7 @@ pub fn taken_numbers(
     company: CompanyId,
     numbers: &[String],
 ) -> QueryResult<Vec<String>> {
-    payments::table
-        .filter(
-            payments::company_id
-                .eq(company)
-                .and(payments::number.eq_any(numbers)),
-        )
-        .select(payments::number)
-        .load(conn)
+    keys::taken(conn, "payments", company, None, numbers)
 }
 
 /// What a receipt is for: what the client owes ...

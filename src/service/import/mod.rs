@@ -36,6 +36,8 @@ use crate::store::{self, Db};
 const BATCH: usize = 2_000;
 /// Rows of the first one: what the planner learns from them, the others go by.
 const FIRST: usize = 200;
+/// The planner is told of a company that has one in so many rows of a table; of smaller ones the rounds tell it.
+const PART: i64 = 50;
 /// How an allocation of an import came about.
 const RULE: &str = "IMPORT";
 
@@ -275,6 +277,7 @@ fn run<K: Kind>(
                         conn,
                         caller.company,
                         rows,
+                        PART,
                     )?)
                 })?;
             }
