@@ -38,6 +38,7 @@ has_postgres() {
 
 missing_packages() {
     has cc || echo gcc libc6-dev
+    has make || echo make
     has pkg-config || echo pkg-config
     has_libpq || echo libpq-dev
     has_postgres || echo postgresql

@@ -43,6 +43,11 @@ use config::{
     Token, Work, noted, unknown_variables,
 };
 
+/// The C library's keeps more of what many threads have freed: 224 MB instead of 167 with two million invoices, after
+/// every question was asked by 64 connections; and nested screens, a thousand small values each, are a tenth slower.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How often the private Postgres is looked after.
 const WATCH: Duration = Duration::from_secs(1);
 /// How long printed tokens are valid.

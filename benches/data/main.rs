@@ -198,7 +198,9 @@ fn say(report: &Report) {
     };
     bulk.say("B1 bulk import", "documents");
     println!("{:<22} {:>9}", "matchings of receipts", report.allocations);
-    report.statistics.say("planner told, as rounds do", "companies");
+    report
+        .statistics
+        .say("planner told, as rounds do", "companies");
     report.deductions.say("deductions", "deductions");
     report.disputes.say("disputes", "disputes");
     report.checks.say("integrity", "companies");
