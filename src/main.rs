@@ -44,7 +44,7 @@ use config::{
 };
 
 /// The C library's keeps more of what many threads have freed: 224 MB instead of 167 with two million invoices, after
-/// every question was asked by 64 connections; and nested screens, a thousand small values each, are a tenth slower.
+/// every question was asked by 64 connections; and nested screens, a thousand small values each, are a twentieth slower.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
