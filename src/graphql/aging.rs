@@ -234,7 +234,7 @@ pub async fn open_items(
         .await?;
     let cursors = rows
         .iter()
-        .map(|row| asked.cursor(&row.due_on.unwrap_or(row.posted_on).to_string(), row.id))
+        .map(|row| asked.cursor(row.due_on.unwrap_or(row.posted_on).to_string(), row.id))
         .collect();
     let nodes = rows
         .into_iter()

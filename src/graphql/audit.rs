@@ -270,7 +270,7 @@ impl AuditQuery {
             .await?;
         let cursors = rows
             .iter()
-            .map(|row| asked.cursor(&row.micros.to_string(), store::audit::number(row.seq)))
+            .map(|row| asked.cursor(row.micros.to_string(), store::audit::number(row.seq)))
             .collect();
         let session = session.clone();
         Ok(Connection {

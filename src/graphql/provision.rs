@@ -416,7 +416,7 @@ impl DoubtfulDebtProvision {
             .await?;
         let cursors = results
             .iter()
-            .map(|result| asked.cursor(&Place::of(result).show(), Uuid::nil()))
+            .map(|result| asked.cursor(Place::of(result).show(), Uuid::nil()))
             .collect();
         let question = self.0.clone();
         Ok(Connection {
