@@ -135,7 +135,7 @@ pub fn nested<'a, R, V>(
 ) -> BoxFuture<'a, Result<Connection<V>>>
 where
     R: Below + Clone,
-    V: ContainerType + Clone + Send + 'a,
+    V: ContainerType + 'a,
 {
     let page = async move {
         let asked = Asked::new(&window, &format!("{list:?}{parent}"))?;

@@ -35,8 +35,6 @@ use crate::store::{self};
 
 /// Entries read at once.
 const PAGE: i64 = 500;
-/// The planner is told of a company that has one in so many rows of a table.
-const PART: i64 = 2_000;
 /// What stands before the due date in a label: the file has no column for it.
 const DUE_MARK: &str = " éch. ";
 /// What stands before the open part of a line that is lettered in part: letters alone do not tell it.
@@ -340,7 +338,7 @@ fn take_in(
         if at + 1 == next {
             next *= 2;
             let rows = i64::try_from((at + 1) * chunk.len()).unwrap_or(i64::MAX);
-            store::imports::refresh_statistics(conn, caller.company, rows, PART)?;
+            store::imports::refresh_statistics(conn, caller.company, rows, store::imports::SEEN)?;
         }
     }
     taken.letter(conn, caller)?;

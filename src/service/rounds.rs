@@ -13,7 +13,7 @@ use super::dunning_run::{self, Scope};
 use super::file::{self, FileKind, Subject};
 use super::jobs::{self, Job};
 use super::litigation::{self, Deadline};
-use super::{letter, mail, personal, task};
+use super::{import, letter, mail, personal, task};
 use crate::domain::access::{Caller, Role};
 use crate::domain::calendar::is_working_day;
 use crate::domain::ids::{CompanyId, DisputeId, Id};
@@ -38,8 +38,6 @@ const PRESCRIPTION_DAYS: u64 = 183;
 const DEADLINE_DAYS: u64 = 21;
 /// Rows of a company that the planner must know of; with more in a table its plans hardly change.
 const GROWN: i64 = 20_000;
-/// A company with one in so many rows of a table shows in the sample that the planner takes of it.
-const PART: i64 = 2_000;
 
 /// Everything that background work needs.
 #[derive(Clone)]
@@ -116,14 +114,7 @@ pub fn visit(desk: &Desk, company: CompanyId, today: NaiveDate) {
 
 /// Tells PostgreSQL's planner of a company that it believes much smaller than it is.
 pub fn tell_planner(db: &Db, caller: &Caller) -> Result<()> {
-    db.write_now(caller, |conn, caller| {
-        Ok(store::imports::refresh_statistics(
-            conn,
-            caller.company,
-            GROWN,
-            PART,
-        )?)
-    })
+    import::tell_planner(db, caller, GROWN, store::imports::SEEN)
 }
 
 /// Writes the notice of each new dispute, keeps it with the dispute, and mails it to whoever has to answer (R8.4). A

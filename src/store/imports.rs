@@ -188,6 +188,9 @@ pub fn by_keys(conn: &mut PgConnection) -> QueryResult<()> {
     )
 }
 
+/// A company with one in so many rows of a table shows in the sample that the planner takes of it.
+pub const SEEN: i64 = 2_000;
+
 /// Tells the planner how large the tables have become, where it believes them much smaller: a company that was just
 /// filled looks empty to it. `rows` have been added at least; tables of which the company holds less than one in
 /// `part` rows are passed over.

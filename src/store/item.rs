@@ -1,7 +1,5 @@
 //! Open items, and the append-only ledger of their open amounts.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -242,11 +240,6 @@ pub fn for_update(
     keys::for_update(conn, company, ids)
 }
 
-fn distinct(ids: &[Uuid]) -> Vec<Uuid> {
-    let ids: BTreeSet<Uuid> = ids.iter().copied().collect();
-    ids.into_iter().collect()
-}
-
 /// The items of these documents, receipts or deductions, oldest due first.
 pub fn by_sources(
     conn: &mut PgConnection,
@@ -256,12 +249,9 @@ pub fn by_sources(
     if sources.is_empty() {
         return Ok(Vec::new());
     }
-    let mut from = Sql::default();
-    from.push(
-        " FROM unnest((SELECT ?::uuid[])) k(id) CROSS JOIN LATERAL \
-           (SELECT * FROM items t WHERE t.company_id = ? AND t.source_id = k.id OFFSET 0) items ORDER BY items.due_on, items.id",
-        [Bind::Ids(distinct(sources)), Bind::Id(company.0)],
-    );
+    let sources = Bind::Ids(keys::distinct(sources.iter().copied()));
+    let mut from = keys::probes("items", company, "source_id", sources, &Sql::default(), "");
+    from.push(" ORDER BY items.due_on, items.id", []);
     keys::picked(conn, from)
 }
 
@@ -271,14 +261,10 @@ pub fn by_sources_for_update(
     company: CompanyId,
     sources: &[Uuid],
 ) -> QueryResult<Vec<Item>> {
-    let found = by_sources(conn, company, sources)?;
-    let ids: Vec<ItemId> = found.iter().map(|item| item.id).collect();
-    let mut items = for_update(conn, company, &ids)?;
-    items.sort_by_key(|item| (item.due_on, item.id));
-    Ok(items)
+    locked(conn, company, sources, |_| true)
 }
 
-/// What these invoices have open on 411, locked in the order of the ids.
+/// What these invoices have open on 411, locked, oldest due first.
 pub fn open_of_invoices(
     conn: &mut PgConnection,
     company: CompanyId,
@@ -286,12 +272,22 @@ pub fn open_of_invoices(
 ) -> QueryResult<Vec<Item>> {
     let sources: Vec<Uuid> = invoices.iter().map(|id| id.0).collect();
     let is_open = |item: &Item| item.is_debit && item.family == "411" && item.open_amount > 0;
-    let mut items = by_sources(conn, company, &sources)?;
-    items.retain(is_open);
-    let ids: Vec<ItemId> = items.iter().map(|item| item.id).collect();
+    locked(conn, company, &sources, is_open)
+}
+
+/// The wanted items of these sources, locked in the order of their ids.
+fn locked(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    sources: &[Uuid],
+    is_wanted: impl Fn(&Item) -> bool,
+) -> QueryResult<Vec<Item>> {
+    let found = by_sources(conn, company, sources)?.into_iter();
+    let ids: Vec<ItemId> = found.filter(&is_wanted).map(|item| item.id).collect();
     let mut items = for_update(conn, company, &ids)?;
-    // Others may have settled some until they were locked.
-    items.retain(is_open);
+    // Others may have changed some until they were locked.
+    items.retain(is_wanted);
+    items.sort_by_key(|item| (item.due_on, item.id));
     Ok(items)
 }
 
@@ -336,14 +332,11 @@ pub fn by_references(
     if references.is_empty() {
         return Ok(Vec::new());
     }
-    let references = references.iter().copied().map(str::to_owned).collect();
-    let mut from = Sql::default();
-    from.push(
-        " FROM unnest((SELECT ?::text[])) WITH ORDINALITY k(reference, n) CROSS JOIN LATERAL \
-           (SELECT * FROM items t WHERE t.company_id = ? AND t.reference = k.reference AND t.is_debit = ? OFFSET 0) items \
-         ORDER BY k.n, items.due_on, items.id",
-        [Bind::Texts(references), Bind::Id(company.0), Bind::Flag(is_debit)],
-    );
+    let references = Bind::Texts(references.iter().copied().map(str::to_owned).collect());
+    let mut side = Sql::default();
+    side.and("t.is_debit = ?", [Bind::Flag(is_debit)]);
+    let mut from = keys::probes("items", company, "reference", references, &side, "");
+    from.push(" ORDER BY k.n, items.due_on, items.id", []);
     keys::picked(conn, from)
 }
 

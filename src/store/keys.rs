@@ -13,7 +13,6 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::methods::LoadQuery;
 use diesel::sql_types::{Text, Uuid as SqlUuid};
-use uuid::Uuid;
 
 use super::list::{Bind, Sql, Statement};
 use crate::domain::ids::{CompanyId, Id};
@@ -129,20 +128,42 @@ where
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: BTreeSet<Uuid> = ids.iter().map(|id| id.uuid()).collect();
-    let table = R::TABLE;
-    let mut from = Sql::default();
-    from.push(
-        &format!(
-            " FROM unnest((SELECT ?::uuid[])) WITH ORDINALITY k(id, n) CROSS JOIN LATERAL \
-             (SELECT * FROM {table} t WHERE t.company_id = ? AND t.id = k.id OFFSET 0{locked}) \"{table}\" ORDER BY k.n"
-        ),
-        [Bind::Ids(ids.into_iter().collect()), Bind::Id(company.0)],
-    );
+    let ids = Bind::Ids(distinct(ids.iter().map(|id| id.uuid())));
+    let mut from = probes(R::TABLE, company, "id", ids, &Sql::default(), locked);
+    from.push(" ORDER BY k.n", []);
     picked(conn, from)
 }
 
-/// Records of a company by number, in no order; of one kind, when the table has several.
+/// Each of these once, in order.
+pub fn distinct<T: Ord>(keys: impl IntoIterator<Item = T>) -> Vec<T> {
+    let keys: BTreeSet<T> = keys.into_iter().collect();
+    keys.into_iter().collect()
+}
+
+/// `FROM` the rows of a table whose `column` is one of these keys, `also` under conditions that begin with `AND`: a probe
+/// of the index for each key, the `k.n`-th of them.
+pub fn probes(
+    table: &str,
+    company: CompanyId,
+    column: &str,
+    keys: Bind,
+    also: &Sql,
+    locked: &str,
+) -> Sql {
+    let mut from = Sql::default();
+    from.push(
+        &format!(
+            " FROM unnest((SELECT ?)) WITH ORDINALITY k(key, n) CROSS JOIN LATERAL \
+             (SELECT * FROM {table} t WHERE t.company_id = ? AND t.{column} = k.key"
+        ),
+        [keys, Bind::Id(company.0)],
+    );
+    from.append(also)
+        .push(&format!(" OFFSET 0{locked}) \"{table}\""), []);
+    from
+}
+
+/// Records of a company by number, each once, in no order; of one kind, when the table has several.
 pub fn by_numbers<R>(
     conn: &mut PgConnection,
     company: CompanyId,
@@ -169,26 +190,19 @@ pub fn taken(
         #[diesel(sql_type = Text)]
         number: String,
     }
-    let mut sql = Sql::new("SELECT k.number");
+    let mut sql = Sql::new("SELECT k.key AS number");
     sql.append(&numbered(table, company, kind, numbers));
     let found: Vec<Found> = sql.steady().load(conn)?;
     Ok(found.into_iter().map(|found| found.number).collect())
 }
 
 fn numbered(table: &str, company: CompanyId, kind: Option<&str>, numbers: &[String]) -> Sql {
-    let mut from = Sql::default();
-    from.push(
-        &format!(
-            " FROM unnest((SELECT ?::text[])) k(number) CROSS JOIN LATERAL \
-             (SELECT * FROM {table} t WHERE t.company_id = ? AND t.number = k.number"
-        ),
-        [Bind::Texts(numbers.to_vec()), Bind::Id(company.0)],
-    );
+    let numbers = Bind::Texts(distinct(numbers.iter().cloned()));
+    let mut also = Sql::default();
     if let Some(kind) = kind {
-        from.and("t.kind = ?", [Bind::Text(kind.to_owned())]);
+        also.and("t.kind = ?", [Bind::Text(kind.to_owned())]);
     }
-    from.push(&format!(" OFFSET 0) \"{table}\""), []);
-    from
+    probes(table, company, "number", numbers, &also, "")
 }
 
 /// Records from a statement that begins with its `FROM` and has them under the name of their table; its text is one of

@@ -271,18 +271,19 @@ fn run<K: Kind>(
             // As the company doubles, and in the end.
             if batch.last || summary.rows >= 2 * known_to_planner {
                 known_to_planner = summary.rows;
-                let rows = signed(summary.rows);
-                db.write_now(caller, |conn, caller| {
-                    Ok(store::imports::refresh_statistics(
-                        conn,
-                        caller.company,
-                        rows,
-                        PART,
-                    )?)
-                })?;
+                tell_planner(db, caller, signed(known_to_planner), PART)?;
             }
         }
         Ok(summary)
+    })
+}
+
+/// Tells PostgreSQL's planner of a company that it believes much smaller than it is, as
+/// [`refresh_statistics`](store::imports::refresh_statistics) does, in a transaction of its own.
+pub fn tell_planner(db: &Db, caller: &Caller, rows: i64, part: i64) -> Result<()> {
+    db.write_now(caller, |conn, caller| {
+        store::imports::refresh_statistics(conn, caller.company, rows, part)?;
+        Ok(())
     })
 }
 

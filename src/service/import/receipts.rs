@@ -285,9 +285,6 @@ impl Known {
             let invoice = DocumentId(item.source_id);
             open.entry(invoice).or_default().push(item);
         }
-        for items in open.values_mut() {
-            items.sort_by_key(|item| (item.due_on, item.id));
-        }
         Ok(Known {
             clients: store::client::ids_by_number(conn, company, &clients)?
                 .into_iter()

@@ -376,8 +376,7 @@ fn corrected_in_books(
     }
     let open = open
         .into_iter()
-        .map(|(id, mut items)| {
-            items.sort_by_key(|item| (item.due_on, item.id));
+        .map(|(id, items)| {
             let of = |item: &Item| (Debit::Known(item.id), item.open_amount);
             (id, items.iter().map(of).collect())
         })
