@@ -199,7 +199,7 @@ pub fn match_pairs(
     rule: &str,
 ) -> Result<Vec<AllocationId>> {
     let pairs: Vec<(Pair, NaiveDate)> = pairs.iter().map(|pair| (*pair, on)).collect();
-    write_matched(conn, caller, books, Vec::new(), &pairs, rule, None)
+    write_matched(conn, caller, books, Known::default(), &pairs, rule, None)
 }
 
 /// The same for items of an entry that was just posted, which are written together with what settles them. `taxed` are
@@ -219,26 +219,39 @@ pub fn match_new(
     taxed: Vec<DocumentId>,
 ) -> Result<Vec<AllocationId>> {
     let pairs: Vec<(Pair, NaiveDate)> = pairs.iter().map(|pair| (*pair, on)).collect();
-    write_matched(conn, caller, books, opened, &pairs, rule, Some(taxed))
+    let known = Known {
+        opened,
+        ..Known::default()
+    };
+    write_matched(conn, caller, books, known, &pairs, rule, Some(taxed))
+}
+
+/// Items that need not be read any more to be matched.
+#[derive(Default)]
+pub struct Known {
+    /// Of entries just posted, not written yet.
+    pub opened: Vec<Opened>,
+    /// Of the books, locked by this transaction, as they stand.
+    pub held: Vec<Item>,
 }
 
 /// Writes the items of entries just posted together with what settles them, each pair on its own day: with
-/// one another, and with items of the books. The result is that of `match_pairs` day by day.
+/// one another, and with items of the books, all of them `known`. The result is that of `match_pairs` day by day.
 pub fn match_opened(
     conn: &mut PgConnection,
     caller: &Caller,
     books: &Books,
-    opened: Vec<Opened>,
+    known: Known,
     pairs: &[(Pair, NaiveDate)],
     rule: &str,
 ) -> Result<()> {
-    let apart = set_apart(conn, caller, &opened, pairs)?;
+    let apart = set_apart(conn, caller, &known, pairs)?;
     // What was set apart is all whose VAT follows.
     write_matched(
         conn,
         caller,
         books,
-        opened,
+        known,
         &apart.at_once,
         rule,
         Some(Vec::new()),
@@ -260,24 +273,14 @@ struct Apart {
 fn set_apart(
     conn: &mut PgConnection,
     caller: &Caller,
-    opened: &[Opened],
+    known: &Known,
     pairs: &[(Pair, NaiveDate)],
 ) -> Result<Apart> {
-    let of_new: HashMap<ItemId, Option<DocumentId>> = opened
-        .iter()
-        .map(|opened| (opened.item.id, opened.item.invoice_id))
+    let opened = known.opened.iter().map(|opened| &opened.item);
+    let invoices: HashMap<ItemId, Option<DocumentId>> = opened
+        .chain(&known.held)
+        .map(|item| (item.id, item.invoice_id))
         .collect();
-    let known: Vec<ItemId> = pairs
-        .iter()
-        .map(|(pair, _)| pair.debit)
-        .filter(|id| !of_new.contains_key(id))
-        .collect();
-    let mut invoices: HashMap<ItemId, Option<DocumentId>> =
-        store::item::by_ids(conn, caller.company, &known)?
-            .into_iter()
-            .map(|item| (item.id, item.invoice_id))
-            .collect();
-    invoices.extend(of_new);
     let paid: BTreeSet<DocumentId> = pairs
         .iter()
         .filter_map(|(pair, _)| *invoices.get(&pair.debit)?)
@@ -296,36 +299,43 @@ fn set_apart(
     Ok(apart)
 }
 
-/// The one way in which matchings are written. Items that are `opened` here are written as they stand
-/// afterwards; those of the books are locked, and changed by one statement.
+/// The one way in which matchings are written. Items that are opened here are written as they stand
+/// afterwards; those of the books are locked, if they are not yet, and changed by one statement.
 fn write_matched(
     conn: &mut PgConnection,
     caller: &Caller,
     books: &Books,
-    opened: Vec<Opened>,
+    known: Known,
     pairs: &[(Pair, NaiveDate)],
     rule: &str,
     taxed: Option<Vec<DocumentId>>,
 ) -> Result<Vec<AllocationId>> {
     let company = caller.company;
+    let Known { opened, held } = known;
     let order: Vec<ItemId> = opened.iter().map(|opened| opened.item.id).collect();
     let bases: HashMap<ItemId, Minor> = opened
         .iter()
         .map(|opened| (opened.item.id, opened.base))
         .collect();
-    let known: BTreeSet<ItemId> = pairs
+    let touched: BTreeSet<ItemId> = pairs
         .iter()
         .flat_map(|(pair, _)| [pair.debit, pair.credit])
         .filter(|id| !bases.contains_key(id))
         .collect();
-    let known: Vec<ItemId> = known.into_iter().collect();
+    let mut items: HashMap<ItemId, Item> = held
+        .into_iter()
+        .filter(|item| touched.contains(&item.id))
+        .map(|item| (item.id, item))
+        .collect();
+    let free = touched.iter().filter(|id| !items.contains_key(id));
+    let free: Vec<ItemId> = free.copied().collect();
+    let touched: Vec<ItemId> = touched.into_iter().collect();
+    for item in store::item::for_update(conn, company, &free)? {
+        items.insert(item.id, item);
+    }
     let mut ends = HashMap::<ItemId, NaiveDate>::new();
-    let mut items: HashMap<ItemId, Item> = HashMap::new();
-    if !known.is_empty() {
-        for item in store::item::for_update(conn, company, &known)? {
-            items.insert(item.id, item);
-        }
-        ends.extend(store::matching::last_ends(conn, company, &known)?);
+    if !touched.is_empty() {
+        ends.extend(store::matching::last_ends(conn, company, &touched)?);
     }
     items.extend(
         opened
@@ -410,7 +420,7 @@ fn write_matched(
             ..item.clone()
         })
         .collect();
-    let stands = standings(&known, &groups, &changes);
+    let stands = standings(&touched, &groups, &changes);
     let openings: Vec<Change> = fresh.iter().map(Change::opening).collect();
     let changes: Vec<Change> = openings.into_iter().chain(changes).collect();
     let beside = Beside {

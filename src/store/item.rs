@@ -179,11 +179,12 @@ pub fn refresh(
 
 fn refreshing(company: CompanyId, standings: &[Standing]) -> Statement {
     let of = |added: &Standing| added.added.unzip();
+    // Sub-selects hide how many rows there are, or PostgreSQL would plan for each number of them anew.
     steady(
         "UPDATE items i SET open_amount = abs(s.open), settled_on = CASE WHEN s.open = 0 THEN s.last_on END, changed_at = now(), \
            matching_id = s.matching_id \
          FROM (SELECT t.id, t.matching_id, (l.open + coalesce(t.delta, 0))::bigint AS open, greatest(l.last_on, t.last_on) AS last_on \
-               FROM unnest(?, ?, ?, ?) t(id, matching_id, delta, last_on) CROSS JOIN LATERAL \
+               FROM unnest((SELECT ?), (SELECT ?), (SELECT ?), (SELECT ?)) t(id, matching_id, delta, last_on) CROSS JOIN LATERAL \
                  (SELECT sum(l.delta) AS open, max(l.effective_on) AS last_on FROM receivable_ledger l \
                   WHERE l.company_id = ? AND l.item_id = t.id) l) s \
          WHERE i.company_id = ? AND i.id = s.id",
@@ -407,9 +408,18 @@ pub fn merge_groups(
         return Ok(());
     }
     let (old, kept): (Vec<MatchingId>, Vec<MatchingId>) = merged.iter().copied().unzip();
+    // Found by a probe for each group, as `matching::still_open` does.
     steady(
-        "UPDATE items i SET matching_id = t.kept FROM unnest(?, ?) t(old, kept) WHERE i.company_id = ? AND i.matching_id = t.old",
-        [Bind::ids(&old), Bind::ids(&kept), Bind::Id(company.0)],
+        "UPDATE items i SET matching_id = m.kept \
+         FROM (SELECT x.id, t.kept FROM unnest((SELECT ?), (SELECT ?)) t(old, kept) CROSS JOIN LATERAL \
+                 (SELECT i.id FROM items i WHERE i.company_id = ? AND i.matching_id = t.old OFFSET 0) x) m \
+         WHERE i.company_id = ? AND i.id = m.id",
+        [
+            Bind::ids(&old),
+            Bind::ids(&kept),
+            Bind::Id(company.0),
+            Bind::Id(company.0),
+        ],
     )
     .execute(conn)
     .map(drop)

@@ -238,10 +238,12 @@ pub fn still_open(
     if groups.is_empty() {
         return Ok(Vec::new());
     }
+    // A probe for each group: joined, or as `ANY`, PostgreSQL may read all that the company ever matched.
     let found: Vec<Found> = steady(
-        "SELECT DISTINCT i.matching_id AS id FROM items i WHERE i.company_id = ? AND i.matching_id = ANY(?) AND i.open_amount > 0 \
-           AND NOT EXISTS (SELECT 1 FROM unnest(?) u(id) WHERE u.id = i.id)",
-        [Bind::Id(company.0), Bind::ids(groups), Bind::ids(except)],
+        "SELECT k.id FROM unnest((SELECT ?)) k(id) CROSS JOIN LATERAL \
+           (SELECT FROM items i WHERE i.company_id = ? AND i.matching_id = k.id AND i.open_amount > 0 \
+              AND i.id NOT IN (SELECT unnest(?)) LIMIT 1) o",
+        [Bind::ids(groups), Bind::Id(company.0), Bind::ids(except)],
     )
     .load(conn)?;
     Ok(found.into_iter().map(|found| found.id).collect())
@@ -296,7 +298,7 @@ pub fn take_letters(
     let families = wanted.iter().map(|(account, _)| account.family.clone());
     let last: Vec<Last> = steady(
         "INSERT INTO letter_counters AS c (company_id, client_id, family, last_code) \
-         SELECT ?, t.client_id, t.family, t.letters FROM unnest(?, ?, ?) t(client_id, family, letters) \
+         SELECT ?, t.client_id, t.family, t.letters FROM unnest((SELECT ?), (SELECT ?), (SELECT ?)) t(client_id, family, letters) \
          ON CONFLICT (company_id, client_id, family) DO UPDATE SET last_code = c.last_code + EXCLUDED.last_code \
          RETURNING client_id, family::text AS family, last_code",
         [

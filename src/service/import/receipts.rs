@@ -254,8 +254,10 @@ struct Known {
     clients: HashMap<String, ClientId>,
     receipts: HashSet<String>,
     invoices: HashMap<String, Brief>,
-    /// What the invoices have open, oldest due first.
+    /// What the invoices have open, oldest due first, as far as the batch has got.
     open: HashMap<DocumentId, Vec<Item>>,
+    /// The same as the books have it, locked.
+    held: Vec<Item>,
 }
 
 impl Known {
@@ -280,10 +282,11 @@ impl Known {
         let invoices: Vec<String> = invoices.into_iter().collect();
         let briefs = document::briefs(conn, company, &invoices)?;
         let ids: Vec<DocumentId> = briefs.iter().map(|brief| brief.id).collect();
+        let held = store::item::open_of_invoices(conn, company, &ids)?;
         let mut open: HashMap<DocumentId, Vec<Item>> = HashMap::new();
-        for item in store::item::open_of_invoices(conn, company, &ids)? {
+        for item in &held {
             let invoice = DocumentId(item.source_id);
-            open.entry(invoice).or_default().push(item);
+            open.entry(invoice).or_default().push(item.clone());
         }
         Ok(Known {
             clients: store::client::ids_by_number(conn, company, &clients)?
@@ -297,6 +300,7 @@ impl Known {
                 .map(|brief| (brief.number.clone(), brief))
                 .collect(),
             open,
+            held,
         })
     }
 }
@@ -456,7 +460,11 @@ impl Plan<'_> {
             };
             pairs.push((pair, made.on));
         }
-        matching::match_opened(conn, self.caller, self.books, opened, &pairs, RULE)?;
+        let known = matching::Known {
+            opened,
+            held: self.known.held,
+        };
+        matching::match_opened(conn, self.caller, self.books, known, &pairs, RULE)?;
         Ok(self.made)
     }
 }

@@ -274,6 +274,8 @@ struct Corrected {
 struct Corrections {
     corrected: HashMap<String, Corrected>,
     open: HashMap<DocumentId, Vec<(Debit, Minor)>>,
+    /// What is open of those in the books, locked.
+    held: Vec<Item>,
 }
 
 /// A debit that is open, as far as this batch has got.
@@ -293,8 +295,10 @@ struct Known {
     credit_notes: HashSet<String>,
     receipts: HashSet<String>,
     corrected: HashMap<String, Corrected>,
-    /// What the invoices to correct have open, oldest due first.
+    /// What the invoices to correct have open, oldest due first, as far as the batch has got.
     open: HashMap<DocumentId, Vec<(Debit, Minor)>>,
+    /// The same of those in the books, locked.
+    held: Vec<Item>,
 }
 
 impl Known {
@@ -318,7 +322,11 @@ impl Known {
             .filter_map(|row| row.credits.clone().flatten())
             .collect();
         let corrected: Vec<String> = corrected.into_iter().collect();
-        let Corrections { corrected, open } = corrected_in_books(conn, caller, &corrected)?;
+        let Corrections {
+            corrected,
+            open,
+            held,
+        } = corrected_in_books(conn, caller, &corrected)?;
         let mut taken = |kind: &str, numbers: Vec<String>| -> Result<HashSet<String>> {
             let found = document::taken_numbers(conn, company, kind, &numbers)?;
             Ok(found.into_iter().collect())
@@ -336,6 +344,7 @@ impl Known {
             law: law::terms(conn)?,
             corrected,
             open,
+            held,
         })
     }
 
@@ -368,19 +377,14 @@ fn corrected_in_books(
     }
     let briefs = document::briefs(conn, caller.company, numbers)?;
     let ids: Vec<DocumentId> = briefs.iter().map(|brief| brief.id).collect();
-    let mut open: HashMap<DocumentId, Vec<Item>> = HashMap::new();
-    for item in store::item::open_of_invoices(conn, caller.company, &ids)? {
+    let held = store::item::open_of_invoices(conn, caller.company, &ids)?;
+    let mut open: HashMap<DocumentId, Vec<(Debit, Minor)>> = HashMap::new();
+    for item in &held {
+        let debit = (Debit::Known(item.id), item.open_amount);
         open.entry(DocumentId(item.source_id))
             .or_default()
-            .push(item);
+            .push(debit);
     }
-    let open = open
-        .into_iter()
-        .map(|(id, items)| {
-            let of = |item: &Item| (Debit::Known(item.id), item.open_amount);
-            (id, items.iter().map(of).collect())
-        })
-        .collect();
     let mut left: HashMap<DocumentId, Vec<RateShare>> = HashMap::new();
     for tax in document::creditable(conn, caller.company, &ids)? {
         left.entry(tax.document_id).or_default().push(RateShare {
@@ -396,7 +400,11 @@ fn corrected_in_books(
             (brief.number.clone(), Corrected { brief, left })
         })
         .collect();
-    Ok(Corrections { corrected, open })
+    Ok(Corrections {
+        corrected,
+        open,
+        held,
+    })
 }
 
 /// A batch under way: what is known, and the records to be written together.
@@ -804,7 +812,11 @@ impl Plan<'_> {
             pairs.push((pair, settlement.on));
         }
         self.made.allocations = pairs.len() as u64;
-        matching::match_opened(conn, self.caller, self.books, opened, &pairs, RULE)?;
+        let known = matching::Known {
+            opened,
+            held: self.known.held,
+        };
+        matching::match_opened(conn, self.caller, self.books, known, &pairs, RULE)?;
         Ok(self.made)
     }
 }

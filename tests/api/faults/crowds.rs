@@ -10,7 +10,7 @@ use diesel::RunQueryDsl;
 use serde_json::{Value, json};
 
 use super::{Ground, invoice, is_clean, long};
-use crate::harness::{Api, Company, today};
+use crate::harness::{Api, Company, command_on, today};
 use crate::live::eventually;
 
 /// Invoices a second that 64 writers on one series are to issue at least.
@@ -86,6 +86,58 @@ fn a_database_that_was_just_made_is_not_read_whole_by_each_write() {
             "{read} rows of {table} were read by scans"
         );
     }
+}
+
+/// A receipt that settles a group of letters looks at that group, not at all that the company ever matched.
+#[test]
+fn an_import_does_not_read_what_others_have_matched() {
+    const BEFORE: u32 = 1_000;
+    const FILES: u32 = 5;
+    let Some(ground) = Ground::new(&[]) else {
+        return;
+    };
+    let file = ground.data.join("rows.csv");
+    let import = |kind: &str, header: &str, rows: &mut dyn Iterator<Item = String>| {
+        let text: Vec<String> = std::iter::once(header.to_owned()).chain(rows).collect();
+        std::fs::write(&file, text.join("\n")).expect("the file");
+        let path = file.to_str().expect("a path");
+        let company = &ground.company;
+        command_on(&ground.data, &["import", kind, path, "--company", company]);
+    };
+    let mut invoices = (0..BEFORE + FILES).map(|n| format!("C001,I-{n},2025-01-10,10.00"));
+    import(
+        "receivables",
+        "client,number,issuedOn,amount",
+        &mut invoices,
+    );
+    let receipts = "number,client,receivedOn,amount,invoice";
+    let paid =
+        |series: &str, n: u32, amount: &str| format!("{series}-{n},C001,2025-02-10,{amount},I-{n}");
+    let whole = (0..BEFORE).map(|n| paid("W", n, "10.00"));
+    let halves = (BEFORE..BEFORE + FILES).map(|n| paid("H", n, "5.00"));
+    import("receipts", receipts, &mut whole.chain(halves));
+    let read = || -> i64 {
+        let figure = diesel::dsl::sql::<diesel::sql_types::BigInt>(
+            "(SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'items_by_matching')",
+        );
+        diesel::select(figure)
+            .get_result(&mut ground.owner())
+            .expect("a figure")
+    };
+    let before = read();
+    for n in BEFORE..BEFORE + FILES {
+        import(
+            "receipts",
+            receipts,
+            &mut std::iter::once(paid("R", n, "5.00")),
+        );
+    }
+    let told = eventually("all is told", || Some(read()).filter(|read| *read > before));
+    assert!(
+        told - before < i64::from(BEFORE),
+        "{} rows were read for {FILES} groups",
+        told - before
+    );
 }
 
 const RECEIPT: &str = "mutation { recordPayment(input: { client: { number: \"C001\" }, amount: \"0.50\", method: TRANSFER,
