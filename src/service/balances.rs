@@ -6,8 +6,8 @@
 //! answer is that of the snapshot under any concurrency, with several servers, and for writes from outside;
 //! nothing is told, locked or invalidated. What was laid over often enough is folded in, in the background.
 //!
-//! The state can be thrown away at any time. Whatever it does not cover (filters, portfolios, `knownAt`, days
-//! before its first one, a company that is not loaded yet) is answered by the SQL of `store::aging`.
+//! The state can be thrown away at any time. Whatever it does not cover (filters, portfolios, `knownAt`,
+//! a company that is not loaded yet) is answered by the SQL of `store::aging`.
 
 mod answer;
 mod cube;
@@ -20,12 +20,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use chrono::{Days, NaiveDate};
+use chrono::Days;
 use diesel::pg::PgConnection;
 use uuid::Uuid;
 
 use answer::{Question, View};
-use span::{Day, day};
+use span::day;
 use state::{Builder, OutOfRange, State};
 
 use super::jobs::worker;
@@ -44,8 +44,6 @@ const TAIL: usize = 5_000;
 const FOLD: usize = 64;
 /// Rows folded in at a time; with more the state is built anew.
 const FOLD_AT_MOST: usize = 200_000;
-/// Days back that a state answers at first, until the whole history is in.
-const RECENT: u64 = 62;
 /// Entries of a company that is loaded when the server starts.
 const LARGE: i64 = 20_000;
 /// Entries of a company that is loaded at once, by its first question: that takes no longer than the question.
@@ -330,7 +328,7 @@ impl Inner {
         for _ in 0..3 {
             let (edition, horizon, unsettled) = {
                 let state = held.read();
-                match state.as_ref().filter(|state| state.since <= on) {
+                match state.as_ref() {
                     Some(state) => (
                         held.edition.load(Ordering::Acquire),
                         state.horizon,
@@ -468,7 +466,7 @@ impl Inner {
         let Some(_busy) = self.busy(held) else {
             return Ok(false);
         };
-        let state = read(conn, company, None)?;
+        let state = read(conn, company)?;
         self.keep(company, held, state);
         Ok(!held.unfit.load(Ordering::Acquire))
     }
@@ -493,40 +491,28 @@ impl Inner {
         }
     }
 
-    /// Loads the last weeks, then the whole history.
     fn load(&self, company: CompanyId, held: &Arc<Held>, busy: Busy) {
-        let recent = worker(company)
-            .today
-            .checked_sub_days(Days::new(RECENT))
-            .filter(|_| held.read().is_none());
-        for since in recent.map(Some).into_iter().chain([None]) {
-            match self.built(company, since) {
-                Ok(state) => self.keep(company, held, state),
-                Err(error) => {
-                    // The database goes on answering, and the next question tries again.
-                    tracing::warn!(%error, company = company.show(), "balances were not loaded");
-                    break;
-                }
-            }
-            if held.unfit.load(Ordering::Acquire) {
-                break;
+        match self.built(company) {
+            Ok(state) => self.keep(company, held, state),
+            // The database goes on answering, and the next question tries again.
+            Err(error) => {
+                tracing::warn!(%error, company = company.show(), "balances were not loaded");
             }
         }
         drop(busy);
     }
 
-    fn built(&self, company: CompanyId, since: Option<NaiveDate>) -> Result<State> {
+    fn built(&self, company: CompanyId) -> Result<State> {
         let began = std::time::Instant::now();
         let caller = worker(company);
         let state = self
             .db
-            .read_now_at_length(&caller, |conn, _| read(conn, company, since))?;
+            .read_now_at_length(&caller, |conn, _| read(conn, company))?;
         tracing::info!(
             company = company.show(),
             spans = state.history.len(),
             kilobytes = state.bytes() / 1024,
             milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            whole = since.is_none(),
             "balances loaded"
         );
         Ok(state)
@@ -604,8 +590,7 @@ impl Inner {
 }
 
 /// Reads the state from one snapshot.
-fn read(conn: &mut PgConnection, company: CompanyId, since: Option<NaiveDate>) -> Result<State> {
-    let first: Day = since.and_then(day).unwrap_or_default();
+fn read(conn: &mut PgConnection, company: CompanyId) -> Result<State> {
     // The same snapshot sees the tail and the rest: what it saw too early is taken out again.
     let horizon = balances::tail(conn, company, i64::MAX, 0)?.horizon;
     let tail = balances::tail(conn, company, horizon, FOLD_AT_MOST)?;
@@ -614,7 +599,7 @@ fn read(conn: &mut PgConnection, company: CompanyId, since: Option<NaiveDate>) -
     }
     let mut builder = Builder::default();
     let mut fault = None;
-    balances::each_history(conn, company, since, |item| {
+    balances::each_history(conn, company, |item| {
         if let Err(error) = builder.add(&item) {
             fault = Some(error);
         }
@@ -625,7 +610,7 @@ fn read(conn: &mut PgConnection, company: CompanyId, since: Option<NaiveDate>) -
     let disputed = balances::disputed(conn, company, None)?;
     let unsettled = unsettled(&disputed, &tail, horizon);
     builder
-        .finish(first, horizon, &tail.changes, &disputed, unsettled)
+        .finish(horizon, &tail.changes, &disputed, unsettled)
         .map_err(out_of_range)
 }
 

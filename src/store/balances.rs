@@ -10,7 +10,7 @@ use super::list::{self, Bind, Sql, steady};
 use crate::domain::ids::CompanyId;
 
 /// What of an item never changes and places it in a balance.
-#[derive(Clone, Debug, QueryableByName)]
+#[derive(Clone, Debug, Queryable, QueryableByName)]
 pub struct Place {
     #[diesel(sql_type = SqlUuid)]
     pub client_id: Uuid,
@@ -39,43 +39,82 @@ pub struct History {
     pub deltas: Vec<i64>,
 }
 
-const PLACE: &str = "i.client_id, i.currency::text AS currency, i.family::text AS family, i.is_debit, i.due_on, i.posted_on, i.invoiced_on";
+impl History {
+    /// Of an item that is open as it came, or that one row of the ledger settled.
+    fn in_one(place: Place, amount: i64, settled_on: Option<NaiveDate>) -> History {
+        let whole = if place.is_debit { amount } else { -amount };
+        let closing = settled_on.map(|_| -whole);
+        History {
+            days: std::iter::once(place.posted_on).chain(settled_on).collect(),
+            deltas: std::iter::once(whole).chain(closing).collect(),
+            place,
+        }
+    }
+}
 
-/// Calls `each` with every item that counts on some day from `since` on; all of them without a day. Items that
-/// were settled on the day they were posted never count. Memory stays flat.
+/// The columns of a [`Place`].
+type PlaceColumns = (SqlUuid, Text, Text, Bool, Nullable<Date>, Date, Date);
+const PLACE: &str = "i.client_id, i.currency::text AS currency, i.family::text AS family, i.is_debit, i.due_on, i.posted_on, i.invoiced_on";
+/// The history of item `i`, in the company bound.
+const CHANGES: &str = "SELECT array_agg(l.effective_on) AS days, array_agg(l.delta) AS deltas FROM receivable_ledger l \
+   WHERE l.company_id = ? AND l.item_id = i.id";
+
+/// Calls `each` with every item that counts on some day: those that were settled on the day they were posted never do.
+/// Memory stays flat, but for the keys of those that changed often.
+///
+/// Most items were opened and settled by one row of the ledger each, or are open as they came: what these rows say
+/// stands in the item. Those of the others alone are read.
 pub fn each_history(
     conn: &mut PgConnection,
     company: CompanyId,
-    since: Option<NaiveDate>,
     mut each: impl FnMut(History),
 ) -> QueryResult<()> {
-    let mut sql = Sql::default();
-    match since {
-        // Few items: their ledger rows are probed.
-        Some(since) => sql.push(
+    #[derive(QueryableByName)]
+    struct InParts {
+        #[diesel(sql_type = SqlUuid)]
+        item_id: Uuid,
+        #[diesel(embed)]
+        history: History,
+    }
+    let id = || Bind::Id(company.0);
+    let mut in_parts = foldhash::HashSet::default();
+    // In the order of the index, so that each probe finds its page where the one before left it.
+    let changed_often = "(SELECT l.item_id AS id FROM receivable_ledger l WHERE l.company_id = ? \
+       GROUP BY l.item_id HAVING count(*) > 2 OFFSET 0)";
+    let paid_in_part = "(SELECT o.id FROM items o WHERE o.company_id = ? AND o.open_amount > 0 \
+       AND o.open_amount < o.amount OFFSET 0)";
+    for found in [changed_often, paid_in_part] {
+        let mut sql = Sql::default();
+        sql.push(
             &format!(
-                "SELECT {PLACE}, s.days, s.deltas FROM items i CROSS JOIN LATERAL (SELECT array_agg(l.effective_on) AS days, array_agg(l.delta) AS deltas \
-                   FROM receivable_ledger l WHERE l.company_id = ? AND l.item_id = i.id) s \
-                 WHERE i.company_id = ? AND (i.settled_on IS NULL OR i.settled_on > ?) AND i.settled_on IS DISTINCT FROM i.posted_on AND s.days IS NOT NULL"
+                "SELECT i.id AS item_id, {PLACE}, s.days, s.deltas FROM {found} k \
+                 CROSS JOIN LATERAL (SELECT * FROM items i WHERE i.company_id = ? AND i.id = k.id OFFSET 0) i \
+                 CROSS JOIN LATERAL ({CHANGES} OFFSET 0) s WHERE i.settled_on IS DISTINCT FROM i.posted_on"
             ),
-            [Bind::Id(company.0), Bind::Id(company.0), Bind::Day(since)],
-        ),
-        // All of them: both sides are read once, in the order of their ids.
-        None => sql.push(
-            &format!(
-                "SELECT {PLACE}, s.days, s.deltas FROM items i JOIN (SELECT l.item_id, array_agg(l.effective_on) AS days, array_agg(l.delta) AS deltas \
-                   FROM receivable_ledger l WHERE l.company_id = ? GROUP BY l.item_id) s ON s.item_id = i.id \
-                 WHERE i.company_id = ? AND i.settled_on IS DISTINCT FROM i.posted_on"
-            ),
-            [Bind::Id(company.0), Bind::Id(company.0)],
-        ),
-    };
-    let rows = RunQueryDsl::<PgConnection>::load_iter::<History, PgRowByRowLoadingMode>(
-        sql.query(),
-        conn,
-    )?;
+            [id(), id(), id()],
+        );
+        let rows = RunQueryDsl::<PgConnection>::load_iter::<InParts, PgRowByRowLoadingMode>(
+            sql.query(),
+            conn,
+        )?;
+        for row in rows {
+            let row = row?;
+            if in_parts.insert(row.item_id) {
+                each(row.history);
+            }
+        }
+    }
+    let rows = diesel::dsl::sql::<(SqlUuid, PlaceColumns, BigInt, Nullable<Date>)>(&format!(
+        "SELECT i.id, {PLACE}, i.amount, i.settled_on FROM items i WHERE i.settled_on IS DISTINCT FROM i.posted_on \
+           AND (i.open_amount = 0 OR i.open_amount = i.amount) AND i.company_id = "
+    ))
+    .bind::<SqlUuid, _>(company)
+    .load_iter::<(Uuid, Place, i64, Option<NaiveDate>), PgRowByRowLoadingMode>(conn)?;
     for row in rows {
-        each(row?);
+        let (id, place, amount, settled_on) = row?;
+        if !in_parts.contains(&id) {
+            each(History::in_one(place, amount, settled_on));
+        }
     }
     Ok(())
 }
@@ -117,10 +156,11 @@ pub fn disputed(
     }
     sql.push(
         " GROUP BY di.item_id) x JOIN items i ON i.company_id = ? AND i.id = x.item_id \
-          CROSS JOIN LATERAL (SELECT array_agg(l.effective_on) AS days, array_agg(l.delta) AS deltas \
-            FROM receivable_ledger l WHERE l.company_id = ? AND l.item_id = i.id) s WHERE s.days IS NOT NULL",
-        [id(), id()],
+          CROSS JOIN LATERAL (",
+        [id()],
     );
+    sql.push(CHANGES, [id()]);
+    sql.push(") s WHERE s.days IS NOT NULL", []);
     sql.query().load(conn)
 }
 

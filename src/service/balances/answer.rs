@@ -545,7 +545,7 @@ mod tests {
                 delta: fact.signed(),
             });
             let tail_read = Tail { horizon: 9, changes: changes.collect(), ..Tail::default() };
-            let built = builder.finish(0, 9, &[], &[], HashSet::new());
+            let built = builder.finish(9, &[], &[], HashSet::new());
             let built = built.map_err(|_| TestCaseError::fail("a day out of range"))?;
             let view = View::new(&built, &tail_read, &[], &[]);
             let view = view.map_err(|_| TestCaseError::fail("a day out of range"))?;

@@ -1,7 +1,7 @@
 //! The open items of one company in memory: everything that transactions below a horizon wrote.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
@@ -25,7 +25,7 @@ pub struct OutOfRange;
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     pub clients: Vec<Uuid>,
-    by_client: HashMap<Uuid, u32>,
+    by_client: foldhash::HashMap<Uuid, u32>,
     pub kinds: Vec<Kind>,
 }
 
@@ -141,8 +141,6 @@ pub struct Cubes {
 pub struct State {
     /// Everything that transactions below this one wrote is in it, and nothing else.
     pub horizon: i64,
-    /// The first day it answers.
-    pub since: Day,
     pub names: Names,
     /// Latest end first, so that what was over on a day stands behind what was not.
     pub history: Vec<Span>,
@@ -322,13 +320,17 @@ pub fn disputed_spans(names: &mut impl Naming, item: &Disputed) -> Result<Vec<Sp
     Ok(spans(&levels, at).collect())
 }
 
+/// Changes by the day age is counted from and the day they take effect: two look-ups for each of millions, which
+/// nobody from outside chooses.
+type Sums = foldhash::HashMap<(Day, Day), i64>;
+
 /// Builds a state from what one snapshot sees.
 #[derive(Default)]
 pub struct Builder {
     names: Names,
     history: Vec<Span>,
-    by_age: Vec<HashMap<(Day, Day), i64>>,
-    by_invoice: Vec<HashMap<(Day, Day), i64>>,
+    by_age: Vec<Sums>,
+    by_invoice: Vec<Sums>,
 }
 
 impl Builder {
@@ -337,8 +339,8 @@ impl Builder {
         let at = self.names.at(&item.place)?;
         let kind = usize::from(at.kind);
         if self.by_age.len() <= kind {
-            self.by_age.resize_with(kind + 1, HashMap::new);
-            self.by_invoice.resize_with(kind + 1, HashMap::new);
+            self.by_age.resize_with(kind + 1, Sums::default);
+            self.by_invoice.resize_with(kind + 1, Sums::default);
         }
         let mut before = 0;
         let levels = item_levels(item)?;
@@ -354,7 +356,6 @@ impl Builder {
     /// The state below `horizon`: `tail` is what the same snapshot saw of later transactions, taken out again.
     pub fn finish(
         mut self,
-        since: Day,
         horizon: i64,
         tail: &[Change],
         disputed: &[Disputed],
@@ -362,7 +363,7 @@ impl Builder {
     ) -> Result<State, OutOfRange> {
         self.history.sort_unstable_by_key(|span| Reverse(span.to));
         self.history.shrink_to_fit();
-        let cube = |sums: HashMap<(Day, Day), i64>| {
+        let cube = |sums: Sums| {
             Cube::of(
                 sums.into_iter()
                     .map(|((age, on), sum)| (age, on, sum))
@@ -379,7 +380,6 @@ impl Builder {
             })
             .collect();
         let mut state = State {
-            since,
             names: self.names,
             history: self.history,
             cubes,
