@@ -155,12 +155,12 @@ pub fn disputed(
         sql.and("di.item_id = ANY(?)", [Bind::Ids(items.to_vec())]);
     }
     sql.push(
-        " GROUP BY di.item_id) x JOIN items i ON i.company_id = ? AND i.id = x.item_id \
-          CROSS JOIN LATERAL (",
-        [id()],
+        &format!(
+            " GROUP BY di.item_id) x JOIN items i ON i.company_id = ? AND i.id = x.item_id \
+              CROSS JOIN LATERAL ({CHANGES}) s WHERE s.days IS NOT NULL"
+        ),
+        [id(), id()],
     );
-    sql.push(CHANGES, [id()]);
-    sql.push(") s WHERE s.days IS NOT NULL", []);
     sql.query().load(conn)
 }
 

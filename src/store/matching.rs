@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::bulk;
 use super::keys::{self, keyed};
-use super::list::{Bind, Statement, steady};
+use super::list::{Bind, Sql, Statement, steady};
 use super::schema::{allocations, matchings};
 use crate::domain::ids::{AllocationId, ClientId, CompanyId, ItemId, MatchingId};
 
@@ -239,13 +239,22 @@ pub fn still_open(
         return Ok(Vec::new());
     }
     // A probe for each group: joined, or as `ANY`, PostgreSQL may read all that the company ever matched.
-    let found: Vec<Found> = steady(
-        "SELECT k.id FROM unnest((SELECT ?)) k(id) CROSS JOIN LATERAL \
-           (SELECT FROM items i WHERE i.company_id = ? AND i.matching_id = k.id AND i.open_amount > 0 \
-              AND i.id NOT IN (SELECT unnest(?)) LIMIT 1) o",
-        [Bind::ids(groups), Bind::Id(company.0), Bind::ids(except)],
-    )
-    .load(conn)?;
+    let mut others = Sql::default();
+    others.and(
+        "t.open_amount > 0 AND t.id NOT IN (SELECT unnest(?))",
+        [Bind::ids(except)],
+    );
+    let groups = Bind::ids(groups);
+    let mut sql = Sql::new("SELECT DISTINCT k.key AS id");
+    sql.append(&keys::probes(
+        "items",
+        company,
+        "matching_id",
+        groups,
+        &others,
+        "",
+    ));
+    let found: Vec<Found> = sql.steady().load(conn)?;
     Ok(found.into_iter().map(|found| found.id).collect())
 }
 

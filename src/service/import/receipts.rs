@@ -255,7 +255,7 @@ struct Known {
     receipts: HashSet<String>,
     invoices: HashMap<String, Brief>,
     /// What the invoices have open, oldest due first, as far as the batch has got.
-    open: HashMap<DocumentId, Vec<Item>>,
+    open: HashMap<DocumentId, Vec<(ItemId, Minor)>>,
     /// The same as the books have it, locked.
     held: Vec<Item>,
 }
@@ -283,10 +283,11 @@ impl Known {
         let briefs = document::briefs(conn, company, &invoices)?;
         let ids: Vec<DocumentId> = briefs.iter().map(|brief| brief.id).collect();
         let held = store::item::open_of_invoices(conn, company, &ids)?;
-        let mut open: HashMap<DocumentId, Vec<Item>> = HashMap::new();
+        let mut open: HashMap<DocumentId, Vec<(ItemId, Minor)>> = HashMap::new();
         for item in &held {
             let invoice = DocumentId(item.source_id);
-            open.entry(invoice).or_default().push(item.clone());
+            let debit = (item.id, item.open_amount);
+            open.entry(invoice).or_default().push(debit);
         }
         Ok(Known {
             clients: store::client::ids_by_number(conn, company, &clients)?
@@ -399,7 +400,7 @@ impl Plan<'_> {
         super::check_named("invoice", invoice, client, receipt.currency)?;
         let items = self.known.open.get(&invoice.id);
         let items = items.map(Vec::as_slice).unwrap_or_default();
-        let open: Minor = items.iter().map(|item| item.open_amount).sum();
+        let open: Minor = items.iter().map(|(_, open)| open).sum();
         let mut wanted = part.amount.unwrap_or_else(|| open.min(left));
         if wanted == 0 || wanted > open || wanted > left {
             return Err(Refusal::new(
@@ -414,13 +415,13 @@ impl Plan<'_> {
             .into());
         }
         let mut laid = Vec::new();
-        for item in items {
-            let amount = wanted.min(item.open_amount);
+        for (debit, open) in items {
+            let amount = wanted.min(*open);
             if amount > 0 {
                 wanted -= amount;
                 laid.push(Settlement {
                     invoice: invoice.id,
-                    debit: item.id,
+                    debit: *debit,
                     receipt: id,
                     amount,
                     on: part.on,
@@ -434,8 +435,8 @@ impl Plan<'_> {
     fn reserve(&mut self, settlements: &[Settlement], times: Minor) {
         for made in settlements {
             let items = self.known.open.get_mut(&made.invoice).into_iter().flatten();
-            for item in items.filter(|item| item.id == made.debit) {
-                item.open_amount -= times * made.amount;
+            for (_, open) in items.filter(|(debit, _)| *debit == made.debit) {
+                *open -= times * made.amount;
             }
         }
     }
