@@ -33,7 +33,7 @@ use crate::domain::access::Caller;
 use crate::domain::ids::{CompanyId, Id};
 use crate::error::{Error, Result};
 use crate::store::aging::{self, Layout, Population, Row, RowSort};
-use crate::store::balances::{self, Disputed, Tail};
+use crate::store::balances::{self, Disputed, History, Ids, Tail};
 use crate::store::client;
 use crate::store::list::{Direction, Keyset};
 use crate::store::{self, Db};
@@ -44,6 +44,8 @@ const TAIL: usize = 5_000;
 const FOLD: usize = 64;
 /// Rows folded in at a time; with more the state is built anew.
 const FOLD_AT_MOST: usize = 200_000;
+/// Histories that are added at a time: whoever reads takes turns at it.
+const TURN: usize = 500;
 /// Entries of a company that is loaded when the server starts.
 const LARGE: i64 = 20_000;
 /// Entries of a company that is loaded at once, by its first question: that takes no longer than the question.
@@ -466,7 +468,7 @@ impl Inner {
         let Some(_busy) = self.busy(held) else {
             return Ok(false);
         };
-        let state = read(conn, company)?;
+        let state = read(conn, company, None)?;
         self.keep(company, held, state);
         Ok(!held.unfit.load(Ordering::Acquire))
     }
@@ -507,7 +509,7 @@ impl Inner {
         let caller = worker(company);
         let state = self
             .db
-            .read_now_at_length(&caller, |conn, _| read(conn, company))?;
+            .read_now_at_length(&caller, |conn, _| read(conn, company, Some(&self.db)))?;
         tracing::info!(
             company = company.show(),
             spans = state.history.len(),
@@ -589,29 +591,86 @@ impl Inner {
     }
 }
 
-/// Reads the state from one snapshot.
-fn read(conn: &mut PgConnection, company: CompanyId) -> Result<State> {
+/// Reads the state from one snapshot, over a second connection too where there is one to be had.
+fn read(conn: &mut PgConnection, company: CompanyId, beside: Option<&Db>) -> Result<State> {
     // The same snapshot sees the tail and the rest: what it saw too early is taken out again.
     let horizon = balances::tail(conn, company, i64::MAX, 0)?.horizon;
     let tail = balances::tail(conn, company, horizon, FOLD_AT_MOST)?;
     if tail.is_cut {
         return Err(Error::Unavailable("too many changes at once".into()));
     }
-    let mut builder = Builder::default();
-    let mut fault = None;
-    balances::each_history(conn, company, |item| {
-        if let Err(error) = builder.add(&item) {
-            fault = Some(error);
-        }
-    })?;
-    if let Some(fault) = fault {
-        return Err(out_of_range(fault));
+    let builder = Mutex::default();
+    let halves = match beside {
+        Some(db) => balances::halves(conn, company)?.map(|halves| (db, halves)),
+        None => None,
+    };
+    match halves {
+        Some((db, halves)) => add_at_once(conn, company, db, halves, &builder)?,
+        None => add(conn, company, Ids::ALL, &builder)?,
     }
+    let builder = builder.into_inner().unwrap_or_else(PoisonError::into_inner);
     let disputed = balances::disputed(conn, company, None)?;
     let unsettled = unsettled(&disputed, &tail, horizon);
     builder
         .finish(horizon, &tail.changes, &disputed, unsettled)
         .map_err(out_of_range)
+}
+
+/// Adds both halves of a company's items, the second over another connection on the same snapshot: one processor of the
+/// database reads it, while another reads the first. Over one connection when there is no other.
+fn add_at_once(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    db: &Db,
+    (first, second): (Ids, Ids),
+    builder: &Mutex<Builder>,
+) -> Result<()> {
+    let snapshot = store::snapshot(conn)?;
+    let beside = std::thread::scope(|scope| {
+        let beside = scope.spawn(|| {
+            db.read_beside(&worker(company), &snapshot, |conn| {
+                add(conn, company, second, builder)
+            })
+        });
+        add(conn, company, first, builder)?;
+        beside
+            .join()
+            .map_err(|_| Error::Internal("a thread that loads balances ended".into()))?
+    })?;
+    match beside {
+        Some(()) => Ok(()),
+        None => add(conn, company, second, builder),
+    }
+}
+
+/// Adds the histories of these items.
+fn add(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    ids: Ids,
+    builder: &Mutex<Builder>,
+) -> Result<()> {
+    let mut fault = None;
+    let mut waiting = Vec::with_capacity(TURN);
+    let mut hand_in = |waiting: &mut Vec<History>| {
+        let mut builder = builder.lock().unwrap_or_else(PoisonError::into_inner);
+        for item in waiting.drain(..) {
+            if let Err(error) = builder.add(&item) {
+                fault = Some(error);
+            }
+        }
+    };
+    balances::each_history(conn, company, ids, |item| {
+        waiting.push(item);
+        if waiting.len() == TURN {
+            hand_in(&mut waiting);
+        }
+    })?;
+    hand_in(&mut waiting);
+    match fault {
+        Some(fault) => Err(out_of_range(fault)),
+        None => Ok(()),
+    }
 }
 
 /// The items under dispute that transactions from the horizon on changed: what was read of them may be ahead.

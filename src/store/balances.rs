@@ -59,15 +59,97 @@ const PLACE: &str = "i.client_id, i.currency::text AS currency, i.family::text A
 const CHANGES: &str = "SELECT array_agg(l.effective_on) AS days, array_agg(l.delta) AS deltas FROM receivable_ledger l \
    WHERE l.company_id = ? AND l.item_id = i.id";
 
-/// Calls `each` with every item that counts on some day: those that were settled on the day they were posted never do.
-/// Memory stays flat, but for the keys of those that changed often.
+/// Which items of a company, in the order of their ids: from the first to the last of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Ids(Uuid, Uuid);
+
+impl Ids {
+    /// All there can be.
+    pub const ALL: Ids = Ids(Uuid::nil(), Uuid::max());
+
+    /// Up to this one, and from behind it on.
+    fn parted(self, middle: Uuid) -> (Ids, Ids) {
+        let next = Uuid::from_u128(middle.as_u128().saturating_add(1));
+        (Ids(self.0, middle), Ids(next, self.1))
+    }
+
+    fn binds(self) -> [Bind; 2] {
+        [Bind::Id(self.0), Bind::Id(self.1)]
+    }
+}
+
+/// The items of a company in two halves of about the same size, by a sample of the table; none when the company has too
+/// small a part of it to tell.
+pub fn halves(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Option<(Ids, Ids)>> {
+    #[derive(QueryableByName)]
+    struct Middle {
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        id: Option<Uuid>,
+    }
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY id) AS id FROM items TABLESAMPLE SYSTEM (0.1) WHERE company_id = ?",
+        [Bind::Id(company.0)],
+    );
+    let middle: Middle = sql.query().get_result(conn)?;
+    Ok(middle.id.map(|middle| Ids::ALL.parted(middle)))
+}
+
+/// Calls `each` with every one of these items that counts on some day: those that were settled on the day they were
+/// posted never do. Memory stays flat, but for the keys of those that changed often.
 ///
 /// Most items were opened and settled by one row of the ledger each, or are open as they came: what these rows say
 /// stands in the item. Those of the others alone are read.
 pub fn each_history(
     conn: &mut PgConnection,
     company: CompanyId,
+    ids: Ids,
     mut each: impl FnMut(History),
+) -> QueryResult<()> {
+    let id = || Bind::Id(company.0);
+    let mut in_parts = foldhash::HashSet::default();
+    // In the order of the index, so that each probe finds its page where the one before left it.
+    let mut often = Sql::default();
+    often.push(
+        "(SELECT l.item_id AS id FROM receivable_ledger l WHERE l.company_id = ? AND l.item_id BETWEEN ? AND ? \
+            GROUP BY l.item_id HAVING count(*) > 2 OFFSET 0)",
+        std::iter::once(id()).chain(ids.binds()),
+    );
+    each_in_parts(conn, company, &often, |item, history| {
+        in_parts.insert(item);
+        each(history);
+    })?;
+    let mut partly_open = Vec::new();
+    let rows =
+        diesel::dsl::sql::<(SqlUuid, PlaceColumns, BigInt, BigInt, Nullable<Date>)>(&format!(
+            "SELECT i.id, {PLACE}, i.amount, i.open_amount, i.settled_on FROM items i \
+             WHERE i.settled_on IS DISTINCT FROM i.posted_on AND i.company_id = "
+        ))
+        .bind::<SqlUuid, _>(company)
+        .sql(" AND i.id BETWEEN ")
+        .bind::<SqlUuid, _>(ids.0)
+        .sql(" AND ")
+        .bind::<SqlUuid, _>(ids.1)
+        .load_iter::<(Uuid, Place, i64, i64, Option<NaiveDate>), PgRowByRowLoadingMode>(conn)?;
+    for row in rows {
+        let (item, place, amount, open, settled_on) = row?;
+        match in_parts.contains(&item) {
+            true => {}
+            false if open > 0 && open < amount => partly_open.push(item),
+            false => each(History::in_one(place, amount, settled_on)),
+        }
+    }
+    let mut partly = Sql::default();
+    partly.push("unnest((SELECT ?))", [Bind::Ids(partly_open)]);
+    each_in_parts(conn, company, &partly, |_, history| each(history))
+}
+
+/// Calls `each` with the items of these keys, `found k(id)`, whose rows of the ledger tell more than the item.
+fn each_in_parts(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    found: &Sql,
+    mut each: impl FnMut(Uuid, History),
 ) -> QueryResult<()> {
     #[derive(QueryableByName)]
     struct InParts {
@@ -76,45 +158,23 @@ pub fn each_history(
         #[diesel(embed)]
         history: History,
     }
-    let id = || Bind::Id(company.0);
-    let mut in_parts = foldhash::HashSet::default();
-    // In the order of the index, so that each probe finds its page where the one before left it.
-    let changed_often = "(SELECT l.item_id AS id FROM receivable_ledger l WHERE l.company_id = ? \
-       GROUP BY l.item_id HAVING count(*) > 2 OFFSET 0)";
-    let paid_in_part = "(SELECT o.id FROM items o WHERE o.company_id = ? AND o.open_amount > 0 \
-       AND o.open_amount < o.amount OFFSET 0)";
-    for found in [changed_often, paid_in_part] {
-        let mut sql = Sql::default();
-        sql.push(
-            &format!(
-                "SELECT i.id AS item_id, {PLACE}, s.days, s.deltas FROM {found} k \
-                 CROSS JOIN LATERAL (SELECT * FROM items i WHERE i.company_id = ? AND i.id = k.id OFFSET 0) i \
-                 CROSS JOIN LATERAL ({CHANGES} OFFSET 0) s WHERE i.settled_on IS DISTINCT FROM i.posted_on"
-            ),
-            [id(), id(), id()],
-        );
-        let rows = RunQueryDsl::<PgConnection>::load_iter::<InParts, PgRowByRowLoadingMode>(
-            sql.query(),
-            conn,
-        )?;
-        for row in rows {
-            let row = row?;
-            if in_parts.insert(row.item_id) {
-                each(row.history);
-            }
-        }
-    }
-    let rows = diesel::dsl::sql::<(SqlUuid, PlaceColumns, BigInt, Nullable<Date>)>(&format!(
-        "SELECT i.id, {PLACE}, i.amount, i.settled_on FROM items i WHERE i.settled_on IS DISTINCT FROM i.posted_on \
-           AND (i.open_amount = 0 OR i.open_amount = i.amount) AND i.company_id = "
-    ))
-    .bind::<SqlUuid, _>(company)
-    .load_iter::<(Uuid, Place, i64, Option<NaiveDate>), PgRowByRowLoadingMode>(conn)?;
+    let mut sql = Sql::new(&format!(
+        "SELECT i.id AS item_id, {PLACE}, s.days, s.deltas FROM "
+    ));
+    sql.append(found).push(
+        &format!(
+            " k(id) CROSS JOIN LATERAL (SELECT * FROM items i WHERE i.company_id = ? AND i.id = k.id OFFSET 0) i \
+             CROSS JOIN LATERAL ({CHANGES} OFFSET 0) s WHERE i.settled_on IS DISTINCT FROM i.posted_on"
+        ),
+        [Bind::Id(company.0), Bind::Id(company.0)],
+    );
+    let rows = RunQueryDsl::<PgConnection>::load_iter::<InParts, PgRowByRowLoadingMode>(
+        sql.query(),
+        conn,
+    )?;
     for row in rows {
-        let (id, place, amount, settled_on) = row?;
-        if !in_parts.contains(&id) {
-            each(History::in_one(place, amount, settled_on));
-        }
+        let row = row?;
+        each(row.item_id, row.history);
     }
     Ok(())
 }

@@ -83,6 +83,8 @@ use watch::Watch;
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// Any constant: every instance that starts takes the same lock before it migrates.
 const MIGRATION_LOCK: i64 = 0x0065_6e63_6f75_7273;
+/// Pause between two questions whether another instance has done migrating.
+const MIGRATION_TURN: Duration = Duration::from_millis(200);
 /// Longest wait of a migration for a table.
 const MIGRATION_LOCK_WAIT: Duration = Duration::from_secs(3);
 /// Pause before it is tried again.
@@ -91,6 +93,10 @@ const MIGRATION_PAUSE: Duration = Duration::from_secs(2);
 const MIGRATION_TRIES: u32 = 20;
 /// Longest wait for a lock of a statement that is not told how long its request has.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// For work in the background that reads a whole history: of one company, so that an index that begins with it is worth
+/// more than reading all.
+const AT_LENGTH: &str = "SET LOCAL statement_timeout = '10min'; SET LOCAL idle_in_transaction_session_timeout = '10min'; \
+   SET LOCAL enable_seqscan = off";
 /// Tries of a transaction that lost a deadlock.
 const TRIES: u32 = 3;
 
@@ -296,23 +302,12 @@ impl Db {
     /// Runs `work` when no other instance holds the lock, on this thread. The lock is the connection's, not a
     /// transaction's: nothing is held back by it, and an instance that dies lets go of it.
     pub fn leading(&self, lock: i64, work: impl FnOnce() -> Result<()>) -> Result<()> {
-        #[derive(QueryableByName)]
-        struct Held {
-            #[diesel(sql_type = diesel::sql_types::Bool)]
-            held: bool,
-        }
         let mut conn = self.taken()?;
-        let mut ask = |sql: &str| -> Result<bool> {
-            let row: Held = diesel::sql_query(sql)
-                .bind::<diesel::sql_types::BigInt, _>(lock)
-                .get_result(&mut conn)?;
-            Ok(row.held)
-        };
-        if !ask("SELECT pg_try_advisory_lock($1) AS held")? {
+        if !holds(&mut conn, TAKE, lock)? {
             return Ok(());
         }
         let done = work();
-        let released = ask("SELECT pg_advisory_unlock($1) AS held")?;
+        let released = holds(&mut conn, RELEASE, lock)?;
         match done {
             Ok(()) if !released => Err(Error::Internal("a lock was lost".into())),
             done => done,
@@ -348,9 +343,30 @@ impl Db {
         work: impl FnOnce(&mut PgConnection, &Caller) -> Result<T>,
     ) -> Result<T> {
         self.read_now(caller, |conn, caller| {
-            conn.batch_execute("SET LOCAL statement_timeout = '10min'")?;
+            conn.batch_execute(AT_LENGTH)?;
             work(conn, caller)
         })
+    }
+
+    /// The same on a snapshot of another transaction, which stays open meanwhile; none when no connection is free.
+    pub fn read_beside<T>(
+        &self,
+        caller: &Caller,
+        snapshot: &Snapshot,
+        work: impl FnOnce(&mut PgConnection) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let Some(mut conn) = patience::spare(&self.pool) else {
+            return Ok(None);
+        };
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{}'; {}; {AT_LENGTH}",
+            snapshot.0,
+            wall(caller, None)
+        );
+        AnsiTransactionManager::begin_transaction_sql(&mut *conn, &begin)?;
+        let result = work(&mut conn);
+        AnsiTransactionManager::rollback_transaction(&mut *conn)?;
+        result.map(Some)
     }
 
     /// A connection for work on this thread.
@@ -765,15 +781,34 @@ fn in_transaction<T>(
     }
 }
 
+/// Takes a lock of the connection's, if it is free.
+const TAKE: &str = "SELECT pg_try_advisory_lock($1) AS held";
+/// Gives it back, if the connection has it.
+const RELEASE: &str = "SELECT pg_advisory_unlock($1) AS held";
+
+/// Whether the connection had the lock when it was taken or given back.
+fn holds(conn: &mut PgConnection, how: &str, lock: i64) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Held {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        held: bool,
+    }
+    let row: Held = diesel::sql_query(how)
+        .bind::<diesel::sql_types::BigInt, _>(lock)
+        .get_result(conn)?;
+    Ok(row.held)
+}
+
 /// Brings the database at `url` up to date, as its owner. Instances that start together wait in line.
 ///
 /// Answers the names of the migrations that were run.
 pub fn migrate(url: &str) -> Result<Vec<String>> {
     let mut conn = owner(url)?;
-    diesel::sql_query("SELECT pg_advisory_lock($1)")
-        .bind::<diesel::sql_types::BigInt, _>(MIGRATION_LOCK)
-        .execute(&mut conn)?;
-    // The lock goes with the connection.
+    // Asked for again and again: who waits for it inside a statement holds a snapshot, for which an index that is built
+    // beside the work would wait in turn. The lock goes with the connection.
+    while !holds(&mut conn, TAKE, MIGRATION_LOCK)? {
+        std::thread::sleep(MIGRATION_TURN);
+    }
     let versions = run_pending(&mut conn)?;
     // Tables that a migration has added, whoever wrote it.
     audit::include_all(&mut conn)?;
@@ -861,6 +896,21 @@ pub fn has_our_time(conn: &mut PgConnection) -> Result<bool> {
 /// The statement that fails where the database has another time.
 fn our_time() -> String {
     format!("SELECT check_clock('{}')", chrono::Utc::now().to_rfc3339())
+}
+
+/// The name of a snapshot, by which other transactions read the same.
+pub struct Snapshot(String);
+
+/// Names what the current transaction reads, for [`Db::read_beside`].
+pub fn snapshot(conn: &mut PgConnection) -> QueryResult<Snapshot> {
+    #[derive(QueryableByName)]
+    struct Exported {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        name: String,
+    }
+    let exported: Exported =
+        diesel::sql_query("SELECT pg_export_snapshot() AS name").get_result(conn)?;
+    Ok(Snapshot(exported.name))
 }
 
 /// The instant that the current transaction reads: what was recorded later is not seen.

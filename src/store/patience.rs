@@ -112,6 +112,15 @@ pub(super) fn checkout(pool: &Connections, until: Instant) -> Result<Connection>
     }
 }
 
+/// A connection that nobody else wants just now, if there is one.
+pub(super) fn spare(pool: &Connections) -> Option<Connection> {
+    let state = pool.state();
+    let may_grow = state.connections < pool.max_size();
+    (state.idle_connections > 0 || may_grow)
+        .then(|| checkout(pool, Instant::now() + CONNECTING).ok())
+        .flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
