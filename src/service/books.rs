@@ -193,6 +193,8 @@ impl Books {
     /// The same for a record that makes an entry on `posted_on`: `write` writes both, drafted without numbers (see
     /// [`drafted`]), by the statement that draws them. Answers the record's number. The counters are locked from there
     /// until the transaction ends, so that this comes as late as can be.
+    ///
+    /// A `write` whose condition did not hold is called again, under the numbers that it drew.
     pub fn write_numbered(
         &self,
         conn: &mut PgConnection,
@@ -225,10 +227,11 @@ impl Books {
         mut write: impl FnMut(&mut PgConnection, &Numbers<'_>) -> Result<Drawn>,
     ) -> Result<String> {
         let on = draw.dated.then_some(draw.on);
+        let mut given = given.map(str::to_owned);
         loop {
             let numbers = Numbers {
                 company: self.company.company_id,
-                given,
+                given: given.as_deref(),
                 series: Series {
                     prefix: draw.prefix,
                     year: self.year(draw.on).name,
@@ -241,10 +244,13 @@ impl Books {
             let drawn = write(conn, &numbers);
             let drawn = store::numbering::waited(conn, draw.prefix, since, drawn)?;
             in_order(drawn.last_on, draw.prefix, on, draw.field)?;
-            if !drawn.is_used {
+            if drawn.is_written {
                 return Ok(drawn.number);
             }
             entry = drawn.entry.map(Rank::Drawn);
+            if !drawn.is_used {
+                given = Some(drawn.number);
+            }
         }
     }
 

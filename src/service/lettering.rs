@@ -33,6 +33,59 @@ pub fn join(
 ) -> Result<(Groups, Vec<Matching>)> {
     let company = caller.company;
     let groups = locked(conn, caller, items)?;
+    let components = tied(items, added, &groups);
+    let open = still_open(conn, caller, &components, items)?;
+    let Joined {
+        plan,
+        stands,
+        merged,
+    } = Joined::of(caller, components, &open);
+    let changed = plan.begin(conn, caller)?;
+    store::item::merge_groups(conn, company, &merged)?;
+    let ended: Vec<MatchingId> = merged.into_iter().map(|(group, _)| group).collect();
+    store::matching::end_groups(conn, company, &ended)?;
+    Ok((stands, changed))
+}
+
+/// What [`join`] would write, when that is one group of the books at most, or a new one.
+pub struct Foreseen {
+    /// The group of each item.
+    pub stands: Groups,
+    /// The group of the books that adds up to something else now.
+    pub changed: Option<Matching>,
+    /// The new group, without its letter.
+    pub new: Option<Matching>,
+}
+
+/// Looks ahead at [`join`] without writing or locking anything. `groups` are those that the items stand in.
+pub fn foresee(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    items: &HashMap<ItemId, Item>,
+    added: &[Allocation],
+    groups: &HashMap<MatchingId, Matching>,
+) -> Result<Option<Foreseen>> {
+    let components = tied(items, added, groups);
+    let open = still_open(conn, caller, &components, items)?;
+    let Joined {
+        mut plan,
+        stands,
+        merged,
+    } = Joined::of(caller, components, &open);
+    let is_simple = merged.is_empty() && plan.new.len() + plan.changed.len() <= 1;
+    Ok(is_simple.then(|| Foreseen {
+        stands,
+        changed: plan.changed.pop(),
+        new: plan.new.pop(),
+    }))
+}
+
+/// What is tied together once `added` is allocated, in the order of the days on which that begins.
+fn tied<'a>(
+    items: &'a HashMap<ItemId, Item>,
+    added: &[Allocation],
+    groups: &'a HashMap<MatchingId, Matching>,
+) -> Vec<Component<'a>> {
     let part = |item: &Item| item.matching_id.map_or(Part::Item(item.id), Part::Group);
     let ids: Vec<Part> = items.values().map(part).collect();
     let mut edges = Vec::with_capacity(added.len());
@@ -50,7 +103,7 @@ pub fn join(
     }
     let mut components: Vec<Component<'_>> = lettering::components(&ids, &edges)
         .into_iter()
-        .map(|parts| Component::of(&parts, &touched, &groups))
+        .map(|parts| Component::of(&parts, &touched, groups))
         .collect();
     let began = first_days(added);
     components.sort_by_cached_key(|component| {
@@ -58,48 +111,68 @@ pub fn join(
         let day = ids().filter_map(|id| began.get(&id)).min();
         (day.copied(), ids().min())
     });
-    // With a residual something is open; without one, all is settled unless a debit and a credit wait for each other.
+    components
+}
+
+/// The groups in which something is open apart from `items`, as far as that is in question: with a residual something
+/// is open; without one, all is settled unless a debit and a credit wait for each other.
+fn still_open(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    components: &[Component<'_>],
+    items: &HashMap<ItemId, Item>,
+) -> Result<BTreeSet<MatchingId>> {
     let doubtful: Vec<MatchingId> = components
         .iter()
         .filter(|component| component.is_settled())
         .flat_map(|component| component.groups.iter().map(|group| group.id))
         .collect();
     let all: Vec<ItemId> = items.keys().copied().collect();
-    let open: BTreeSet<MatchingId> = store::matching::still_open(conn, company, &doubtful, &all)?
-        .into_iter()
-        .collect();
-    let mut plan = Plan::default();
-    let mut stands = Groups::with_capacity(items.len());
-    let mut merged = Vec::new();
-    for component in components {
-        let complete = component.is_settled()
-            && !component
+    let open = store::matching::still_open(conn, caller.company, &doubtful, &all)?;
+    Ok(open.into_iter().collect())
+}
+
+/// What components come to.
+#[derive(Default)]
+struct Joined {
+    plan: Plan,
+    /// The group of each item.
+    stands: Groups,
+    /// Groups that are merged, each with the one that is kept.
+    merged: Vec<(MatchingId, MatchingId)>,
+}
+
+impl Joined {
+    fn of(caller: &Caller, components: Vec<Component<'_>>, open: &BTreeSet<MatchingId>) -> Joined {
+        let mut joined = Joined::default();
+        for component in components {
+            let complete = component.is_settled()
+                && !component
+                    .groups
+                    .iter()
+                    .any(|group| open.contains(&group.id));
+            let oldest = component
                 .groups
                 .iter()
-                .any(|group| open.contains(&group.id));
-        let oldest = component
-            .groups
-            .iter()
-            .copied()
-            .min_by_key(|group| lettering::number(&group.code));
-        let members = component.items.len() + component.groups.len();
-        let kept = match component.items.first() {
-            Some(first) if members > 1 => {
-                Some(plan.keep(caller, first, oldest, component.residual, complete))
+                .copied()
+                .min_by_key(|group| lettering::number(&group.code));
+            let members = component.items.len() + component.groups.len();
+            let kept = match component.items.first() {
+                Some(first) if members > 1 => {
+                    let plan = &mut joined.plan;
+                    Some(plan.keep(caller, first, oldest, component.residual, complete))
+                }
+                _ => None,
+            };
+            if let Some(kept) = kept {
+                let others = component.groups.iter().filter(|group| group.id != kept);
+                joined.merged.extend(others.map(|group| (group.id, kept)));
             }
-            _ => None,
-        };
-        if let Some(kept) = kept {
-            let others = component.groups.iter().filter(|group| group.id != kept);
-            merged.extend(others.map(|group| (group.id, kept)));
+            let members = component.items.iter();
+            joined.stands.extend(members.map(|item| (item.id, kept)));
         }
-        stands.extend(component.items.iter().map(|item| (item.id, kept)));
+        joined
     }
-    let changed = plan.begin(conn, caller)?;
-    store::item::merge_groups(conn, company, &merged)?;
-    let ended: Vec<MatchingId> = merged.into_iter().map(|(group, _)| group).collect();
-    store::matching::end_groups(conn, company, &ended)?;
-    Ok((stands, changed))
 }
 
 /// The groups that items stand in, locked.

@@ -1,5 +1,7 @@
 //! Matching (lettrage): allocations between items, their letters, and proposals.
 
+pub mod foreseen;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::NaiveDate;
@@ -343,6 +345,72 @@ fn write_matched(
             .map(|opened| (opened.item.id, opened.item)),
     );
     let mut values = exchange::values(conn, caller, books, &items, &bases)?;
+    let worked = work_out(
+        caller,
+        books,
+        &mut items,
+        &ends,
+        values.as_mut(),
+        pairs,
+        rule,
+    )?;
+    let Worked {
+        allocations,
+        changes,
+        settled,
+    } = worked;
+    let (groups, regrouped) = lettering::join(conn, caller, &items, &allocations)?;
+    let fresh: Vec<Item> = order
+        .iter()
+        .filter_map(|id| items.get(id))
+        .map(|item| Item {
+            settled_on: settled
+                .get(&item.id)
+                .copied()
+                .filter(|_| item.open_amount == 0),
+            matching_id: groups.get(&item.id).copied().flatten(),
+            ..item.clone()
+        })
+        .collect();
+    let stands = standings(&touched, &groups, &changes);
+    let openings: Vec<Change> = fresh.iter().map(Change::opening).collect();
+    let changes: Vec<Change> = openings.into_iter().chain(changes).collect();
+    let beside = Beside {
+        stands: &stands,
+        groups: &regrouped,
+    };
+    store::item::insert(conn, company, &fresh, &allocations, &changes, beside)?;
+    exchange::post(conn, caller, books, &allocations, &items, None)?;
+    if let Some(last) = allocations.iter().map(|made| made.effective_on).max() {
+        let taxed = match taxed {
+            Some(known) => known,
+            None => invoices_of(&items),
+        };
+        vat_receipts::refresh(conn, caller, books, &taxed, last)?;
+    }
+    Ok(allocations.iter().map(|allocation| allocation.id).collect())
+}
+
+/// What matchings come to before anything of it is written.
+struct Worked {
+    allocations: Vec<Allocation>,
+    /// The rows of the ledger that they make.
+    changes: Vec<Change>,
+    /// The last day on which each item was matched.
+    settled: HashMap<ItemId, NaiveDate>,
+}
+
+/// Works out what pairs of items come to, and takes it from what the items have open. `ends` are the last days on which
+/// matchings of theirs ended.
+fn work_out(
+    caller: &Caller,
+    books: &Books,
+    items: &mut HashMap<ItemId, Item>,
+    ends: &HashMap<ItemId, NaiveDate>,
+    mut values: Option<&mut exchange::Values>,
+    pairs: &[(Pair, NaiveDate)],
+    rule: &str,
+) -> Result<Worked> {
     let (mut allocations, mut changes) = (Vec::new(), Vec::new());
     let mut settled = HashMap::<ItemId, NaiveDate>::new();
     for (pair, on) in pairs {
@@ -373,7 +441,7 @@ fn write_matched(
             .max(credit.posted_on)
             .max(ended.copied().unwrap_or(*on));
         let mut allocation = Allocation {
-            company_id: company,
+            company_id: caller.company,
             id: AllocationId::new(),
             client_id: debit.client_id,
             debit_item_id: debit.id,
@@ -407,36 +475,11 @@ fn write_matched(
         }
         allocations.push(allocation);
     }
-    let (groups, regrouped) = lettering::join(conn, caller, &items, &allocations)?;
-    let fresh: Vec<Item> = order
-        .iter()
-        .filter_map(|id| items.get(id))
-        .map(|item| Item {
-            settled_on: settled
-                .get(&item.id)
-                .copied()
-                .filter(|_| item.open_amount == 0),
-            matching_id: groups.get(&item.id).copied().flatten(),
-            ..item.clone()
-        })
-        .collect();
-    let stands = standings(&touched, &groups, &changes);
-    let openings: Vec<Change> = fresh.iter().map(Change::opening).collect();
-    let changes: Vec<Change> = openings.into_iter().chain(changes).collect();
-    let beside = Beside {
-        stands: &stands,
-        groups: &regrouped,
-    };
-    store::item::insert(conn, company, &fresh, &allocations, &changes, beside)?;
-    exchange::post(conn, caller, books, &allocations, &items, None)?;
-    if let Some(last) = allocations.iter().map(|made| made.effective_on).max() {
-        let taxed = match taxed {
-            Some(known) => known,
-            None => invoices_of(&items),
-        };
-        vat_receipts::refresh(conn, caller, books, &taxed, last)?;
-    }
-    Ok(allocations.iter().map(|allocation| allocation.id).collect())
+    Ok(Worked {
+        allocations,
+        changes,
+        settled,
+    })
 }
 
 /// Brings items of the books in line with the ledger and with their groups; `touched` have new ledger rows.

@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 
 use super::bank;
 use super::books::{self, Books, Draw, NewItem, NewLine, Opened, Posting};
+use super::matching::foreseen::Settled;
 use super::matching::{self, Pair};
 use super::reference::{self, ItemRef, Ref};
 use super::remittance;
@@ -17,6 +18,7 @@ use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat;
 use crate::error::{Error, Result};
+use crate::store::foreseen::Foreseen;
 use crate::store::item::Item;
 use crate::store::matching::Ending;
 use crate::store::numbering::Numbered;
@@ -150,19 +152,61 @@ pub fn record_by(
     let entry = receipt_entry(&books, &payment, currency, doubtful);
     let posted_on = entry.posted_on;
     let mut drafts = books::drafted(caller, &books, entry)?;
+    let pairs = pairs(&drafts.opened, &parts);
+    // VAT on receipts is posted by an entry of its own.
+    let mut foreseen = match taxed.is_empty() {
+        true => foresee(conn, caller, &books, &drafts.opened, &parts, &pairs, rule)?,
+        false => None,
+    };
     let given = input.number.as_deref();
     let number = books.write_numbered(conn, given, &series, posted_on, |conn, numbers| {
         let (entries, lines) = (&drafts.entries, &drafts.lines);
-        store::payment::insert_numbered(conn, numbers, &payment, entries, lines)
+        let Some(all) = &foreseen else {
+            return store::payment::insert_numbered(conn, numbers, &payment, entries, lines);
+        };
+        let drawn = store::foreseen::insert(conn, numbers, &payment, entries, lines, all)?;
+        if !drawn.is_written && !drawn.is_used {
+            // Others were there first: what it settles is looked at again, under locks.
+            foreseen = None;
+        }
+        Ok(drawn)
     })?;
-    for opened in &mut drafts.opened {
-        opened.item.reference.clone_from(&number);
-    }
-    let allocations = allocate(conn, caller, &books, drafts.opened, &parts, rule, taxed)?;
+    let allocations = match foreseen {
+        Some(written) => written.allocations.iter().map(|made| made.id).collect(),
+        None => {
+            for opened in &mut drafts.opened {
+                opened.item.reference.clone_from(&number);
+            }
+            allocate(conn, caller, &books, drafts.opened, &pairs, rule, taxed)?
+        }
+    };
     Ok(Recorded {
         payment: id,
         allocations,
     })
+}
+
+/// Works out what a receipt settles before its numbers are drawn, where that can be.
+fn foresee(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    opened: &[Opened],
+    parts: &[Part],
+    pairs: &[Pair],
+    rule: &str,
+) -> Result<Option<Foreseen>> {
+    let Some(first) = opened.first() else {
+        return Ok(None);
+    };
+    let settled = Settled {
+        opened,
+        debits: parts.iter().map(|part| part.debit.clone()).collect(),
+        pairs,
+        on: first.item.posted_on,
+        rule,
+    };
+    matching::foreseen::foresee(conn, caller, books, settled)
 }
 
 fn check_instrument(input: &PaymentInput, received_on: NaiveDate) -> Result<()> {
@@ -303,16 +347,8 @@ fn check_second_person(
     }
 }
 
-/// Matches a new receipt with what it says it pays, each part on the account that it stands on.
-fn allocate(
-    conn: &mut PgConnection,
-    caller: &Caller,
-    books: &Books,
-    made: Vec<Opened>,
-    parts: &[Part],
-    rule: &str,
-    taxed: Vec<DocumentId>,
-) -> Result<Vec<AllocationId>> {
+/// The pairs of a new receipt's items with what it says it pays, each part on the account that it stands on.
+fn pairs(made: &[Opened], parts: &[Part]) -> Vec<Pair> {
     let credit_on = |family: &str| {
         let items = made.iter().map(|opened| &opened.item);
         let mut credits = items.filter(|item| !item.is_debit);
@@ -321,25 +357,33 @@ fn allocate(
             .find(|item| item.family == family)
             .or_else(|| credits.next())
     };
-    let mut pairs = Vec::new();
-    let mut on = None;
-    for part in parts {
-        let Some(credit) = credit_on(&part.debit.family) else {
-            continue;
-        };
-        on = Some(credit.posted_on);
-        pairs.push(Pair {
+    let pair = |part: &Part| {
+        Some(Pair {
             debit: part.debit.id,
-            credit: credit.id,
+            credit: credit_on(&part.debit.family)?.id,
             amount: part.amount,
             line: part.line,
-        });
-    }
-    let Some(on) = on else {
+        })
+    };
+    parts.iter().filter_map(pair).collect()
+}
+
+/// Matches a new receipt with what it says it pays.
+fn allocate(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    made: Vec<Opened>,
+    pairs: &[Pair],
+    rule: &str,
+    taxed: Vec<DocumentId>,
+) -> Result<Vec<AllocationId>> {
+    let on = made.first().map(|opened| opened.item.posted_on);
+    let Some(on) = on.filter(|_| !pairs.is_empty()) else {
         books::open_items(conn, caller, made)?;
         return Ok(Vec::new());
     };
-    matching::match_new(conn, caller, books, made, &pairs, on, rule, taxed).map_err(|error| {
+    matching::match_new(conn, caller, books, made, pairs, on, rule, taxed).map_err(|error| {
         match error {
             // The lines of a matching are the allocations of this input.
             Error::Refused(mut refusals) => {

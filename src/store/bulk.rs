@@ -314,28 +314,30 @@ pub fn insert_beside(
 /// the rank of the `entry`, without a row when nothing is to be written.
 pub struct Drawing<'a> {
     numbers: Statement,
-    rows: Vec<Box<dyn QueryFragment<Pg> + 'a>>,
+    parts: Vec<Box<dyn QueryFragment<Pg> + 'a>>,
 }
 
 impl<'a> Drawing<'a> {
-    /// Of rows that leave their number empty.
-    pub fn of(numbers: Statement, tables: &'a [&dyn Rows]) -> Drawing<'a> {
+    /// Of rows that leave their number empty, and of updates beside them.
+    pub fn of(numbers: Statement, tables: &'a [&dyn Rows], updates: Vec<Statement>) -> Drawing<'a> {
         let filled = tables.iter().filter(|rows| rows.count() > 0);
-        Drawing {
-            numbers,
-            rows: filled.map(|rows| rows.numbered()).collect(),
+        let mut parts: Vec<Box<dyn QueryFragment<Pg> + 'a>> =
+            filled.map(|rows| rows.numbered()).collect();
+        for update in updates {
+            parts.push(Box::new(update));
         }
+        Drawing { numbers, parts }
     }
 }
 
 impl QueryFragment<Pg> for Drawing<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         self.numbers.walk_ast(out.reborrow())?;
-        for (place, part) in self.rows.iter().enumerate() {
+        for (place, part) in self.parts.iter().enumerate() {
             out.push_sql(", ");
             named(&mut out, place, part.as_ref())?;
         }
-        out.push_sql(" SELECT * FROM d");
+        out.push_sql(" SELECT d.*, EXISTS (SELECT FROM g) AS is_written FROM d");
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ pub mod dunning_run;
 pub mod export;
 pub mod fec;
 pub mod file;
+pub mod foreseen;
 pub mod idempotency;
 pub mod imports;
 pub mod integrity;

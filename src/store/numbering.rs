@@ -179,13 +179,39 @@ pub struct Drawn {
     /// A record has the number already, as far as the statement saw. Then nothing was written.
     #[diesel(sql_type = Bool)]
     pub is_used: bool,
+    /// The rows were written. Neither when the number is used, nor when days would go back, nor when a [`Condition`] did
+    /// not hold.
+    #[diesel(sql_type = Bool)]
+    pub is_written: bool,
+}
+
+/// What must be so for rows to be written under numbers: found out under the locks of the counters, by the same
+/// statement.
+pub(super) struct Condition {
+    /// Parts of a `WITH`, each `, name AS MATERIALIZED (…)`. What they lock waits for `d`, the numbers drawn.
+    pub parts: Sql,
+    /// ` AND …` over these parts.
+    pub holds: Sql,
+    /// What changes together with the rows that are added, each `FROM g`: nothing when nothing is written.
+    pub updates: Vec<Statement>,
 }
 
 impl Numbers<'_> {
     /// Draws the numbers and writes rows under them, which leave them empty (see [`bulk::Drawing`]). Nothing is written
     /// when the number is used already, nor when days would go back: the caller looks at what was drawn.
     pub(super) fn write(&self, conn: &mut PgConnection, rows: &[&dyn Rows]) -> QueryResult<Drawn> {
-        Drawing::of(self.drawing(), rows).get_result(conn)
+        Drawing::of(self.drawing(None), rows, Vec::new()).get_result(conn)
+    }
+
+    /// The same if a condition holds, with what changes beside the rows.
+    pub(super) fn write_if(
+        &self,
+        conn: &mut PgConnection,
+        condition: Condition,
+        rows: &[&dyn Rows],
+    ) -> QueryResult<Drawn> {
+        let numbers = self.drawing(Some(&condition));
+        Drawing::of(numbers, rows, condition.updates).get_result(conn)
     }
 
     /// Draws the record's number alone, for rows that are written in another way.
@@ -193,7 +219,7 @@ impl Numbers<'_> {
         self.write(conn, &[])
     }
 
-    fn drawing(&self) -> Statement {
+    fn drawing(&self, condition: Option<&Condition>) -> Statement {
         let Series {
             prefix,
             year,
@@ -218,8 +244,14 @@ impl Numbers<'_> {
             on: None,
         });
         let wanted: Vec<Wanted<'_>> = own.into_iter().chain(entry).collect();
+        let counted = match wanted.is_empty() {
+            true => Sql::new(
+                "SELECT NULL::text AS series, NULL::bigint AS last_number, NULL::date AS last_on WHERE false",
+            ),
+            false => counting(self.company, &wanted),
+        };
         let mut sql = Sql::new("WITH n AS (");
-        sql.append(&counting(self.company, &wanted))
+        sql.append(&counted)
             .push(
                 &format!(
                     "), m AS (SELECT max(last_number) FILTER (WHERE series <> '{ENTRY}') AS rank, max(last_on) AS last_on, \
@@ -235,11 +267,18 @@ impl Numbers<'_> {
                 ],
             )
             .append(&of.has(self.company))
-            .push(
-                ") AS is_used FROM t), \
-                 g AS (SELECT number, entry FROM d WHERE NOT is_used AND NOT coalesce(last_on > ?, false))",
-                [Bind::DayOrNone(on.filter(|_| self.given.is_none()))],
-            );
+            .push(") AS is_used FROM t)", []);
+        if let Some(condition) = condition {
+            sql.append(&condition.parts);
+        }
+        sql.push(
+            ", g AS (SELECT number, entry FROM d WHERE NOT is_used AND NOT coalesce(last_on > ?, false)",
+            [Bind::DayOrNone(on.filter(|_| self.given.is_none()))],
+        );
+        if let Some(condition) = condition {
+            sql.append(&condition.holds);
+        }
+        sql.push(")", []);
         sql.steady()
     }
 }

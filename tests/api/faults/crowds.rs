@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Days;
 use diesel::RunQueryDsl;
+use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
 use super::{Ground, invoice, is_clean, long};
@@ -194,6 +195,110 @@ fn receipts_and_deductions_of_one_invoice_do_not_wait_for_each_other_in_a_circle
     let deduction = "mutation { recordDeduction(input: { invoice: { number: \"NUMBER\" }, amount: \"1.10\", reason: \"BPRX\",
         description: \"Retenue\" }) { deduction { id } userErrors { message } } }";
     nobody_waits_in_a_circle(deduction, false, 7);
+}
+
+/// What a receipt settles is worked out before its numbers are drawn. When others settle some of it while it waits for
+/// them, it goes by what is so then (R3.4), and a receipt that is refused for it leaves no gap (R9.1).
+#[test]
+fn a_receipt_that_waited_for_its_number_settles_what_is_open_then() {
+    let Some(ground) = Ground::new(&[]) else {
+        return;
+    };
+    let number = ground.issue("invoice").expect("a number");
+    let receipt = |amount: &str, paid: Option<&str>| {
+        let allocations = paid.map_or_else(String::new, |number| {
+            format!("allocations: [{{ debit: {{ number: \"{number}\" }}, amount: \"{amount}\" }}]")
+        });
+        let answer = ground.ask(&format!(
+            "mutation {{ recordPayment(input: {{ client: {{ number: \"C001\" }}, amount: \"{amount}\", method: TRANSFER, {allocations} }})
+                {{ payment {{ number }} userErrors {{ code field }} }} }}"
+        ));
+        answer["data"]["recordPayment"].clone()
+    };
+    // The account has its first letter; two receipts lie on it.
+    assert_eq!(receipt("1.00", Some(&number))["userErrors"], json!([]));
+    let on_account: Vec<String> = ["2.00", "3.00"]
+        .map(|amount| {
+            let number = receipt(amount, None)["payment"]["number"]
+                .as_str()
+                .map(str::to_owned);
+            number.expect("a number")
+        })
+        .into();
+    // Records a receipt, and matches another one while it waits for the counters.
+    let overtaken = |amount: &str, other: &str| {
+        let mut owner = ground.owner();
+        owner
+            .batch_execute("BEGIN; UPDATE counters SET last_number = last_number")
+            .expect("the counters");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| receipt(amount, Some(&number)));
+            // With the one statement that writes it and all that it settles.
+            eventually("it waits", || {
+                let waits = diesel::dsl::sql::<diesel::sql_types::BigInt>(
+                    "(SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                       AND query LIKE '%INTO payments %INTO receivable_ledger %UPDATE items %')",
+                );
+                let waits: i64 = diesel::select(waits)
+                    .get_result(&mut ground.owner())
+                    .expect("a figure");
+                (waits > 0).then_some(())
+            });
+            let matched = ground.ask(&format!(
+                "mutation {{ allocate(input: {{ lines: [{{ debit: {{ number: \"{number}\" }}, credit: {{ number: \"{other}\" }} }}] }})
+                    {{ userErrors {{ message }} }} }}"
+            ));
+            assert_eq!(
+                matched["data"]["allocate"]["userErrors"],
+                json!([]),
+                "{matched}"
+            );
+            owner.batch_execute("COMMIT").expect("to let go");
+            waiting.join().expect("an answer")
+        })
+    };
+    let open = || {
+        let answer = ground.ask(&format!(
+            "{{ invoice(ref: {{ number: \"{number}\" }}) {{ open }} }}"
+        ));
+        answer["data"]["invoice"]["open"].clone()
+    };
+    assert_eq!(open(), "11.00");
+    let taken = overtaken("4.00", &on_account[0]);
+    assert_eq!(taken["userErrors"], json!([]));
+    assert_eq!(open(), "5.00");
+    let refused = overtaken("5.00", &on_account[1]);
+    let why = json!([{ "code": "OVER_ALLOCATION", "field": ["allocations", "0", "amount"] }]);
+    assert_eq!(refused["userErrors"], why);
+    assert_eq!(open(), "2.00");
+    // The number that was refused is the next one's.
+    let rank = |number: &Value| -> u32 {
+        let number = number.as_str().expect("a number");
+        number
+            .rsplit('-')
+            .next()
+            .expect("a rank")
+            .parse()
+            .expect("digits")
+    };
+    let last = receipt("2.00", Some(&number));
+    assert_eq!(
+        rank(&last["payment"]["number"]),
+        rank(&taken["payment"]["number"]) + 1
+    );
+    assert_eq!(open(), "0.00");
+    let told = ground.ask(&format!(
+        "{{ invoice(ref: {{ number: \"{number}\" }}) {{ allocations {{ nodes {{ matching {{ code }} }} }} }}
+            integrityCheck {{ ok checks {{ code broken }} }} }}"
+    ));
+    let matched = told["data"]["invoice"]["allocations"]["nodes"].as_array();
+    let letters: Vec<&Value> = matched
+        .expect("matchings")
+        .iter()
+        .map(|made| &made["matching"]["code"])
+        .collect();
+    assert_eq!(letters, ["A"; 5], "{told}");
+    assert_eq!(told["data"]["integrityCheck"]["ok"], true, "{told}");
 }
 
 /// R9.1, R9.2: three tenths of the transactions take a number and are rolled back, some because they are only

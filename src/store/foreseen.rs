@@ -1,0 +1,299 @@
+//! Matchings that were worked out without a lock, and are written if what they rest on is as it was read.
+//!
+//! Who draws numbers keeps all others waiting until the transaction ends. A receipt that locks its items, reads them and
+//! writes what it settles under the counters' lock holds it for six statements; one that looks at them before holds it
+//! for one. That statement locks, in the same order (counters, items, groups, letters), and compares versions: a row's
+//! version is the transaction that wrote it, and whoever matches, ends a matching or letters changes the rows concerned.
+
+use chrono::NaiveDate;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Date, Integer, Nullable, Text, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::bulk::Rows;
+use super::item::{Change, Item};
+use super::journal::{Line, NewEntry};
+use super::list::{Bind, Sql, Statement, steady};
+use super::matching::{Allocation, Matching};
+use super::numbering::{Condition, Drawn, Numbers};
+use super::payment::Payment;
+use crate::domain::ids::{ClientId, CompanyId, ItemId, MatchingId};
+
+/// The transaction that wrote a row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Version(String);
+
+/// What changes of an item, as it was read.
+#[derive(Clone, Debug)]
+pub struct Stand {
+    pub item: ItemId,
+    pub version: Version,
+    pub open_amount: i64,
+    pub matching_id: Option<MatchingId>,
+    /// The last day of its ledger.
+    pub last_on: Option<NaiveDate>,
+    /// The last day on which a matching of it ended.
+    pub ended_on: Option<NaiveDate>,
+    /// The number of the last letter of its account.
+    pub last_letter: Option<i32>,
+}
+
+/// Reads where items stand, those that there are.
+pub fn stands(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    items: &[ItemId],
+) -> QueryResult<Vec<Stand>> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = Text)]
+        version: String,
+        #[diesel(sql_type = BigInt)]
+        open_amount: i64,
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        matching_id: Option<Uuid>,
+        #[diesel(sql_type = Nullable<Date>)]
+        last_on: Option<NaiveDate>,
+        #[diesel(sql_type = Nullable<Date>)]
+        ended_on: Option<NaiveDate>,
+        #[diesel(sql_type = Nullable<Integer>)]
+        last_letter: Option<i32>,
+    }
+    if items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let id = || Bind::Id(company.0);
+    let found: Vec<Found> = steady(
+        "SELECT i.id, i.version, i.open_amount, i.matching_id, l.last_on, a.ended_on, c.last_code AS last_letter \
+         FROM unnest((SELECT ?)) k(id) CROSS JOIN LATERAL \
+           (SELECT t.id, t.xmin::text AS version, t.open_amount, t.matching_id, t.client_id, t.family FROM items t \
+            WHERE t.company_id = ? AND t.id = k.id OFFSET 0) i CROSS JOIN LATERAL \
+           (SELECT max(l.effective_on) AS last_on FROM receivable_ledger l WHERE l.company_id = ? AND l.item_id = i.id) l CROSS JOIN LATERAL \
+           (SELECT max(e.ended_on) AS ended_on FROM \
+              (SELECT d.ended_on FROM allocations d WHERE d.company_id = ? AND d.debit_item_id = i.id \
+               UNION ALL SELECT c.ended_on FROM allocations c WHERE c.company_id = ? AND c.credit_item_id = i.id) e) a \
+           LEFT JOIN letter_counters c ON c.company_id = ? AND c.client_id = i.client_id AND c.family = i.family",
+        [Bind::ids(items), id(), id(), id(), id(), id()],
+    )
+    .load(conn)?;
+    let stand = |row: Found| Stand {
+        item: ItemId(row.id),
+        version: Version(row.version),
+        open_amount: row.open_amount,
+        matching_id: row.matching_id.map(MatchingId),
+        last_on: row.last_on,
+        ended_on: row.ended_on,
+        last_letter: row.last_letter,
+    };
+    Ok(found.into_iter().map(stand).collect())
+}
+
+/// The versions of groups. Read the groups themselves after it.
+pub fn versions(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    groups: &[MatchingId],
+) -> QueryResult<Vec<(MatchingId, Version)>> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = Text)]
+        version: String,
+    }
+    if groups.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found: Vec<Found> = steady(
+        "SELECT m.id, m.version FROM unnest((SELECT ?)) k(id) CROSS JOIN LATERAL \
+           (SELECT t.id, t.xmin::text AS version FROM matchings t WHERE t.company_id = ? AND t.id = k.id OFFSET 0) m",
+        [Bind::ids(groups), Bind::Id(company.0)],
+    )
+    .load(conn)?;
+    let version = |row: Found| (MatchingId(row.id), Version(row.version));
+    Ok(found.into_iter().map(version).collect())
+}
+
+/// An item of the books as it stands once matched, with the version that this was worked out from.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    pub item: ItemId,
+    pub version: Version,
+    pub open_amount: i64,
+    pub settled_on: Option<NaiveDate>,
+    pub group: Option<MatchingId>,
+}
+
+/// The next letter of an account, with the number of the one before it.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    pub client: ClientId,
+    pub family: String,
+    pub last: i32,
+}
+
+/// What was worked out.
+#[derive(Clone, Debug, Default)]
+pub struct Foreseen {
+    /// The receipt's own items, as they stand once matched.
+    pub opened: Vec<Item>,
+    pub allocations: Vec<Allocation>,
+    pub changes: Vec<Change>,
+    /// The items of the books that it settles, in the order of their ids.
+    pub moved: Vec<Moved>,
+    /// A group of the books that adds up to something else then.
+    pub changed: Option<(Matching, Version)>,
+    /// A group that begins, with the letter that it takes.
+    pub new: Option<(Matching, Letter)>,
+}
+
+impl Foreseen {
+    fn condition(&self, company: CompanyId) -> Condition {
+        let mut condition = Condition {
+            parts: Sql::default(),
+            holds: Sql::default(),
+            updates: Vec::new(),
+        };
+        // Each part waits for the one before, so that all transactions lock in one order.
+        let mut before = "d.number";
+        if !self.moved.is_empty() {
+            let ids = self.moved.iter().map(|moved| moved.item.0).collect();
+            let versions = self.moved.iter().map(|moved| moved.version.0.clone());
+            held(
+                &mut condition,
+                "items",
+                before,
+                ids,
+                versions.collect(),
+                company,
+            );
+            condition.updates.push(moving(company, &self.moved));
+            before = "held_items.rows";
+        }
+        if let Some((group, version)) = &self.changed {
+            let (ids, versions) = (vec![group.id.0], vec![version.0.clone()]);
+            held(&mut condition, "matchings", before, ids, versions, company);
+            condition.updates.push(adding_up(company, group));
+            before = "held_matchings.rows";
+        }
+        if let Some((_, letter)) = &self.new {
+            let from = before.split('.').next().unwrap_or_default();
+            condition.parts.push(
+                &format!(
+                    ", held_letters AS MATERIALIZED (SELECT count(*) AS rows FROM {from} CROSS JOIN LATERAL \
+                       (SELECT FROM letter_counters c WHERE c.company_id = ? AND c.client_id = ? AND c.family = ? \
+                          AND c.last_code = ? AND {before} IS NOT NULL FOR NO KEY UPDATE) c)"
+                ),
+                letter.binds(company),
+            );
+            condition
+                .holds
+                .push(" AND (SELECT rows FROM held_letters) = 1", []);
+            condition.updates.push(steady(
+                "UPDATE letter_counters c SET last_code = c.last_code + 1 FROM g \
+                 WHERE c.company_id = ? AND c.client_id = ? AND c.family = ? AND c.last_code = ?",
+                letter.binds(company),
+            ));
+        }
+        condition
+    }
+}
+
+impl Letter {
+    fn binds(&self, company: CompanyId) -> [Bind; 4] {
+        [
+            Bind::Id(company.0),
+            Bind::Id(self.client.0),
+            Bind::Text(self.family.clone()),
+            Bind::Small(self.last),
+        ]
+    }
+}
+
+/// Locks the rows of a table that still have these versions; all must.
+fn held(
+    condition: &mut Condition,
+    table: &str,
+    before: &str,
+    ids: Vec<Uuid>,
+    versions: Vec<String>,
+    company: CompanyId,
+) {
+    let from = before.split('.').next().unwrap_or_default();
+    let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+    condition.parts.push(
+        &format!(
+            ", held_{table} AS MATERIALIZED (SELECT count(*) AS rows FROM {from} \
+               CROSS JOIN unnest((SELECT ?), (SELECT ?)) k(id, version) CROSS JOIN LATERAL \
+               (SELECT FROM {table} t WHERE t.company_id = ? AND t.id = k.id AND t.xmin::text = k.version \
+                  AND {before} IS NOT NULL FOR NO KEY UPDATE) t)"
+        ),
+        [Bind::Ids(ids), Bind::Texts(versions), Bind::Id(company.0)],
+    );
+    condition.holds.push(
+        &format!(" AND (SELECT rows FROM held_{table}) = ?"),
+        [Bind::Number(count)],
+    );
+}
+
+fn moving(company: CompanyId, moved: &[Moved]) -> Statement {
+    let groups = moved.iter().map(|moved| moved.group.map(|id| id.0));
+    steady(
+        "UPDATE items i SET open_amount = t.open_amount, settled_on = t.settled_on, changed_at = now(), matching_id = t.matching_id \
+         FROM g, unnest((SELECT ?), (SELECT ?), (SELECT ?), (SELECT ?)) t(id, open_amount, settled_on, matching_id) \
+         WHERE i.company_id = ? AND i.id = t.id",
+        [
+            Bind::Ids(moved.iter().map(|moved| moved.item.0).collect()),
+            Bind::Amounts(moved.iter().map(|moved| moved.open_amount).collect()),
+            Bind::DaysOrNone(moved.iter().map(|moved| moved.settled_on).collect()),
+            Bind::IdsOrNone(groups.collect()),
+            Bind::Id(company.0),
+        ],
+    )
+}
+
+fn adding_up(company: CompanyId, group: &Matching) -> Statement {
+    steady(
+        "UPDATE matchings m SET residual = ?, complete = ? FROM g WHERE m.company_id = ? AND m.id = ?",
+        [
+            Bind::Number(group.residual),
+            Bind::Flag(group.complete),
+            Bind::Id(company.0),
+            Bind::Id(group.id.0),
+        ],
+    )
+}
+
+/// Adds a receipt with its entry, under numbers drawn by the same statement, and what was foreseen. Nothing is written
+/// when that has changed: see [`Drawn::is_written`].
+pub fn insert(
+    conn: &mut PgConnection,
+    numbers: &Numbers<'_>,
+    payment: &Payment,
+    entries: &[NewEntry],
+    lines: &[Line],
+    foreseen: &Foreseen,
+) -> QueryResult<Drawn> {
+    let payment = std::slice::from_ref(payment);
+    let new: Vec<Matching> = foreseen
+        .new
+        .iter()
+        .map(|(group, _)| group.clone())
+        .collect();
+    let (new, opened) = (new.as_slice(), foreseen.opened.as_slice());
+    let allocations = foreseen.allocations.as_slice();
+    let changes = foreseen.changes.as_slice();
+    let rows: [&dyn Rows; 7] = [
+        &payment,
+        &entries,
+        &lines,
+        &new,
+        &opened,
+        &allocations,
+        &changes,
+    ];
+    numbers.write_if(conn, foreseen.condition(numbers.company), &rows)
+}
