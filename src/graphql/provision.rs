@@ -1,5 +1,7 @@
 //! The doubtful-debt provision (dépréciation des créances douteuses) on demand.
 
+use std::collections::HashMap;
+
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
 
@@ -266,49 +268,57 @@ impl ProvisionClaim {
 
 /// A client's provision in one currency.
 #[derive(Clone)]
-struct ClientProvision(ClientResult, Date);
+struct ClientProvision {
+    result: ClientResult,
+    as_of: Date,
+    /// Read with the page, where it was asked for.
+    client: Option<store::client::Client>,
+}
 
 /// A client's provision.
 #[Object]
 impl ClientProvision {
     /// The client.
     async fn client(&self, ctx: &Context<'_>) -> Result<Client> {
-        Ok(Client(one(ctx, self.0.client).await?))
+        Ok(Client(match &self.client {
+            Some(client) => client.clone(),
+            None => one(ctx, self.result.client).await?,
+        }))
     }
     /// The currency of the amounts.
     async fn currency(&self) -> &str {
-        &self.0.currency
+        &self.result.currency
     }
     /// What is to be provided: the sum of the claims.
     async fn required(&self) -> Decimal {
-        money(self.0.provision.required, &self.0.currency)
+        money(self.result.provision.required, &self.result.currency)
     }
     /// The same in the company's currency: foreign claims count at the rate they were booked at.
     async fn required_in_books(&self, ctx: &Context<'_>) -> Result<Decimal> {
         let own = one(ctx, BooksCurrency).await?;
-        Ok(money(self.0.in_books, own.code()))
+        Ok(money(self.result.in_books, own.code()))
     }
     /// What account 491 holds already for the client: on the row in the company's currency, 0 on others.
     async fn previous(&self) -> Decimal {
-        money(self.0.provision.previous, &self.0.currency)
+        money(self.result.provision.previous, &self.result.currency)
     }
     /// Charge (dotation, 68174) of the client: what is required in books for all its currencies above `previous`; on the
     /// row in the company's currency, 0 on others.
     async fn charge(&self) -> Decimal {
-        money(self.0.provision.charge, &self.0.currency)
+        money(self.result.provision.charge, &self.result.currency)
     }
     /// Release (reprise, 78174) of the client: `previous` above what is required in books for all its currencies; on the row
     /// in the company's currency, 0 on others. Never netted with other clients' charges.
     async fn release(&self) -> Decimal {
-        money(self.0.provision.release, &self.0.currency)
+        money(self.result.provision.release, &self.result.currency)
     }
     /// The claims, oldest due first.
     async fn claims(&self) -> Vec<ProvisionClaim> {
-        self.0
+        self.result
             .claims
             .iter()
             .cloned()
-            .map(|claim| ProvisionClaim(claim, self.1))
+            .map(|claim| ProvisionClaim(claim, self.as_of))
             .collect()
     }
 }
@@ -405,14 +415,23 @@ impl DoubtfulDebtProvision {
         let (session, provisions) = (session(ctx)?.clone(), provisions(ctx));
         let asking = provisions.clone();
         let asked_for = ctx.look_ahead();
-        let with_claims = [
+        let nodes = [
             asked_for.field("nodes"),
             asked_for.field("edges").field("node"),
-        ]
-        .iter()
-        .any(|node| node.field("claims").exists());
-        let (results, more) = session
-            .read(move |conn, caller| asking.page(conn, caller, &question, &keyset, with_claims))
+        ];
+        let asks = |field: &str| nodes.iter().any(|node| node.field(field).exists());
+        let (with_claims, with_clients) = (asks("claims"), asks("client"));
+        let (results, more, clients) = session
+            .read(move |conn, caller| {
+                let (results, more) = asking.page(conn, caller, &question, &keyset, with_claims)?;
+                let ids: Vec<_> = results.iter().map(|result| result.client).collect();
+                let clients = match with_clients {
+                    true => store::client::by_ids(conn, caller.company, &ids)?,
+                    false => Vec::new(),
+                };
+                let clients = clients.into_iter().map(|client| (client.id, client));
+                Ok((results, more, clients.collect::<HashMap<_, _>>()))
+            })
             .await?;
         let cursors = results
             .iter()
@@ -423,7 +442,11 @@ impl DoubtfulDebtProvision {
             cursors,
             nodes: results
                 .into_iter()
-                .map(|result| ClientProvision(result, self.0.run.as_of.into()))
+                .map(|result| ClientProvision {
+                    as_of: self.0.run.as_of.into(),
+                    client: clients.get(&result.client).cloned(),
+                    result,
+                })
                 .collect(),
             ends: asked.ends(more),
             count: counted(move || {
@@ -458,11 +481,18 @@ impl ProvisionQuery {
     ) -> Result<DoubtfulDebtProvision> {
         let session = session(ctx)?;
         let as_of = day("asOf", as_of.unwrap_or(session.caller().today.into()).0)?;
-        let input = policy.map(ProvisionPolicyInput::read);
-        session
-            .read(move |conn, caller| service::run(conn, caller, as_of, at(known_at), input))
-            .await
-            .map(|run| DoubtfulDebtProvision(Question::new(run)))
+        let input = policy.map(ProvisionPolicyInput::read).unwrap_or_default();
+        let run = match service::with_rates(as_of, at(known_at), &input)? {
+            Some(run) => run,
+            None => {
+                session
+                    .read(move |conn, caller| {
+                        service::run(conn, caller, as_of, at(known_at), &input)
+                    })
+                    .await?
+            }
+        };
+        Ok(DoubtfulDebtProvision(Question::new(run)))
     }
 
     /// Stored policies, every version, latest first.

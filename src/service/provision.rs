@@ -66,7 +66,7 @@ impl Default for PolicyContent {
 pub const DEFAULT_POLICY: &str = "default";
 
 /// A policy as asked for: a stored one by name, or rates of the moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PolicyInput {
     pub name: Option<String>,
     pub framework: Option<Framework>,
@@ -159,36 +159,42 @@ fn check_rates(field: &str, rates: &[Decimal]) -> Result<()> {
     Ok(())
 }
 
+/// Prepares a run with rates of the moment; none when the policy is a stored one.
+pub fn with_rates(
+    as_of: NaiveDate,
+    known_at: Option<DateTime<Utc>>,
+    input: &PolicyInput,
+) -> Result<Option<Run>> {
+    let Some(content) = &input.content else {
+        return Ok(None);
+    };
+    if input.name.is_some() {
+        return Err(Refusal::invalid(
+            "policy.name",
+            "name a stored policy or give rates, not both",
+        )
+        .into());
+    }
+    check(content)?;
+    Ok(Some(Run {
+        as_of,
+        known_at,
+        framework: input.framework.unwrap_or(Framework::FrenchGaap),
+        content: content.clone(),
+        policy: None,
+    }))
+}
+
 /// Prepares a run: the policy asked for, or the company's default as it was known then.
 pub fn run(
     conn: &mut PgConnection,
     caller: &Caller,
     as_of: NaiveDate,
     known_at: Option<DateTime<Utc>>,
-    input: Option<PolicyInput>,
+    input: &PolicyInput,
 ) -> Result<Run> {
-    let input = input.unwrap_or(PolicyInput {
-        name: None,
-        framework: None,
-        content: None,
-    });
-    if let Some(content) = input.content {
-        if input.name.is_some() {
-            return Err(Refusal::invalid(
-                "policy.name",
-                "name a stored policy or give rates, not both",
-            )
-            .into());
-        }
-        check(&content)?;
-        let framework = input.framework.unwrap_or(Framework::FrenchGaap);
-        return Ok(Run {
-            as_of,
-            known_at,
-            framework,
-            content,
-            policy: None,
-        });
+    if let Some(run) = with_rates(as_of, known_at, input)? {
+        return Ok(run);
     }
     let name = input.name.as_deref().unwrap_or(DEFAULT_POLICY);
     let Some(stored) = store::provision::policy(conn, caller.company, name, known_at)? else {

@@ -38,7 +38,7 @@ pub fn propose(
     if as_of > caller.today {
         return Err(Refusal::invalid("asOf", "a closing day is not in the future").into());
     }
-    let computed = provision::run(conn, caller, as_of, None, policy)?;
+    let computed = provision::run(conn, caller, as_of, None, &policy.unwrap_or_default())?;
     if computed.framework != Framework::FrenchGaap {
         return Err(Refusal::invalid(
             "policy",
