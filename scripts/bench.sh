@@ -43,9 +43,13 @@ for size in "${@:-s}"; do
         buffers=1GB quarrels=100000
         [ "$size" != l ] || buffers=4GB quarrels=1000
         psql=$(ls -d /usr/lib/postgresql/*/bin | tail -1)/psql
-        "$psql" -X -q "$url" -c "ALTER SYSTEM SET shared_buffers = '$buffers'" -c "ALTER SYSTEM SET max_wal_size = '4GB'"
+        "$psql" -X -q "$url" -c "ALTER SYSTEM SET shared_buffers = '$buffers'" -c "ALTER SYSTEM SET max_wal_size = '4GB'" \
+            -c "ALTER SYSTEM SET min_wal_size = '4GB'"
         stop
         start
+        # A server that has run for a while writes its log into files of before; a new one makes each of them first.
+        "$psql" -X -q -o /dev/null "$url" -c "SELECT pg_logical_emit_message(false, '', ''), pg_switch_wal() FROM generate_series(1, 256)" \
+            -c CHECKPOINT
         cargo bench --locked --bench data -- --size "$size" --quarrels "$quarrels" --database-url "$url" | tee "$place/made.part"
         stop
         mv "$place/made.part" "$place/made"

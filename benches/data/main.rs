@@ -31,6 +31,10 @@ use encours::store::{self, Db, Settings};
 use rng::Rng;
 use trade::{Quarrel, Told, Trade};
 
+/// As the binary, whose imports these are.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Small companies beside the large one.
 const SMALL: u64 = 20;
 /// Deductions or disputes of one transaction.
