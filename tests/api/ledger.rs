@@ -538,6 +538,50 @@ fn a_changed_entry_is_named_by_the_check_and_by_the_command_r10_1() {
     );
 }
 
+/// The database itself takes an entry once, whole and balanced (R2.1). Whatever signs its texts have, its seal covers what
+/// the checks read (R10.1).
+#[test]
+fn an_entry_is_written_once_whole_and_balanced_r2_1() {
+    use diesel::connection::SimpleConnection;
+    let company = Company::new();
+    let api = company.admin();
+    api.client("C001");
+    let number = "F \"1\" \\ é € 😀 <&>/";
+    api.invoice(
+        "C001",
+        number,
+        &day("01-10"),
+        &day("02-09"),
+        ("1000.00", "20"),
+    );
+    api.sound();
+    let id = company.id.trim_start_matches("com_");
+    let mut owner = crate::harness::owner();
+    let mut refused = |entry: &str, lines: &str| -> String {
+        let done = owner.batch_execute(&format!(
+            "BEGIN; INSERT INTO journal_entries (company_id, id, journal, fiscal_year, number, posted_on, occurred_on, reference, label, source_kind, source_id, recorded_by)
+               SELECT company_id, gen_random_uuid(), journal, fiscal_year, number + 1, posted_on, occurred_on, reference, label, source_kind, source_id, recorded_by
+               FROM journal_entries WHERE company_id = '{id}';
+             INSERT INTO journal_lines (company_id, entry_id, line, account, debit, credit, currency, base_debit, base_credit, posted_on)
+               SELECT e.company_id, e.id, x.line, '471', x.debit, x.credit, 'EUR', x.debit, x.credit, e.posted_on
+               FROM journal_entries e, (VALUES {lines}) x(line, debit, credit) WHERE e.company_id = '{id}' AND e.number = {entry};
+             COMMIT"
+        ));
+        let why = done.err().map_or_else(String::new, |why| why.to_string());
+        owner.batch_execute("ROLLBACK").expect("to go back");
+        why
+    };
+    let balanced = "(8, 500, 0), (9, 0, 500)";
+    let late = refused("1", balanced);
+    assert!(late.contains("written whole"), "{late}");
+    let alone = refused("2", "(1, 0, 0)");
+    assert!(!alone.is_empty());
+    let unbalanced = refused("2", "(1, 500, 0), (2, 0, 499)");
+    assert!(unbalanced.contains("does not balance"), "{unbalanced}");
+    assert_eq!(refused("2", balanced), "");
+    api.sound();
+}
+
 /// A matching is told of the invoice, of the credit note and of the receipt alike (R3.4).
 #[test]
 fn a_matching_stands_below_both_of_its_documents_r3_4() {

@@ -233,11 +233,11 @@ fn a_receipt_that_waited_for_its_number_settles_what_is_open_then() {
             .expect("the counters");
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| receipt(amount, Some(&number)));
-            // With the one statement that writes it and all that it settles.
+            // With the one statement that writes it if what it settles is as it was.
             eventually("it waits", || {
                 let waits = diesel::dsl::sql::<diesel::sql_types::BigInt>(
                     "(SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-                       AND query LIKE '%INTO payments %INTO receivable_ledger %UPDATE items %')",
+                       AND query LIKE '%INTO counters %held_items%')",
                 );
                 let waits: i64 = diesel::select(waits)
                     .get_result(&mut ground.owner())
