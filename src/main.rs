@@ -54,7 +54,8 @@ const WATCH: Duration = Duration::from_secs(1);
 const PRINTED_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Connections of the background jobs.
 const JOB_CONNECTIONS: u32 = 4;
-/// Connections that load the balances in memory: a large company takes two, and others are brought up to date meanwhile.
+/// Connections that load the balances in memory: a large company takes two, so that others are brought up to date
+/// meanwhile.
 const BALANCE_CONNECTIONS: u32 = 3;
 /// The role that serves.
 const SERVING_ROLE: &str = "encours_app";

@@ -59,5 +59,6 @@ BEGIN
   RETURN NULL;
 END $$;
 
--- The trigger writes a seal for entries that it has just read, and nobody else does; entries are not deleted.
+-- The trigger writes a seal for entries that it has just read, and nobody else does. That the entry of a seal is still there
+-- is among the checks of the books.
 ALTER TABLE journal_seals DROP CONSTRAINT journal_seals_company_id_entry_id_fkey;

@@ -78,7 +78,7 @@ impl Ids {
     }
 }
 
-/// The items of a company in two halves of about the same size, by a sample of the table; none when the company has too
+/// The items of a company in two halves, of about the same size when it is large, by a sample of the table; none when the company has too
 /// small a part of it to tell.
 pub fn halves(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Option<(Ids, Ids)>> {
     #[derive(QueryableByName)]
@@ -96,7 +96,7 @@ pub fn halves(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Option
 }
 
 /// Calls `each` with every one of these items that counts on some day: those that were settled on the day they were
-/// posted never do. Memory stays flat, but for the keys of those that changed often.
+/// posted never do. Memory stays flat, but for the keys of those that changed often or are open in part.
 ///
 /// Most items were opened and settled by one row of the ledger each, or are open as they came: what these rows say
 /// stands in the item. Those of the others alone are read.

@@ -2,8 +2,9 @@
 //!
 //! Who draws numbers keeps all others waiting until the transaction ends. A receipt that locks its items, reads them and
 //! writes what it settles under the counters' lock holds it for six statements; one that looks at them before holds it
-//! for one. That statement locks, in the same order (counters, items, groups, letters), and compares versions: a row's
-//! version is the transaction that wrote it, and whoever matches, ends a matching or letters changes the rows concerned.
+//! for one. That statement locks all rows concerned, in the order of all others (counters, items, groups, letters), and then
+//! compares versions: a row's version is the transaction that wrote it, and whoever matches, ends a matching or letters
+//! changes the rows concerned.
 
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
@@ -17,6 +18,7 @@ use super::journal::{Line, NewEntry};
 use super::list::{Bind, Sql, Statement, steady};
 use super::matching::{Allocation, Matching};
 use super::numbering::{Condition, Drawn, Numbers};
+use super::patience;
 use super::payment::Payment;
 use crate::domain::ids::{ClientId, CompanyId, ItemId, MatchingId};
 
@@ -136,7 +138,7 @@ pub struct Letter {
 }
 
 /// What was worked out.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Foreseen {
     /// The receipt's own items, as they stand once matched.
     pub opened: Vec<Item>,
@@ -157,9 +159,15 @@ impl Foreseen {
             holds: Sql::default(),
             updates: Vec::new(),
         };
-        // Each part waits for the one before, so that all transactions lock in one order.
-        let mut before = "d.number";
+        // Each part waits for the one before: all transactions lock in one order.
+        let mut before = "waited";
         if !self.moved.is_empty() {
+            // What the wait for the counters has taken is not there for the next locks.
+            let spent = patience::spent_in_statement();
+            condition.parts.push(
+                &format!(", waited AS MATERIALIZED (SELECT {spent} AS rows FROM d)"),
+                [],
+            );
             let ids = self.moved.iter().map(|moved| moved.item.0).collect();
             let versions = self.moved.iter().map(|moved| moved.version.0.clone());
             held(
@@ -171,31 +179,30 @@ impl Foreseen {
                 company,
             );
             condition.updates.push(moving(company, &self.moved));
-            before = "held_items.rows";
+            before = "held_items";
         }
         if let Some((group, version)) = &self.changed {
             let (ids, versions) = (vec![group.id.0], vec![version.0.clone()]);
             held(&mut condition, "matchings", before, ids, versions, company);
             condition.updates.push(adding_up(company, group));
-            before = "held_matchings.rows";
+            before = "held_matchings";
         }
         if let Some((_, letter)) = &self.new {
-            let from = before.split('.').next().unwrap_or_default();
             condition.parts.push(
                 &format!(
-                    ", held_letters AS MATERIALIZED (SELECT count(*) AS rows FROM {from} CROSS JOIN LATERAL \
-                       (SELECT FROM letter_counters c WHERE c.company_id = ? AND c.client_id = ? AND c.family = ? \
-                          AND c.last_code = ? AND {before} IS NOT NULL FOR NO KEY UPDATE) c)"
+                    ", held_letters AS MATERIALIZED (SELECT count(*) FILTER (WHERE c.last_code = ?) AS rows FROM {before} b CROSS JOIN LATERAL \
+                       (SELECT c.last_code FROM letter_counters c WHERE c.company_id = ? AND c.client_id = ? AND c.family = ? \
+                          AND b.rows IS NOT NULL FOR NO KEY UPDATE) c)"
                 ),
-                letter.binds(company),
+                std::iter::once(Bind::Small(letter.last)).chain(letter.key(company)),
             );
             condition
                 .holds
                 .push(" AND (SELECT rows FROM held_letters) = 1", []);
             condition.updates.push(steady(
                 "UPDATE letter_counters c SET last_code = c.last_code + 1 FROM g \
-                 WHERE c.company_id = ? AND c.client_id = ? AND c.family = ? AND c.last_code = ?",
-                letter.binds(company),
+                 WHERE c.company_id = ? AND c.client_id = ? AND c.family = ?",
+                letter.key(company),
             ));
         }
         condition
@@ -203,17 +210,18 @@ impl Foreseen {
 }
 
 impl Letter {
-    fn binds(&self, company: CompanyId) -> [Bind; 4] {
+    /// The key of the account's counter.
+    fn key(&self, company: CompanyId) -> [Bind; 3] {
         [
             Bind::Id(company.0),
             Bind::Id(self.client.0),
             Bind::Text(self.family.clone()),
-            Bind::Small(self.last),
         ]
     }
 }
 
-/// Locks the rows of a table that still have these versions; all must.
+/// Locks rows of a table, once the part `before` is done, and compares their versions, each as it is when it is locked. All
+/// are locked whatever comes of it: one that is locked later would be locked out of order.
 fn held(
     condition: &mut Condition,
     table: &str,
@@ -222,14 +230,13 @@ fn held(
     versions: Vec<String>,
     company: CompanyId,
 ) {
-    let from = before.split('.').next().unwrap_or_default();
     let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
     condition.parts.push(
         &format!(
-            ", held_{table} AS MATERIALIZED (SELECT count(*) AS rows FROM {from} \
+            ", held_{table} AS MATERIALIZED (SELECT count(*) FILTER (WHERE t.version = k.version) AS rows FROM {before} b \
                CROSS JOIN unnest((SELECT ?), (SELECT ?)) k(id, version) CROSS JOIN LATERAL \
-               (SELECT FROM {table} t WHERE t.company_id = ? AND t.id = k.id AND t.xmin::text = k.version \
-                  AND {before} IS NOT NULL FOR NO KEY UPDATE) t)"
+               (SELECT t.xmin::text AS version FROM {table} t WHERE t.company_id = ? AND t.id = k.id \
+                  AND b.rows IS NOT NULL FOR NO KEY UPDATE) t)"
         ),
         [Bind::Ids(ids), Bind::Texts(versions), Bind::Id(company.0)],
     );

@@ -113,7 +113,10 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
     (
         "SEALS",
         "each entry's seal is the hash of the one before and of its own content: nothing was changed, removed or put between",
-        "SELECT min('entry ' || fiscal_year || '-' || lpad(number::text, 6, '0')) AS broken FROM (SELECT e.fiscal_year, e.number, s.seal, \
+        "SELECT least(min('entry ' || fiscal_year || '-' || lpad(number::text, 6, '0')), \
+           (SELECT min('entry ' || s.fiscal_year || '-' || lpad(s.number::text, 6, '0')) FROM journal_seals s WHERE s.company_id = $1 \
+              AND NOT EXISTS (SELECT FROM journal_entries e WHERE e.company_id = s.company_id AND e.id = s.entry_id))) AS broken \
+         FROM (SELECT e.fiscal_year, e.number, s.seal, \
            sha256(coalesce(lag(s.seal) OVER (PARTITION BY e.fiscal_year ORDER BY e.number), chain_origin(e.company_id, e.fiscal_year)) \
              || convert_to(entry_content(e.company_id, e.id), 'UTF8')) AS expected \
            FROM journal_entries e LEFT JOIN journal_seals s ON s.company_id = e.company_id AND s.fiscal_year = e.fiscal_year AND s.number = e.number AND s.entry_id = e.id \
@@ -221,7 +224,11 @@ pub const LATEST_AUDIT: &str =
     "SELECT 'entry ' || broken_at || ': ' || broken_why AS broken FROM verify_audit($1, 10000)";
 
 /// The end of each year's chain, for an answer within seconds: the last 10,000 entries, from the seal before.
-pub const LATEST_SEALS: &str = "SELECT min('entry ' || fiscal_year || '-' || lpad(number::text, 6, '0')) AS broken FROM (SELECT e.fiscal_year, e.number, s.seal, \
+pub const LATEST_SEALS: &str = "SELECT least(min('entry ' || fiscal_year || '-' || lpad(number::text, 6, '0')), \
+     (SELECT min('entry ' || s.fiscal_year || '-' || lpad(s.number::text, 6, '0')) \
+      FROM (SELECT fiscal_year, max(number) AS last FROM journal_seals WHERE company_id = $1 GROUP BY fiscal_year) y \
+      JOIN journal_seals s ON s.company_id = $1 AND s.fiscal_year = y.fiscal_year AND s.number > y.last - 10000 \
+      WHERE NOT EXISTS (SELECT FROM journal_entries e WHERE e.company_id = s.company_id AND e.id = s.entry_id))) AS broken FROM (SELECT e.fiscal_year, e.number, s.seal, \
      sha256(coalesce(p.seal, chain_origin(e.company_id, e.fiscal_year)) || convert_to(entry_content(e.company_id, e.id), 'UTF8')) AS expected \
      FROM (SELECT fiscal_year, max(number) AS last FROM journal_entries WHERE company_id = $1 GROUP BY fiscal_year) y \
      JOIN journal_entries e ON e.company_id = $1 AND e.fiscal_year = y.fiscal_year AND e.number > y.last - 10000 \

@@ -349,7 +349,8 @@ impl Db {
         })
     }
 
-    /// The same on a snapshot of another transaction, which stays open meanwhile; none when no connection is free.
+    /// The same on a snapshot of another transaction, which stays open meanwhile; none when no connection is free or
+    /// the snapshot cannot be had. Of a pool whose connections nobody counts.
     pub fn read_beside<T>(
         &self,
         caller: &Caller,
@@ -364,7 +365,11 @@ impl Db {
             snapshot.0,
             wall(caller, None)
         );
-        AnsiTransactionManager::begin_transaction_sql(&mut *conn, &begin)?;
+        if let Err(error) = begun(&mut conn, &begin) {
+            // Such as a connection to another server than the first one's.
+            tracing::debug!(%error, "a snapshot is read over one connection");
+            return Ok(None);
+        }
         let result = work(&mut conn);
         AnsiTransactionManager::rollback_transaction(&mut *conn)?;
         result.map(Some)
@@ -713,7 +718,7 @@ fn begin_read(conn: &mut PgConnection, caller: &Caller, until: Option<Instant>) 
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {}",
         wall(caller, until)
     );
-    AnsiTransactionManager::begin_transaction_sql(conn, &begin)?;
+    begun(conn, &begin)?;
     Ok(())
 }
 

@@ -157,7 +157,7 @@ pub enum Rank {
 #[derive(Clone, Copy, Debug)]
 pub struct Numbers<'a> {
     pub company: CompanyId,
-    /// The record's number, when it was given by hand; else the next of the series.
+    /// The record's number, when it was given by hand or drawn before; else the next of the series.
     pub given: Option<&'a str>,
     pub series: Series<'a>,
     /// The rank of the entry, for a record that makes one.
@@ -291,7 +291,9 @@ pub fn waited<T>(
     done: Result<T>,
 ) -> Result<T> {
     let done = done.map_err(|error| match error {
-        Error::Timeout => Error::Unavailable(format!("others draw numbers of series {series}")),
+        Error::Timeout => {
+            Error::Unavailable(format!("others write under numbers of series {series}"))
+        }
         other => other,
     })?;
     patience::spend(conn, since)?;

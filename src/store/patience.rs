@@ -83,6 +83,16 @@ pub(super) fn spend(conn: &mut PgConnection, since: Instant) -> Result<()> {
     Ok(())
 }
 
+/// An expression that does so inside a statement, for the wait of the statement so far; a number.
+pub(super) fn spent_in_statement() -> String {
+    format!(
+        "CASE WHEN clock_timestamp() - statement_timestamp() > '{shortest} ms' AND current_setting('lock_timeout') <> '0' THEN \
+           length(set_config('lock_timeout', greatest({shortest}, 1000 * (extract(epoch FROM current_setting('lock_timeout')::interval) \
+             - extract(epoch FROM clock_timestamp() - statement_timestamp())))::bigint::text, true)) ELSE 0 END",
+        shortest = millis(SHORTEST),
+    )
+}
+
 fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

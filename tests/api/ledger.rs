@@ -538,6 +538,34 @@ fn a_changed_entry_is_named_by_the_check_and_by_the_command_r10_1() {
     );
 }
 
+/// The last entry of a year has nobody behind it, but its seal.
+#[test]
+fn an_entry_taken_from_the_end_is_missed_by_its_seal_r10_1() {
+    let company = Company::new();
+    let api = company.admin();
+    api.client("C001");
+    for number in ["FA-1", "FA-2"] {
+        let (on, due) = (day("01-10"), day("02-09"));
+        api.invoice("C001", number, &on, &due, ("1000.00", "20"));
+    }
+    let id = company.id.trim_start_matches("com_");
+    crate::harness::tamper(&format!(
+        "DELETE FROM journal_entries WHERE company_id = '{id}' AND number = 2"
+    ));
+    let answer = api.data("{ integrityCheck { checks { code broken } } }", json!({}));
+    let checks = answer["integrityCheck"]["checks"]
+        .as_array()
+        .expect("checks");
+    let seals = checks.iter().find(|check| check["code"] == "SEALS");
+    let broken = seals.and_then(|check| check["broken"].as_str());
+    assert!(
+        broken.is_some_and(|broken| broken.ends_with("000002")),
+        "{answer:#}"
+    );
+    let (done, shown) = crate::harness::outcome(&["check", "--company", &company.id]);
+    assert!(!done && shown.contains("seal"), "{shown}");
+}
+
 /// The database itself takes an entry once, whole and balanced (R2.1). Whatever signs its texts have, its seal covers what
 /// the checks read (R10.1).
 #[test]

@@ -20,7 +20,7 @@ use crate::store::{self};
 /// Items of the books, as they were read without a lock.
 type Stands = BTreeMap<ItemId, Stand>;
 
-/// What a receipt settles, and how.
+/// A receipt and what it is to settle.
 pub struct Settled<'a> {
     /// Its own items, not written yet.
     pub opened: &'a [Opened],
@@ -32,7 +32,8 @@ pub struct Settled<'a> {
 }
 
 /// Works out what [`super::match_new`] would write, from what is seen without a lock. None where one statement will not
-/// do: in a foreign currency, where groups are merged, for the first letter of an account, and for what is to be refused.
+/// do: in a foreign currency, for more than one group of letters, for the first letter of an account, and for what is to be
+/// refused.
 pub fn foresee(
     conn: &mut PgConnection,
     caller: &Caller,

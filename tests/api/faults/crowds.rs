@@ -237,7 +237,7 @@ fn a_receipt_that_waited_for_its_number_settles_what_is_open_then() {
             eventually("it waits", || {
                 let waits = diesel::dsl::sql::<diesel::sql_types::BigInt>(
                     "(SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-                       AND query LIKE '%INTO counters %held_items%')",
+                       AND query LIKE '%INTO counters %waited AS %')",
                 );
                 let waits: i64 = diesel::select(waits)
                     .get_result(&mut ground.owner())
