@@ -1,6 +1,7 @@
 //! The doubtful-debt provision (dépréciation des créances douteuses) on demand.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
@@ -272,18 +273,18 @@ struct ClientProvision {
     result: ClientResult,
     as_of: Date,
     /// Read with the page, where it was asked for.
-    client: Option<store::client::Client>,
+    client: Option<Arc<Client>>,
 }
 
 /// A client's provision.
 #[Object]
 impl ClientProvision {
     /// The client.
-    async fn client(&self, ctx: &Context<'_>) -> Result<Client> {
-        Ok(Client(match &self.client {
-            Some(client) => client.clone(),
-            None => one(ctx, self.result.client).await?,
-        }))
+    async fn client(&self, ctx: &Context<'_>) -> Result<Arc<Client>> {
+        Ok(match &self.client {
+            Some(client) => Arc::clone(client),
+            None => Arc::new(Client(one(ctx, self.result.client).await?)),
+        })
     }
     /// The currency of the amounts.
     async fn currency(&self) -> &str {
@@ -429,7 +430,9 @@ impl DoubtfulDebtProvision {
                     true => store::client::by_ids(conn, caller.company, &ids)?,
                     false => Vec::new(),
                 };
-                let clients = clients.into_iter().map(|client| (client.id, client));
+                let clients = clients
+                    .into_iter()
+                    .map(|client| (client.id, Arc::new(Client(client))));
                 Ok((results, more, clients.collect::<HashMap<_, _>>()))
             })
             .await?;
