@@ -360,18 +360,7 @@ fn write_matched(
         settled,
     } = worked;
     let (groups, regrouped) = lettering::join(conn, caller, &items, &allocations)?;
-    let fresh: Vec<Item> = order
-        .iter()
-        .filter_map(|id| items.get(id))
-        .map(|item| Item {
-            settled_on: settled
-                .get(&item.id)
-                .copied()
-                .filter(|_| item.open_amount == 0),
-            matching_id: groups.get(&item.id).copied().flatten(),
-            ..item.clone()
-        })
-        .collect();
+    let fresh = as_matched(&order, &items, &groups, &settled);
     let stands = standings(&touched, &groups, &changes);
     let openings: Vec<Change> = fresh.iter().map(Change::opening).collect();
     let changes: Vec<Change> = openings.into_iter().chain(changes).collect();
@@ -398,6 +387,25 @@ struct Worked {
     changes: Vec<Change>,
     /// The last day on which each item was matched.
     settled: HashMap<ItemId, NaiveDate>,
+}
+
+/// Items that are opened and matched at once, in this order, as they stand afterwards.
+fn as_matched(
+    order: &[ItemId],
+    items: &HashMap<ItemId, Item>,
+    groups: &Groups,
+    settled: &HashMap<ItemId, NaiveDate>,
+) -> Vec<Item> {
+    let found = order.iter().filter_map(|id| items.get(id));
+    let matched = found.map(|item| Item {
+        settled_on: settled
+            .get(&item.id)
+            .copied()
+            .filter(|_| item.open_amount == 0),
+        matching_id: groups.get(&item.id).copied().flatten(),
+        ..item.clone()
+    });
+    matched.collect()
 }
 
 /// Works out what pairs of items come to, and takes it from what the items have open. `ends` are the last days on which

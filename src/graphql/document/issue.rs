@@ -56,6 +56,15 @@ struct InvoiceInstallmentInput {
     amount: Decimal,
 }
 
+impl From<InvoiceInstallmentInput> for InstallmentInput {
+    fn from(input: InvoiceInstallmentInput) -> InstallmentInput {
+        InstallmentInput {
+            due_on: input.due_on.0,
+            amount: input.amount.0,
+        }
+    }
+}
+
 /// A discount for early payment (escompte de règlement).
 #[derive(InputObject, Clone, Debug)]
 struct EarlyPaymentDiscountInput {
@@ -137,10 +146,7 @@ impl IssueInvoiceInput {
             installments: self
                 .installments
                 .into_iter()
-                .map(|part| InstallmentInput {
-                    due_on: part.due_on.0,
-                    amount: part.amount.0,
-                })
+                .map(InstallmentInput::from)
                 .collect(),
             vat_due: self.vat_due.map(VatDue::into_domain),
             discount: self
@@ -433,10 +439,7 @@ impl DocumentMutation {
                 installments: input
                     .installments
                     .into_iter()
-                    .map(|part| InstallmentInput {
-                        due_on: part.due_on.0,
-                        amount: part.amount.0,
-                    })
+                    .map(InstallmentInput::from)
                     .collect(),
                 ..InvoiceInput::default()
             };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 
-use super::{Pair, Worked, work_out};
+use super::{Pair, Worked, as_matched, work_out};
 use crate::domain::access::Caller;
 use crate::domain::ids::{ItemId, MatchingId};
 use crate::domain::lettering::code;
@@ -155,27 +155,20 @@ fn assembled(
     groups: &Groups,
     worked: Worked,
 ) -> Foreseen {
-    let group = |id: &ItemId| groups.get(id).copied().flatten();
-    let last = |id: &ItemId| worked.settled.get(id).copied();
-    let opened: Vec<Item> = order
-        .iter()
-        .filter_map(|id| items.get(id))
-        .map(|item| Item {
-            settled_on: last(&item.id).filter(|_| item.open_amount == 0),
-            matching_id: group(&item.id),
-            ..item.clone()
-        })
-        .collect();
+    let opened = as_matched(order, items, groups, &worked.settled);
     let moved = stands.values().filter_map(|stand| {
         let open_amount = items.get(&stand.item)?.open_amount;
         Some(Moved {
             item: stand.item,
             version: stand.version.clone(),
             open_amount,
-            settled_on: last(&stand.item)
+            settled_on: worked
+                .settled
+                .get(&stand.item)
+                .copied()
                 .max(stand.last_on)
                 .filter(|_| open_amount == 0),
-            group: group(&stand.item),
+            group: groups.get(&stand.item).copied().flatten(),
         })
     });
     let openings = opened.iter().map(Change::opening);
