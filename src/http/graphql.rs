@@ -4,6 +4,7 @@
 //! the body: a stranger cannot make the server read or parse anything. What stays open (WebSockets and
 //! streams of events) is in `http/live`, and passes the same guards.
 
+mod absent;
 pub(in crate::http) mod answer;
 pub(in crate::http) mod read;
 mod shape;
@@ -239,7 +240,7 @@ impl GraphqlEndpoint {
     /// The guard in front of every execution, whatever brought the request.
     pub(in crate::http) fn checked(&self, asked: Asked) -> Result<Checked, Rejection> {
         lexical_scan(&asked.document, &self.limits)?;
-        let doc = parsed(&asked.document)?;
+        let mut doc = parsed(&asked.document)?;
         let walk = walk(
             &doc,
             asked.operation_name.as_deref(),
@@ -249,6 +250,7 @@ impl GraphqlEndpoint {
         if walk.operation_type == OperationType::Subscription {
             one_root_field(&doc, &walk)?;
         }
+        absent::leave_out(&mut doc, &walk, &asked.variables);
         Ok(Checked { asked, doc, walk })
     }
 

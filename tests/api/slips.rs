@@ -229,6 +229,59 @@ fn values_of_the_wrong_form_name_their_field_and_say_the_right_one() {
     assert_eq!(field, "lines.0.description", "{message}");
 }
 
+/// As the GraphQL specification has it: a field of an input whose variable is not given is as if it was not written.
+#[test]
+fn a_variable_that_is_not_given_leaves_the_default_of_its_field() {
+    let api = Company::new().admin();
+    let create = "createClient(input: { number: $number, name: \"Client\", validateOnly: $only, idempotencyKey: $key }) \
+        { client { number } userErrors { code } }";
+    let declared = "$number: String!, $only: Boolean, $key: String";
+    let done = api.data(
+        &format!("mutation Create({declared}) {{ {create} }}"),
+        json!({ "number": "C001" }),
+    );
+    assert_eq!(
+        done["createClient"],
+        json!({ "client": { "number": "C001" }, "userErrors": [] })
+    );
+    // Given, it holds; given as null, it is one.
+    let only = api.data(
+        &format!("mutation({declared}) {{ {create} }}"),
+        json!({ "number": "C002", "only": true }),
+    );
+    assert_eq!(
+        only["createClient"],
+        json!({ "client": null, "userErrors": [] })
+    );
+    let null = api.run(
+        &format!("mutation({declared}) {{ {create} }}"),
+        json!({ "number": "C002", "only": null }),
+    );
+    assert!(null["errors"][0]["message"].is_string(), "{null}");
+    // In a fragment that two operations use, one of which declares it with a default.
+    let document = "query One($number: String!, $search: String) { ...found }
+        query Two($number: String!, $search: String = \"nobody\") { ...found }
+        fragment found on Query { clients(filter: { search: $search }) { nodes { number } } client(ref: { number: $number }) { number } }";
+    let ask = |name: &str| {
+        let body =
+            json!({ "query": document, "operationName": name, "variables": { "number": "C001" } });
+        api.post(&body).json()["data"].take()
+    };
+    assert_eq!(
+        ask("One")["clients"]["nodes"],
+        json!([{ "number": "C001" }])
+    );
+    assert_eq!(ask("Two")["clients"]["nodes"], json!([]));
+    // What is a mistake stays one.
+    let unused = api.run("query($search: String) { viewer { name } }", json!({}));
+    assert!(unused["errors"][0]["message"].is_string(), "{unused}");
+    let needed = api.run(
+        "query($number: String) { client(ref: { number: $number }) { number } }",
+        json!({}),
+    );
+    assert!(needed["errors"][0]["message"].is_string(), "{needed}");
+}
+
 #[test]
 fn a_filter_by_an_unknown_client_is_an_error_not_an_empty_list() {
     let api = Company::new().admin();
