@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 use crate::service::approval::{self as approvals, Made};
 use crate::service::idempotency;
 use crate::store::Conn;
+use crate::store::foreseen::Receipt;
+use crate::store::numbering::Drawers;
 
 /// How the caller wants the write done.
 #[derive(Clone, Debug, Default)]
@@ -84,8 +86,27 @@ pub struct Done<T> {
     pub user_errors: Vec<UserError>,
 }
 
+/// What makes a receipt ready to be written together with others, see [`crate::store::Session::gathered`]; with what it will have made.
+pub type Ahead<T> =
+    Box<dyn FnOnce(&mut Conn, &Caller) -> Result<Option<(T, Drawers, Receipt)>> + Send>;
+
 /// Runs a mutation. `work` may run twice after a deadlock; what it answers is kept under the key.
-pub async fn mutate<T, F>(ctx: &Context<'_>, how: How, mut work: F) -> Result<Done<T>>
+pub async fn mutate<T, F>(ctx: &Context<'_>, how: How, work: F) -> Result<Done<T>>
+where
+    T: Serialize + DeserializeOwned + Send + 'static,
+    F: FnMut(&mut Conn, &Caller) -> Result<T> + Send + 'static,
+{
+    mutate_or_gather(ctx, how, None, work).await
+}
+
+/// The same for a receipt, which is written together with others that are under way, where that can be: then `work` is
+/// not run.
+pub async fn mutate_or_gather<T, F>(
+    ctx: &Context<'_>,
+    how: How,
+    ahead: Option<Ahead<T>>,
+    mut work: F,
+) -> Result<Done<T>>
 where
     T: Serialize + DeserializeOwned + Send + 'static,
     F: FnMut(&mut Conn, &Caller) -> Result<T> + Send + 'static,
@@ -128,26 +149,45 @@ where
     } else {
         None
     };
-    let result = session(ctx)?
-        .doing(ctx.field().name())
-        .write(move |conn, caller| {
-            let mut done = |conn: &mut Conn, caller: &Caller| match &asked {
-                Some(asked) => approvals::or_ask(conn, caller, asked, &mut work),
-                None => work(conn, caller).map(Made::Done),
-            };
-            let made = match &key {
-                Some(key) => idempotency::once(conn, caller, key, &operation, &hash, done)?,
-                None => done(conn, caller)?,
-            };
-            match made {
-                Made::Done(_) if how.validate_only => Err(Error::Validated),
-                Made::Done(made) => Ok(Ok(made)),
-                Made::Waiting { approval_request } => {
-                    approvals::answer(conn, caller, approval_request)
-                }
-            }
-        })
-        .await;
+    let doing = session(ctx)?.doing(ctx.field().name());
+    let ahead = ahead.filter(|_| !how.validate_only);
+    let turn = ahead.is_some().then(|| doing.turn());
+    let gathered = match ahead {
+        Some(ahead) if turn.as_ref().is_some_and(|turn| !turn.is_first) => {
+            let use_of = key
+                .clone()
+                .map(|key| (key, operation.clone(), hash.clone()));
+            doing
+                .gathered(move |conn, caller| idempotency::ready(conn, caller, use_of, ahead))
+                .await?
+        }
+        _ => None,
+    };
+    let result = match gathered {
+        Some(made) => Ok(Ok(made)),
+        None => {
+            doing
+                .write(move |conn, caller| {
+                    let mut done = |conn: &mut Conn, caller: &Caller| match &asked {
+                        Some(asked) => approvals::or_ask(conn, caller, asked, &mut work),
+                        None => work(conn, caller).map(Made::Done),
+                    };
+                    let made = match &key {
+                        Some(key) => idempotency::once(conn, caller, key, &operation, &hash, done)?,
+                        None => done(conn, caller)?,
+                    };
+                    match made {
+                        Made::Done(_) if how.validate_only => Err(Error::Validated),
+                        Made::Done(made) => Ok(Ok(made)),
+                        Made::Waiting { approval_request } => {
+                            approvals::answer(conn, caller, approval_request)
+                        }
+                    }
+                })
+                .await
+        }
+    };
+    drop(turn);
     match result {
         // Something was written, the request that waits: no error, so that it stays.
         Ok(Err(waits)) => Ok(Done {

@@ -1,5 +1,7 @@
 //! Payments (règlements): recorded, their payer named, returned.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
 
@@ -10,7 +12,7 @@ use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::loaders::{EventsOfPayment, ItemsOf};
 use super::matching::{Allocation, allocations};
-use super::mutation::{Done, How, Row, in_bulk, mutate};
+use super::mutation::{Ahead, Done, How, Row, in_bulk, mutate, mutate_or_gather};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, PaymentRef, money, rate, show};
 use super::{Permitted, session};
@@ -453,6 +455,32 @@ async fn payload(ctx: &Context<'_>, done: Done<PaymentId>) -> Result<PaymentPayl
     })
 }
 
+fn payment_of(input: RecordPaymentInput) -> PaymentInput {
+    PaymentInput {
+        client: input.client.map(Into::into),
+        payer: input.payer,
+        number: input.number,
+        external_ref: input.external_ref,
+        received_on: super::scalars::on(input.received_on),
+        method: input.method.code(),
+        amount: input.amount.0,
+        currency: input.currency,
+        exchange_rate: input.exchange_rate.map(|rate| rate.0),
+        remittance: input.remittance,
+        matures_on: super::scalars::on(input.matures_on),
+        deposit: input
+            .deposit
+            .map(|deposit| deposit.vat_rate.map(|rate| rate.0)),
+        bank_account: input.bank_account,
+        late_entry: input.late_entry,
+        allocations: input
+            .allocations
+            .into_iter()
+            .map(|part| (part.debit.into(), part.amount.map(|amount| amount.0)))
+            .collect(),
+    }
+}
+
 async fn record_one_payment(
     ctx: &Context<'_>,
     input: RecordPaymentInput,
@@ -464,35 +492,16 @@ async fn record_one_payment(
         reason: None,
         row,
     };
-    let done = mutate(ctx, how, move |conn, caller| {
-        let input = input.clone();
-        let recorded = payment::record(
-            conn,
-            caller,
-            &PaymentInput {
-                client: input.client.map(Into::into),
-                payer: input.payer,
-                number: input.number,
-                external_ref: input.external_ref,
-                received_on: super::scalars::on(input.received_on),
-                method: input.method.code(),
-                amount: input.amount.0,
-                currency: input.currency,
-                exchange_rate: input.exchange_rate.map(|rate| rate.0),
-                remittance: input.remittance,
-                matures_on: super::scalars::on(input.matures_on),
-                deposit: input
-                    .deposit
-                    .map(|deposit| deposit.vat_rate.map(|rate| rate.0)),
-                bank_account: input.bank_account,
-                late_entry: input.late_entry,
-                allocations: input
-                    .allocations
-                    .into_iter()
-                    .map(|part| (part.debit.into(), part.amount.map(|amount| amount.0)))
-                    .collect(),
-            },
-        )?;
+    let input = Arc::new(payment_of(input));
+    let same = Arc::clone(&input);
+    let ahead: Ahead<_> = Box::new(move |conn, caller| {
+        let found = payment::ready(conn, caller, &same)?;
+        Ok(found.map(|(recorded, series, receipt)| {
+            ((recorded.payment, recorded.allocations), series, receipt)
+        }))
+    });
+    let done = mutate_or_gather(ctx, how, Some(ahead), move |conn, caller| {
+        let recorded = payment::record(conn, caller, &input)?;
         Ok((recorded.payment, recorded.allocations))
     })
     .await?;

@@ -18,7 +18,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::company::{Closings, Company};
 use crate::store::item::{Beside, Change, Item};
-use crate::store::numbering::{Drawn, ENTRY, Numbered, Numbers, Rank, Series};
+use crate::store::numbering::{Drawers, Drawn, ENTRY, Numbered, Numbers, Rank, Series};
 use crate::store::{self, journal};
 
 /// The company of the caller, as every write needs it.
@@ -216,6 +216,16 @@ impl Books {
                     .map_err(|error| duplicate_or_again(error, is_drawn, "number", draw.taken))
             },
         )
+    }
+
+    /// The series of records that are written together with others, each with an entry on `posted_on`.
+    pub fn drawers(&self, draw: &Draw<'_>, posted_on: NaiveDate) -> Drawers {
+        Drawers {
+            prefix: draw.prefix.to_owned(),
+            year: self.year(draw.on).name,
+            of: draw.of,
+            entry_year: self.year(posted_on).name,
+        }
     }
 
     fn drawn(

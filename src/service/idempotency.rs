@@ -7,7 +7,12 @@ use serde::de::DeserializeOwned;
 use crate::domain::access::Caller;
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
+use crate::service::approval::Made;
 use crate::store;
+use crate::store::foreseen::Receipt;
+use crate::store::gather::Ready;
+use crate::store::idempotency::Claim;
+use crate::store::numbering::Drawers;
 
 /// Runs `work` unless the key was used before; then answers what it made the first time.
 pub fn once<T: Serialize + DeserializeOwned>(
@@ -18,9 +23,7 @@ pub fn once<T: Serialize + DeserializeOwned>(
     request_hash: &str,
     work: impl FnOnce(&mut PgConnection, &Caller) -> Result<T>,
 ) -> Result<T> {
-    if key.trim().is_empty() || key.chars().count() > 200 {
-        return Err(Refusal::invalid("idempotencyKey", "a key has 1 to 200 characters").into());
-    }
+    check(key)?;
     match store::idempotency::claim(conn, caller.company, key, operation, request_hash)? {
         Some(first) if first.operation == operation && first.request_hash == request_hash => {
             serde_json::from_value(first.outcome)
@@ -37,10 +40,53 @@ pub fn once<T: Serialize + DeserializeOwned>(
         .into()),
         None => {
             let outcome = work(conn, caller)?;
-            let kept = serde_json::to_value(&outcome)
-                .map_err(|error| Error::Internal(error.to_string()))?;
-            store::idempotency::keep(conn, caller.company, key, &kept)?;
+            store::idempotency::keep(conn, caller.company, key, &kept(&outcome)?)?;
             Ok(outcome)
         }
     }
+}
+
+fn check(key: &str) -> Result<()> {
+    if key.trim().is_empty() || key.chars().count() > 200 {
+        return Err(Refusal::invalid("idempotencyKey", "a key has 1 to 200 characters").into());
+    }
+    Ok(())
+}
+
+fn kept<T: Serialize>(outcome: &T) -> Result<serde_json::Value> {
+    serde_json::to_value(outcome).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// Makes a receipt ready to be written together with others, under its key, mutation and digest if it has any. None for
+/// a key that was used before: [`once`] answers for it.
+pub fn ready<T: Serialize>(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    used: Option<(String, String, String)>,
+    ahead: impl FnOnce(&mut PgConnection, &Caller) -> Result<Option<(T, Drawers, Receipt)>>,
+) -> Result<Option<(T, Ready)>> {
+    if let Some((key, ..)) = &used {
+        check(key)?;
+        if store::idempotency::is_used(conn, caller.company, key)? {
+            return Ok(None);
+        }
+    }
+    let Some((made, series, receipt)) = ahead(conn, caller)? else {
+        return Ok(None);
+    };
+    let claim = match used {
+        Some((key, operation, request_hash)) => Some(Claim {
+            key,
+            operation,
+            request_hash,
+            outcome: kept(&Made::Done(&made))?,
+        }),
+        None => None,
+    };
+    let ready = Ready {
+        series,
+        receipt,
+        claim,
+    };
+    Ok(Some((made, ready)))
 }

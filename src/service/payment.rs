@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
 use super::bank;
-use super::books::{self, Books, Draw, NewItem, NewLine, Opened, Posting};
+use super::books::{self, Books, Drafts, Draw, NewItem, NewLine, Opened, Posting};
 use super::matching::foreseen::Settled;
 use super::matching::{self, Pair};
 use super::reference::{self, ItemRef, Ref};
@@ -18,10 +18,10 @@ use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat;
 use crate::error::{Error, Result};
-use crate::store::foreseen::Foreseen;
+use crate::store::foreseen::{Foreseen, Receipt};
 use crate::store::item::Item;
 use crate::store::matching::Ending;
-use crate::store::numbering::Numbered;
+use crate::store::numbering::{Drawers, Numbered};
 use crate::store::payment::{DEPOSIT, Event, IDENTIFIED, Payment, RECEIVABLE, RETURNED, REVERSED};
 use crate::store::remittance::Remittance;
 use crate::store::{self};
@@ -73,6 +73,107 @@ pub fn record_by(
     rule: &str,
 ) -> Result<Recorded> {
     let books = books::open(conn, caller)?;
+    let Prepared {
+        payment,
+        posted_on,
+        mut drafts,
+        pairs,
+        taxed,
+        mut foreseen,
+    } = prepare(conn, caller, &books, input, rule)?;
+    let (given, series) = (input.number.as_deref(), series(&books, &payment));
+    let number = books.write_numbered(conn, given, &series, posted_on, |conn, numbers| {
+        let (entries, lines) = (&drafts.entries, &drafts.lines);
+        let Some(all) = &foreseen else {
+            return store::payment::insert_numbered(conn, numbers, &payment, entries, lines);
+        };
+        let drawn = store::foreseen::insert(conn, numbers, &payment, entries, lines, all)?;
+        if !drawn.is_written && !drawn.is_used {
+            // Others were there first: what it settles is looked at again, under locks.
+            foreseen = None;
+        }
+        Ok(drawn)
+    })?;
+    let allocations = match foreseen {
+        Some(written) => written.allocations.iter().map(|made| made.id).collect(),
+        None => {
+            for opened in &mut drafts.opened {
+                opened.item.reference.clone_from(&number);
+            }
+            allocate(conn, caller, &books, drafts.opened, &pairs, rule, taxed)?
+        }
+    };
+    Ok(Recorded {
+        payment: payment.id,
+        allocations,
+    })
+}
+
+/// Makes a receipt of a person ready to be written together with others, with what it will have made: reads only. None
+/// where it has to be recorded by itself: under a number of its own, or when what it settles cannot be foreseen.
+pub fn ready(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    input: &PaymentInput,
+) -> Result<Option<(Recorded, Drawers, Receipt)>> {
+    if input.number.is_some() {
+        return Ok(None);
+    }
+    let books = books::open(conn, caller)?;
+    let prepared = prepare(conn, caller, &books, input, BY_HAND)?;
+    let (Some(foreseen), Some(entry)) = (
+        prepared.foreseen,
+        prepared.drafts.entries.into_iter().next(),
+    ) else {
+        return Ok(None);
+    };
+    let series = series(&books, &prepared.payment);
+    let series = books.drawers(&series, prepared.posted_on);
+    let recorded = Recorded {
+        payment: prepared.payment.id,
+        allocations: foreseen.allocations.iter().map(|made| made.id).collect(),
+    };
+    let receipt = Receipt {
+        payment: prepared.payment,
+        entry,
+        lines: prepared.drafts.lines,
+        foreseen,
+    };
+    Ok(Some((recorded, series, receipt)))
+}
+
+/// A receipt that only lacks its numbers.
+struct Prepared {
+    payment: Payment,
+    /// The day of its entry.
+    posted_on: NaiveDate,
+    drafts: Drafts,
+    pairs: Vec<Pair>,
+    /// Invoices among what it pays whose VAT is due on receipts.
+    taxed: Vec<DocumentId>,
+    /// What it settles, where that can be known before.
+    foreseen: Option<Foreseen>,
+}
+
+fn series<'a>(books: &'a Books, payment: &Payment) -> Draw<'a> {
+    Draw {
+        prefix: &books.settings.series.payments,
+        on: payment.received_on,
+        dated: false,
+        field: "receivedOn",
+        of: Numbered::Payments,
+        taken: "a payment with this number or reference exists already",
+    }
+}
+
+/// Checks a receipt and works out all that it makes.
+fn prepare(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    input: &PaymentInput,
+    rule: &str,
+) -> Result<Prepared> {
     let received_on = input.received_on.unwrap_or(caller.today);
     books.accounting_day("receivedOn", received_on, input.late_entry)?;
     let client = input
@@ -107,18 +208,10 @@ pub fn record_by(
     check_deposit(input, client.is_some())?;
     let parts = plan(conn, caller, amount, currency, &input.allocations)?;
     if rule == BY_HAND {
-        check_second_person(conn, caller, &books, &parts)?;
+        check_second_person(conn, caller, books, &parts)?;
     }
     let paid = parts.iter().filter_map(|part| part.debit.invoice_id);
     let taxed = vat_receipts::among(conn, caller, &paid.collect::<Vec<DocumentId>>())?;
-    let series = Draw {
-        prefix: &books.settings.series.payments,
-        on: received_on,
-        dated: false,
-        field: "receivedOn",
-        of: Numbered::Payments,
-        taken: "a payment with this number or reference exists already",
-    };
     let payment = Payment {
         company_id: caller.company,
         id: PaymentId::new(),
@@ -143,46 +236,27 @@ pub fn record_by(
         deposit_vat_rate: input.deposit.flatten(),
         bank_account: input.bank_account.clone(),
     };
-    let id = payment.id;
     let doubtful = parts
         .iter()
         .filter(|part| part.debit.family == "416")
         .map(|part| part.amount)
         .sum();
-    let entry = receipt_entry(&books, &payment, currency, doubtful);
+    let entry = receipt_entry(books, &payment, currency, doubtful);
     let posted_on = entry.posted_on;
-    let mut drafts = books::drafted(caller, &books, entry)?;
+    let drafts = books::drafted(caller, books, entry)?;
     let pairs = pairs(&drafts.opened, &parts);
     // VAT on receipts is posted by an entry of its own.
-    let mut foreseen = match taxed.is_empty() {
-        true => foresee(conn, caller, &books, &drafts.opened, &parts, &pairs, rule)?,
+    let foreseen = match taxed.is_empty() {
+        true => foresee(conn, caller, books, &drafts.opened, &parts, &pairs, rule)?,
         false => None,
     };
-    let given = input.number.as_deref();
-    let number = books.write_numbered(conn, given, &series, posted_on, |conn, numbers| {
-        let (entries, lines) = (&drafts.entries, &drafts.lines);
-        let Some(all) = &foreseen else {
-            return store::payment::insert_numbered(conn, numbers, &payment, entries, lines);
-        };
-        let drawn = store::foreseen::insert(conn, numbers, &payment, entries, lines, all)?;
-        if !drawn.is_written && !drawn.is_used {
-            // Others were there first: what it settles is looked at again, under locks.
-            foreseen = None;
-        }
-        Ok(drawn)
-    })?;
-    let allocations = match foreseen {
-        Some(written) => written.allocations.iter().map(|made| made.id).collect(),
-        None => {
-            for opened in &mut drafts.opened {
-                opened.item.reference.clone_from(&number);
-            }
-            allocate(conn, caller, &books, drafts.opened, &pairs, rule, taxed)?
-        }
-    };
-    Ok(Recorded {
-        payment: id,
-        allocations,
+    Ok(Prepared {
+        payment,
+        posted_on,
+        drafts,
+        pairs,
+        taxed,
+        foreseen,
     })
 }
 

@@ -15,8 +15,11 @@ use crate::domain::access::Caller;
 use crate::domain::audit::{ActorKind, Event, Origin};
 use crate::domain::ids::{ClientId, CompanyId, Id};
 
-/// The statement that tells the triggers who acts, for the rest of the transaction.
-pub fn stamp(caller: &Caller, origin: &Origin) -> String {
+/// Who acts, as the triggers are told.
+pub struct Actor(Value);
+
+/// A caller as who acts.
+pub fn actor_of(caller: &Caller, origin: &Origin) -> Actor {
     let kind = ActorKind::of(caller);
     let role = match &caller.scopes {
         // The role beside scopes has no meaning.
@@ -32,9 +35,25 @@ pub fn stamp(caller: &Caller, origin: &Origin) -> String {
     )
 }
 
+/// The statement that tells the triggers who acts, for the rest of the transaction.
+pub fn stamp(caller: &Caller, origin: &Origin) -> String {
+    stamped(&actor_of(caller, origin).0)
+}
+
+/// The same for records that are added together, each in somebody else's name.
+pub fn stamp_each(actors: impl Iterator<Item = (Actor, impl Iterator<Item = Uuid>)>) -> String {
+    let (mut authors, mut of) = (Vec::new(), serde_json::Map::new());
+    for (place, (Actor(author), records)) in actors.enumerate() {
+        authors.push(author);
+        of.extend(records.map(|record| (record.to_string(), place.into())));
+    }
+    stamped(&json!({ "authors": authors, "of": of }))
+}
+
 /// The same for a person who is no caller yet: at a log-in.
 pub fn stamp_person(email: &str, user: Uuid, origin: &Origin) -> String {
-    actor(ActorKind::Person, email, Some(user), Value::Null, origin)
+    let person = actor(ActorKind::Person, email, Some(user), Value::Null, origin);
+    stamped(&person.0)
 }
 
 fn actor(
@@ -43,13 +62,16 @@ fn actor(
     person: Option<Uuid>,
     role: Value,
     origin: &Origin,
-) -> String {
+) -> Actor {
     // No text of the database has a null character.
     let clean = |text: &Option<String>| text.as_ref().map(|text| text.replace('\0', ""));
-    let told = json!({
+    Actor(json!({
         "kind": kind.code(), "actor": author.replace('\0', ""), "person": person, "role": role,
         "request": clean(&origin.request), "address": clean(&origin.address), "operation": clean(&origin.operation),
-    });
+    }))
+}
+
+fn stamped(told: &Value) -> String {
     // A literal, as the wall is.
     let text = told.to_string().replace('\\', "\\\\").replace('\'', "''");
     format!("SET LOCAL encours.audit = E'{text}'")

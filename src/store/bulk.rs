@@ -120,8 +120,19 @@ pub(crate) use rows;
 struct Insert<'a> {
     table: &'static str,
     columns: Vec<Column<'a>>,
-    /// Set when numbers are drawn for the rows.
-    drawn: Option<&'static [(&'static str, &'static str)]>,
+    numbers: NumberedBy<'a>,
+}
+
+/// Where rows have their numbers from.
+enum NumberedBy<'a> {
+    /// They bring them along.
+    Themselves,
+    /// They are drawn, for one record: [`Row::DRAWN`].
+    Drawing(&'static [(&'static str, &'static str)]),
+    /// They are drawn for several records, each row being of the one at its place.
+    Places(&'static [(&'static str, &'static str)], Column<'a>),
+    /// They have none, and are written when those are that have.
+    Nothing,
 }
 
 impl QueryFragment<Pg> for Insert<'_> {
@@ -131,36 +142,37 @@ impl QueryFragment<Pg> for Insert<'_> {
         out.push_sql(" (");
         self.names(&mut out);
         out.push_sql(") SELECT ");
-        match self.drawn {
-            None => out.push_sql("* FROM"),
-            Some(drawn) => {
-                for (position, Column { name, .. }) in self.columns.iter().enumerate() {
-                    out.push_sql(if position == 0 { "" } else { ", " });
-                    match drawn.iter().find(|(column, _)| column == name) {
-                        Some((_, sql)) => out.push_sql(sql),
-                        None => {
-                            out.push_sql("u.");
-                            out.push_sql(name);
-                        }
-                    }
-                }
+        match &self.numbers {
+            NumberedBy::Themselves => {
+                out.push_sql("* FROM");
+                self.unnested(&mut out, None)
+            }
+            NumberedBy::Drawing(drawn) => {
+                self.under(drawn, &mut out);
                 out.push_sql(" FROM g,");
+                self.unnested(&mut out, None)?;
+                self.named(&mut out, None);
+                Ok(())
+            }
+            NumberedBy::Places(drawn, places) => {
+                self.under(drawn, &mut out);
+                out.push_sql(" FROM");
+                self.unnested(&mut out, Some(places))?;
+                self.named(&mut out, Some(places));
+                // Row by row: a join might write them in another order.
+                out.push_sql(
+                    " CROSS JOIN LATERAL (SELECT * FROM g WHERE g.place = u.place OFFSET 0) g",
+                );
+                Ok(())
+            }
+            NumberedBy::Nothing => {
+                out.push_sql("u.* FROM");
+                self.unnested(&mut out, None)?;
+                self.named(&mut out, None);
+                out.push_sql(" WHERE EXISTS (SELECT FROM g)");
+                Ok(())
             }
         }
-        out.push_sql(" unnest(");
-        for (position, column) in self.columns.iter().enumerate() {
-            out.push_sql(if position == 0 { "" } else { ", " });
-            column.values.walk_ast(out.reborrow())?;
-            out.push_sql("::");
-            out.push_sql(column.array);
-        }
-        out.push_sql(")");
-        if self.drawn.is_some() {
-            out.push_sql(" u (");
-            self.names(&mut out);
-            out.push_sql(")");
-        }
-        Ok(())
     }
 }
 
@@ -169,7 +181,7 @@ impl<'a> Insert<'a> {
         Insert {
             table: R::TABLE,
             columns: R::columns(rows.iter()),
-            drawn: None,
+            numbers: NumberedBy::Themselves,
         }
     }
 
@@ -178,6 +190,46 @@ impl<'a> Insert<'a> {
             out.push_sql(if position == 0 { "" } else { ", " });
             out.push_sql(column.name);
         }
+    }
+
+    /// The columns, those that are drawn by what draws them.
+    fn under<'b>(&'b self, drawn: &[(&'static str, &'static str)], out: &mut AstPass<'_, 'b, Pg>) {
+        for (position, Column { name, .. }) in self.columns.iter().enumerate() {
+            out.push_sql(if position == 0 { "" } else { ", " });
+            match drawn.iter().find(|(column, _)| column == name) {
+                Some((_, sql)) => out.push_sql(sql),
+                None => {
+                    out.push_sql("u.");
+                    out.push_sql(name);
+                }
+            }
+        }
+    }
+
+    fn unnested<'b>(
+        &'b self,
+        out: &mut AstPass<'_, 'b, Pg>,
+        places: Option<&'b Column<'_>>,
+    ) -> QueryResult<()> {
+        out.push_sql(" unnest(");
+        for (position, column) in self.columns.iter().chain(places).enumerate() {
+            out.push_sql(if position == 0 { "" } else { ", " });
+            column.values.walk_ast(out.reborrow())?;
+            out.push_sql("::");
+            out.push_sql(column.array);
+        }
+        out.push_sql(")");
+        Ok(())
+    }
+
+    fn named<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>, places: Option<&'b Column<'_>>) {
+        out.push_sql(" u (");
+        self.names(out);
+        if let Some(places) = places {
+            out.push_sql(", ");
+            out.push_sql(places.name);
+        }
+        out.push_sql(")");
     }
 }
 
@@ -209,9 +261,9 @@ pub trait Rows {
     /// How many.
     fn count(&self) -> usize;
     /// The statement that adds them all.
-    fn together(&self) -> Box<dyn QueryFragment<Pg> + '_>;
+    fn together(&self) -> Part<'_>;
     /// The same under numbers that are drawn.
-    fn numbered(&self) -> Box<dyn QueryFragment<Pg> + '_>;
+    fn numbered(&self) -> Part<'_>;
     /// Adds them.
     fn add(&self, conn: &mut PgConnection) -> QueryResult<()>;
 }
@@ -220,12 +272,12 @@ impl<R: Row> Rows for &[R] {
     fn count(&self) -> usize {
         self.len()
     }
-    fn together(&self) -> Box<dyn QueryFragment<Pg> + '_> {
+    fn together(&self) -> Part<'_> {
         Box::new(Insert::of(self))
     }
-    fn numbered(&self) -> Box<dyn QueryFragment<Pg> + '_> {
+    fn numbered(&self) -> Part<'_> {
         Box::new(Insert {
-            drawn: Some(R::DRAWN),
+            numbers: NumberedBy::Drawing(R::DRAWN),
             ..Insert::of(self)
         })
     }
@@ -234,8 +286,28 @@ impl<R: Row> Rows for &[R] {
     }
 }
 
+/// A statement that is part of another.
+pub type Part<'a> = Box<dyn QueryFragment<Pg> + 'a>;
+
+/// Adds rows under the numbers of several records, each row of the record at its place, counted from one.
+pub fn at_places<'a, R: Row>(rows: &'a [R], places: &'a [i32]) -> Part<'a> {
+    let places = Column::of::<Integer, i32>("place", places.iter().collect());
+    Box::new(Insert {
+        numbers: NumberedBy::Places(R::DRAWN, places),
+        ..Insert::of(rows)
+    })
+}
+
+/// Adds rows without numbers beside those of [`at_places`].
+pub fn beside<R: Row>(rows: &[R]) -> Part<'_> {
+    Box::new(Insert {
+        numbers: NumberedBy::Nothing,
+        ..Insert::of(rows)
+    })
+}
+
 /// Statements as one, the last one of any kind. Constraints and triggers look at its end, so rows may refer to each other.
-struct Together<'a>(Vec<Box<dyn QueryFragment<Pg> + 'a>>);
+struct Together<'a>(Vec<Part<'a>>);
 
 impl QueryFragment<Pg> for Together<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
@@ -299,8 +371,7 @@ pub fn insert_beside(
         return insert_all(conn, tables);
     }
     let filled = tables.iter().filter(|rows| rows.count() > 0);
-    let mut all: Vec<Box<dyn QueryFragment<Pg> + '_>> =
-        filled.map(|rows| rows.together()).collect();
+    let mut all: Vec<Part<'_>> = filled.map(|rows| rows.together()).collect();
     for update in updates {
         all.push(Box::new(update));
     }
@@ -311,23 +382,22 @@ pub fn insert_beside(
 /// that and for the end of the transaction, not for the way to the server and back between them.
 ///
 /// `numbers` is the `WITH …` of the drawing: `d` is what was drawn, which the statement answers, and `g` the `number` and
-/// the rank of the `entry`, without a row when nothing is to be written.
+/// the rank of the `entry`, without a row when nothing is to be written. For several records both have a row each, at
+/// its `place`.
 pub struct Drawing<'a> {
-    numbers: Statement,
-    parts: Vec<Box<dyn QueryFragment<Pg> + 'a>>,
+    pub numbers: Statement,
+    /// What is written under them, and beside.
+    pub parts: Vec<Part<'a>>,
 }
 
-impl<'a> Drawing<'a> {
-    /// Of rows that leave their number empty, and of updates beside them.
-    pub fn of(numbers: Statement, tables: &'a [&dyn Rows], updates: Vec<Statement>) -> Drawing<'a> {
-        let filled = tables.iter().filter(|rows| rows.count() > 0);
-        let mut parts: Vec<Box<dyn QueryFragment<Pg> + 'a>> =
-            filled.map(|rows| rows.numbered()).collect();
-        for update in updates {
-            parts.push(Box::new(update));
-        }
-        Drawing { numbers, parts }
+/// Rows that leave the number of their record empty, and updates beside them, as parts of a [`Drawing`].
+pub fn numbered<'a>(tables: &'a [&dyn Rows], updates: Vec<Statement>) -> Vec<Part<'a>> {
+    let filled = tables.iter().filter(|rows| rows.count() > 0);
+    let mut parts: Vec<Part<'a>> = filled.map(|rows| rows.numbered()).collect();
+    for update in updates {
+        parts.push(Box::new(update));
     }
+    parts
 }
 
 impl QueryFragment<Pg> for Drawing<'_> {

@@ -12,12 +12,12 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Date, Integer, Nullable, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::bulk::Rows;
+use super::bulk::{self, Rows};
 use super::item::{Change, Item};
 use super::journal::{Line, NewEntry};
 use super::list::{Bind, Sql, Statement, steady};
 use super::matching::{Allocation, Matching};
-use super::numbering::{Condition, Drawn, Numbers};
+use super::numbering::{Condition, Drawers, Drawn, Numbers};
 use super::patience;
 use super::payment::Payment;
 use crate::domain::ids::{ClientId, CompanyId, ItemId, MatchingId};
@@ -137,8 +137,8 @@ pub struct Letter {
     pub last: i32,
 }
 
-/// What was worked out.
-#[derive(Clone, Debug)]
+/// What was worked out, for one receipt or for several.
+#[derive(Clone, Debug, Default)]
 pub struct Foreseen {
     /// The receipt's own items, as they stand once matched.
     pub opened: Vec<Item>,
@@ -146,13 +146,54 @@ pub struct Foreseen {
     pub changes: Vec<Change>,
     /// The items of the books that it settles, in the order of their ids.
     pub moved: Vec<Moved>,
-    /// A group of the books that adds up to something else then.
-    pub changed: Option<(Matching, Version)>,
-    /// A group that begins, with the letter that it takes.
-    pub new: Option<(Matching, Letter)>,
+    /// Groups of the books that add up to something else then, in the order of their ids.
+    pub changed: Vec<(Matching, Version)>,
+    /// Groups that begin, with the letters that they take, in the order of the accounts.
+    pub new: Vec<(Matching, Letter)>,
+}
+
+/// What two receipts cannot both rest on when they are written together.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Rest {
+    /// An item that one settles.
+    Item(ItemId),
+    /// A group that one adds to.
+    Group(MatchingId),
+    /// An account on which one begins a group.
+    Account(ClientId, String),
 }
 
 impl Foreseen {
+    /// What it rests on.
+    pub fn rests_on(&self) -> impl Iterator<Item = Rest> {
+        let items = self.moved.iter().map(|moved| Rest::Item(moved.item));
+        let groups = self.changed.iter().map(|(group, _)| Rest::Group(group.id));
+        let accounts = self
+            .new
+            .iter()
+            .map(|(_, letter)| Rest::Account(letter.client, letter.family.clone()));
+        items.chain(groups).chain(accounts)
+    }
+
+    /// Several as one, which rest on different things.
+    fn together(all: impl Iterator<Item = Foreseen>) -> Foreseen {
+        let mut together = Foreseen::default();
+        for one in all {
+            together.opened.extend(one.opened);
+            together.allocations.extend(one.allocations);
+            together.changes.extend(one.changes);
+            together.moved.extend(one.moved);
+            together.changed.extend(one.changed);
+            together.new.extend(one.new);
+        }
+        // The order in which all transactions lock them.
+        together.moved.sort_by_key(|moved| moved.item);
+        together.changed.sort_by_key(|(group, _)| group.id);
+        let account = |(_, letter): &(_, Letter)| (letter.client, letter.family.clone());
+        together.new.sort_by_cached_key(account);
+        together
+    }
+
     fn condition(&self, company: CompanyId) -> Condition {
         let mut condition = Condition {
             parts: Sql::default(),
@@ -165,7 +206,7 @@ impl Foreseen {
             // What the wait for the counters has taken is not there for the next locks.
             let spent = patience::spent_in_statement();
             condition.parts.push(
-                &format!(", waited AS MATERIALIZED (SELECT {spent} AS rows FROM d)"),
+                &format!(", waited AS MATERIALIZED (SELECT {spent} AS rows FROM d LIMIT 1)"),
                 [],
             );
             let ids = self.moved.iter().map(|moved| moved.item.0).collect();
@@ -181,43 +222,60 @@ impl Foreseen {
             condition.updates.push(moving(company, &self.moved));
             before = "held_items";
         }
-        if let Some((group, version)) = &self.changed {
-            let (ids, versions) = (vec![group.id.0], vec![version.0.clone()]);
+        if !self.changed.is_empty() {
+            let ids = self.changed.iter().map(|(group, _)| group.id.0).collect();
+            let versions = self.changed.iter().map(|(_, version)| version.0.clone());
+            let versions = versions.collect();
             held(&mut condition, "matchings", before, ids, versions, company);
-            condition.updates.push(adding_up(company, group));
+            condition.updates.push(adding_up(company, &self.changed));
             before = "held_matchings";
         }
-        if let Some((_, letter)) = &self.new {
-            condition.parts.push(
-                &format!(
-                    ", held_letters AS MATERIALIZED (SELECT count(*) FILTER (WHERE c.last_code = ?) AS rows FROM {before} b CROSS JOIN LATERAL \
-                       (SELECT c.last_code FROM letter_counters c WHERE c.company_id = ? AND c.client_id = ? AND c.family = ? \
-                          AND b.rows IS NOT NULL FOR NO KEY UPDATE) c)"
-                ),
-                std::iter::once(Bind::Small(letter.last)).chain(letter.key(company)),
-            );
-            condition
-                .holds
-                .push(" AND (SELECT rows FROM held_letters) = 1", []);
-            condition.updates.push(steady(
-                "UPDATE letter_counters c SET last_code = c.last_code + 1 FROM g \
-                 WHERE c.company_id = ? AND c.client_id = ? AND c.family = ?",
-                letter.key(company),
-            ));
+        if !self.new.is_empty() {
+            let letters: Vec<&Letter> = self.new.iter().map(|(_, letter)| letter).collect();
+            held_letters(&mut condition, before, &letters, company);
+            condition.updates.push(lettering(company, &letters));
         }
         condition
     }
 }
 
-impl Letter {
-    /// The key of the account's counter.
-    fn key(&self, company: CompanyId) -> [Bind; 3] {
-        [
-            Bind::Id(company.0),
-            Bind::Id(self.client.0),
-            Bind::Text(self.family.clone()),
-        ]
-    }
+/// The accounts of letters.
+fn accounts(letters: &[&Letter]) -> [Bind; 2] {
+    let clients = letters.iter().map(|letter| letter.client.0);
+    let families = letters.iter().map(|letter| letter.family.clone());
+    [
+        Bind::Ids(clients.collect()),
+        Bind::Texts(families.collect()),
+    ]
+}
+
+/// Locks the letters of accounts, once the part `before` is done, and compares the last one of each.
+fn held_letters(condition: &mut Condition, before: &str, letters: &[&Letter], company: CompanyId) {
+    let [clients, families] = accounts(letters);
+    let last = letters.iter().map(|letter| letter.last).collect();
+    condition.parts.push(
+        &format!(
+            ", held_letters AS MATERIALIZED (SELECT count(*) FILTER (WHERE c.last_code = k.last) AS rows FROM {before} b \
+               CROSS JOIN unnest((SELECT ?), (SELECT ?), (SELECT ?)) k(client_id, family, last) CROSS JOIN LATERAL \
+               (SELECT c.last_code FROM letter_counters c WHERE c.company_id = ? AND c.client_id = k.client_id AND c.family = k.family \
+                  AND b.rows IS NOT NULL FOR NO KEY UPDATE) c)"
+        ),
+        [clients, families, Bind::Numbers(last), Bind::Id(company.0)],
+    );
+    let count = i64::try_from(letters.len()).unwrap_or(i64::MAX);
+    condition.holds.push(
+        " AND (SELECT rows FROM held_letters) = ?",
+        [Bind::Number(count)],
+    );
+}
+
+fn lettering(company: CompanyId, letters: &[&Letter]) -> Statement {
+    let [clients, families] = accounts(letters);
+    steady(
+        "UPDATE letter_counters c SET last_code = c.last_code + 1 FROM unnest((SELECT ?), (SELECT ?)) t(client_id, family) \
+         WHERE EXISTS (SELECT FROM g) AND c.company_id = ? AND c.client_id = t.client_id AND c.family = t.family",
+        [clients, families, Bind::Id(company.0)],
+    )
 }
 
 /// Locks rows of a table, once the part `before` is done, and compares their versions, each as it is when it is locked. All
@@ -250,8 +308,8 @@ fn moving(company: CompanyId, moved: &[Moved]) -> Statement {
     let groups = moved.iter().map(|moved| moved.group.map(|id| id.0));
     steady(
         "UPDATE items i SET open_amount = t.open_amount, settled_on = t.settled_on, changed_at = now(), matching_id = t.matching_id \
-         FROM g, unnest((SELECT ?), (SELECT ?), (SELECT ?), (SELECT ?)) t(id, open_amount, settled_on, matching_id) \
-         WHERE i.company_id = ? AND i.id = t.id",
+         FROM unnest((SELECT ?), (SELECT ?), (SELECT ?), (SELECT ?)) t(id, open_amount, settled_on, matching_id) \
+         WHERE EXISTS (SELECT FROM g) AND i.company_id = ? AND i.id = t.id",
         [
             Bind::Ids(moved.iter().map(|moved| moved.item.0).collect()),
             Bind::Amounts(moved.iter().map(|moved| moved.open_amount).collect()),
@@ -262,16 +320,25 @@ fn moving(company: CompanyId, moved: &[Moved]) -> Statement {
     )
 }
 
-fn adding_up(company: CompanyId, group: &Matching) -> Statement {
+fn adding_up(company: CompanyId, changed: &[(Matching, Version)]) -> Statement {
+    let groups = || changed.iter().map(|(group, _)| group);
     steady(
-        "UPDATE matchings m SET residual = ?, complete = ? FROM g WHERE m.company_id = ? AND m.id = ?",
+        "UPDATE matchings m SET residual = t.residual, complete = t.complete \
+         FROM unnest((SELECT ?), (SELECT ?), (SELECT ?)) t(id, residual, complete) \
+         WHERE EXISTS (SELECT FROM g) AND m.company_id = ? AND m.id = t.id",
         [
-            Bind::Number(group.residual),
-            Bind::Flag(group.complete),
+            Bind::Ids(groups().map(|group| group.id.0).collect()),
+            Bind::Amounts(groups().map(|group| group.residual).collect()),
+            Bind::Flags(groups().map(|group| group.complete).collect()),
             Bind::Id(company.0),
-            Bind::Id(group.id.0),
         ],
     )
+}
+
+/// Groups that begin.
+fn beginning(foreseen: &Foreseen) -> Vec<Matching> {
+    let new = foreseen.new.iter();
+    new.map(|(group, _)| group.clone()).collect()
 }
 
 /// Adds a receipt with its entry, under numbers drawn by the same statement, and what was foreseen. Nothing is written
@@ -285,11 +352,7 @@ pub fn insert(
     foreseen: &Foreseen,
 ) -> QueryResult<Drawn> {
     let payment = std::slice::from_ref(payment);
-    let new: Vec<Matching> = foreseen
-        .new
-        .iter()
-        .map(|(group, _)| group.clone())
-        .collect();
+    let new = beginning(foreseen);
     let (new, opened) = (new.as_slice(), foreseen.opened.as_slice());
     let allocations = foreseen.allocations.as_slice();
     let changes = foreseen.changes.as_slice();
@@ -303,4 +366,53 @@ pub fn insert(
         &changes,
     ];
     numbers.write_if(conn, foreseen.condition(numbers.company), &rows)
+}
+
+/// A receipt with its entry, and all that it settles.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    pub payment: Payment,
+    pub entry: NewEntry,
+    pub lines: Vec<Line>,
+    pub foreseen: Foreseen,
+}
+
+/// Adds receipts that rest on different things, under numbers in their order, by one statement. Answers whether they were
+/// written: all of them, or none, when something has changed.
+pub fn insert_all(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    series: &Drawers,
+    receipts: Vec<Receipt>,
+) -> QueryResult<bool> {
+    let count = receipts.len();
+    let (mut payments, mut entries, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut foreseen, mut opened_at) = (Vec::new(), Vec::new());
+    for (place, receipt) in (1_i32..).zip(receipts) {
+        payments.push(receipt.payment);
+        entries.push(receipt.entry);
+        lines.extend(receipt.lines);
+        opened_at.extend(receipt.foreseen.opened.iter().map(|_| place));
+        foreseen.push(receipt.foreseen);
+    }
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    let places: Vec<i32> = (1..=count).collect();
+    let foreseen = Foreseen::together(foreseen.into_iter());
+    let new = beginning(&foreseen);
+    let mut parts = vec![
+        bulk::at_places(&payments, &places),
+        bulk::at_places(&entries, &places),
+        bulk::beside(&lines),
+        bulk::at_places(&foreseen.opened, &opened_at),
+        bulk::beside(&foreseen.changes),
+    ];
+    if !new.is_empty() {
+        parts.push(bulk::beside(&new));
+    }
+    if !foreseen.allocations.is_empty() {
+        parts.push(bulk::beside(&foreseen.allocations));
+    }
+    let condition = foreseen.condition(company);
+    let drawn = series.write_each(conn, company, count, condition, parts)?;
+    Ok(!drawn.is_empty() && drawn.iter().all(|drawn| drawn.is_written))
 }

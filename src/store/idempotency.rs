@@ -50,6 +50,51 @@ pub fn claim(
         .optional()
 }
 
+/// A key with what its first use makes, known before it is done.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub key: String,
+    /// The mutation.
+    pub operation: String,
+    /// Digest of its input.
+    pub request_hash: String,
+    /// The records that it makes.
+    pub outcome: serde_json::Value,
+}
+
+/// Claims keys with their outcomes for this transaction, in this order; says whether all were free.
+pub fn claim_all(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    claims: &[&Claim],
+) -> QueryResult<bool> {
+    if claims.is_empty() {
+        return Ok(true);
+    }
+    let texts = |of: fn(&Claim) -> String| Bind::Texts(claims.iter().map(|c| of(c)).collect());
+    let claimed = steady(
+        "INSERT INTO idempotency (company_id, key, operation, request_hash, outcome) \
+         SELECT ?, k.key, k.operation, k.request_hash, k.outcome::jsonb \
+         FROM unnest((SELECT ?), (SELECT ?), (SELECT ?), (SELECT ?)) k(key, operation, request_hash, outcome) ON CONFLICT DO NOTHING",
+        [
+            Bind::Id(company.0),
+            texts(|claim| claim.key.clone()),
+            texts(|claim| claim.operation.clone()),
+            texts(|claim| claim.request_hash.clone()),
+            texts(|claim| claim.outcome.to_string()),
+        ],
+    )
+    .execute(conn)?;
+    Ok(claimed == claims.len())
+}
+
+/// Whether a key was used before.
+pub fn is_used(conn: &mut PgConnection, company: CompanyId, key: &str) -> QueryResult<bool> {
+    let used = idempotency::table.find((company, key));
+    let used = used.select(idempotency::key).first::<String>(conn);
+    used.optional().map(|used| used.is_some())
+}
+
 /// Keeps the outcome of the use that claimed the key.
 pub fn keep(
     conn: &mut PgConnection,

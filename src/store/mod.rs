@@ -25,6 +25,7 @@ pub mod export;
 pub mod fec;
 pub mod file;
 pub mod foreseen;
+pub mod gather;
 pub mod idempotency;
 pub mod imports;
 pub mod integrity;
@@ -78,6 +79,7 @@ use crate::domain::audit::Origin;
 use crate::domain::ids::CompanyId;
 use crate::error::{Error, Result};
 use crate::telemetry::{self, Kind};
+use gather::{Gathering, Outcome, Ready, Turn, Waiting};
 use replica::{Position, Replica};
 use watch::Watch;
 
@@ -145,6 +147,7 @@ pub struct Db {
     // What the audit trail says of writes that no session makes.
     origin: Arc<Origin>,
     replica: Option<Arc<Replica>>,
+    gathering: Arc<Gathering>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -199,6 +202,7 @@ impl Db {
             wait: settings.wait,
             revoked: Arc::default(),
             origin: Arc::default(),
+            gathering: Arc::default(),
         }
     }
 
@@ -612,10 +616,62 @@ impl Session {
         slot.conn = Some(conn);
         slot.on_replica = on_replica;
         slot.given_up = matches!(result, Err(Error::Unavailable(_)));
+        self.wrote(position);
+        result
+    }
+
+    /// Begins the recording of a receipt; it lasts until what this answers is dropped.
+    pub fn turn(&self) -> Turn {
+        Turn::of(&self.inner.db.gathering, self.inner.caller.company)
+    }
+
+    /// Writes a receipt together with those that others record at the same time, once it was made ready from a snapshot
+    /// of its own. Nothing is held while it waits. None, and nothing is written, where it is to be written by itself, or
+    /// refused: `ahead` may answer none for that.
+    pub async fn gathered<T, F>(&self, ahead: F) -> Result<Option<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut PgConnection, &Caller) -> Result<Option<(T, Ready)>> + Send + 'static,
+    {
+        let (db, caller) = (&self.inner.db, &self.inner.caller);
+        if caller.portfolio().is_some() {
+            return Ok(None);
+        }
+        let until = patience::until(db.wait);
+        self.finish().await;
+        let found = self.read(ahead).await;
+        self.finish().await;
+        let (made, ready) = match found {
+            Ok(Some(found)) => found,
+            Err(error @ Error::Unavailable(_)) => return Err(error),
+            // Whatever is wrong with it is told by what writes it by itself.
+            Ok(None) | Err(_) => return Ok(None),
+        };
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let waiting = Waiting {
+            ready,
+            caller: caller.clone(),
+            origin: Arc::clone(&self.origin),
+            until,
+            answer,
+        };
+        let under = telemetry::current();
+        let _span = under.map(|under| under.child("write together", Kind::Internal));
+        match gather::written(db, waiting, answered).await? {
+            Outcome::Written(position) => {
+                self.wrote(position);
+                Ok(Some(made))
+            }
+            Outcome::Alone => Ok(None),
+            Outcome::Unknown => Err(Error::Unavailable("database connection lost".into())),
+        }
+    }
+
+    /// Notes where the log stood after a write.
+    fn wrote(&self, position: Option<Position>) {
         if let (Some(_), Ok(mut last)) = (position, self.inner.position.lock()) {
             *last = position.max(*last);
         }
-        result
     }
 
     /// Ends the request: the snapshot is left and the connection goes back. Nobody waits for that.

@@ -9,8 +9,8 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Date, Nullable, Text};
 
-use super::bulk::{Drawing, Rows};
-use super::list::{Bind, Sql, Statement};
+use super::bulk::{self, Drawing, Part, Rows};
+use super::list::{Bind, Sql, Statement, steady};
 use super::patience;
 use crate::domain::ids::CompanyId;
 use crate::domain::numbering::{RANK_DIGITS, document_number_head};
@@ -59,6 +59,26 @@ pub fn take(
     waited(conn, series, since, taken)
 }
 
+/// Locks the series of entries of a year and of all that have any, until the transaction ends.
+pub fn hold_entries(conn: &mut PgConnection, company: CompanyId, year: i32) -> Result<()> {
+    let since = Instant::now();
+    let held = steady(
+        "INSERT INTO counters AS c (company_id, series, fiscal_year, last_number) \
+         SELECT k.company_id, k.series, t.fiscal_year, 0 FROM (SELECT ?, ?) k(company_id, series) CROSS JOIN LATERAL \
+           (SELECT c.fiscal_year FROM counters c WHERE c.company_id = k.company_id AND c.series = k.series UNION SELECT ?) t(fiscal_year) \
+         ORDER BY t.fiscal_year \
+         ON CONFLICT (company_id, series, fiscal_year) DO UPDATE SET last_number = c.last_number",
+        [
+            Bind::Id(company.0),
+            Bind::Text(ENTRY.to_owned()),
+            Bind::Small(year),
+        ],
+    )
+    .execute(conn)
+    .map_err(Error::from);
+    waited(conn, ENTRY, since, held).map(drop)
+}
+
 /// How many numbers are wanted of a series.
 struct Wanted<'a> {
     series: &'a str,
@@ -97,7 +117,7 @@ fn counting(company: CompanyId, wanted: &[Wanted<'_>]) -> Sql {
 }
 
 /// The records of a series, among which one may have the next number already: given by hand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Numbered {
     /// Invoices and credit notes.
     Documents,
@@ -200,7 +220,8 @@ impl Numbers<'_> {
     /// Draws the numbers and writes rows under them, which leave them empty (see [`bulk::Drawing`]). Nothing is written
     /// when the number is used already, nor when days would go back: the caller looks at what was drawn.
     pub(super) fn write(&self, conn: &mut PgConnection, rows: &[&dyn Rows]) -> QueryResult<Drawn> {
-        Drawing::of(self.drawing(None), rows, Vec::new()).get_result(conn)
+        let (numbers, parts) = (self.drawing(None), bulk::numbered(rows, Vec::new()));
+        Drawing { numbers, parts }.get_result(conn)
     }
 
     /// The same if a condition holds, with what changes beside the rows.
@@ -211,7 +232,8 @@ impl Numbers<'_> {
         rows: &[&dyn Rows],
     ) -> QueryResult<Drawn> {
         let numbers = self.drawing(Some(&condition));
-        Drawing::of(numbers, rows, condition.updates).get_result(conn)
+        let parts = bulk::numbered(rows, condition.updates);
+        Drawing { numbers, parts }.get_result(conn)
     }
 
     /// Draws the record's number alone, for rows that are written in another way.
@@ -279,6 +301,79 @@ impl Numbers<'_> {
             sql.append(&condition.holds);
         }
         sql.push(")", []);
+        sql.steady()
+    }
+}
+
+/// The series of records that are written together, each with an entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Drawers {
+    /// What the numbers of the records begin with.
+    pub prefix: String,
+    /// Their financial year.
+    pub year: i32,
+    /// Whose numbers they are.
+    pub of: Numbered,
+    /// The financial year of the entries.
+    pub entry_year: i32,
+}
+
+impl Drawers {
+    /// Draws numbers for `count` records and writes `parts` under them, if a condition holds: all, or nothing.
+    pub(super) fn write_each(
+        &self,
+        conn: &mut PgConnection,
+        company: CompanyId,
+        count: i32,
+        condition: Condition,
+        mut parts: Vec<Part<'_>>,
+    ) -> QueryResult<Vec<Drawn>> {
+        let numbers = self.drawing(company, count, &condition);
+        for update in condition.updates {
+            parts.push(Box::new(update));
+        }
+        Drawing { numbers, parts }.load(conn)
+    }
+
+    fn drawing(&self, company: CompanyId, count: i32, condition: &Condition) -> Statement {
+        let wanted = |series, year| Wanted {
+            series,
+            year,
+            count: count.into(),
+            on: None,
+        };
+        let counted = counting(
+            company,
+            &[
+                wanted(&self.prefix, self.year),
+                wanted(ENTRY, self.entry_year),
+            ],
+        );
+        let mut sql = Sql::new("WITH n AS (");
+        sql.append(&counted)
+            .push(
+                &format!(
+                    "), m AS (SELECT max(last_number) FILTER (WHERE series <> '{ENTRY}') AS last, max(last_on) AS last_on, \
+                       max(last_number) FILTER (WHERE series = '{ENTRY}') AS entry FROM n), \
+                     r AS (SELECT k.place, m.last_on, m.last - w.count + k.place AS rank, m.entry - w.count + k.place AS entry \
+                       FROM m, (SELECT ?) w(count), generate_series(1, w.count) k(place)), \
+                     t AS MATERIALIZED (SELECT r.*, ? || lpad(rank::text, greatest({RANK_DIGITS}, length(rank::text)), '0') AS number FROM r), \
+                     d AS (SELECT place, number, last_on, entry, ("
+                ),
+                [
+                    Bind::Small(count),
+                    Bind::Text(document_number_head(&self.prefix, self.year)),
+                ],
+            )
+            .append(&self.of.has(company))
+            .push(") AS is_used FROM t)", [])
+            .append(&condition.parts)
+            .push(
+                ", g AS MATERIALIZED (SELECT place, number, entry FROM d WHERE NOT (SELECT bool_or(is_used) FROM d)",
+                [],
+            )
+            .append(&condition.holds)
+            .push(")", []);
         sql.steady()
     }
 }

@@ -83,17 +83,14 @@ pub fn foresee(
     let groups = groups.into_iter().map(|group| (group.id, group)).collect();
     let joined = lettering::foresee(conn, caller, &items, &worked.allocations, &groups)?;
     Ok(joined.and_then(|joined| {
-        let changed = match joined.changed {
-            Some(group) => Some(versioned(group, &versions)?),
-            None => None,
-        };
-        let new = match joined.new {
-            Some(group) => Some(lettered(group, &stands, &items)?),
-            None => None,
-        };
-        let mut foreseen = assembled(&order, &items, &stands, &joined.stands, worked);
-        (foreseen.changed, foreseen.new) = (changed, new);
-        Some(foreseen)
+        let changed = joined.changed.map(|group| versioned(group, &versions));
+        let new = joined.new.map(|group| lettered(group, &stands, &items));
+        let foreseen = assembled(&order, &items, &stands, &joined.stands, worked);
+        Some(Foreseen {
+            changed: changed.into_iter().collect::<Option<_>>()?,
+            new: new.into_iter().collect::<Option<_>>()?,
+            ..foreseen
+        })
     }))
 }
 
@@ -177,7 +174,6 @@ fn assembled(
         changes: openings.chain(worked.changes).collect(),
         opened,
         allocations: worked.allocations,
-        changed: None,
-        new: None,
+        ..Foreseen::default()
     }
 }

@@ -11,6 +11,7 @@ mod crowds;
 mod disk;
 mod drain;
 mod flood;
+mod gathered;
 mod overload;
 mod together;
 
