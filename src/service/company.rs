@@ -288,6 +288,9 @@ pub fn close_period(
     caller: &Caller,
     through: chrono::NaiveDate,
 ) -> Result<()> {
+    // Whoever posts on a day that is closed now is waited for; whoever comes later finds it closed.
+    let year = books::open(conn, caller)?.year(through).name;
+    store::numbering::hold_entries(conn, caller.company, year)?;
     let books = books::open(conn, caller)?;
     if let Some(closed) = books.closed_through().filter(|closed| through <= *closed) {
         return Err(Refusal::invalid(

@@ -301,6 +301,63 @@ fn a_receipt_that_waited_for_its_number_settles_what_is_open_then() {
     assert_eq!(told["data"]["integrityCheck"]["ok"], true, "{told}");
 }
 
+/// R2.2: nothing is posted on a day that is closed, not even by whoever found it open and then waited for a number.
+#[test]
+fn what_waited_while_its_day_was_closed_is_refused() {
+    let Some(ground) = Ground::new(&[]) else {
+        return;
+    };
+    let before = (today() - Days::new(1)).to_string();
+    ground.issue("invoice").expect("a number");
+    let mut owner = ground.owner();
+    owner
+        .batch_execute("BEGIN; UPDATE counters SET last_number = last_number")
+        .expect("the counters");
+    let waiting = |count: i64| {
+        eventually("they wait", || {
+            let waits = diesel::dsl::sql::<diesel::sql_types::BigInt>(
+                "(SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INTO counters%')",
+            );
+            let waits: i64 = diesel::select(waits)
+                .get_result(&mut ground.owner())
+                .expect("a figure");
+            (waits == count).then_some(())
+        });
+    };
+    let receipt = || {
+        ground.ask(&format!(
+            "mutation {{ recordPayment(input: {{ client: {{ number: \"C001\" }}, amount: \"1.00\", method: TRANSFER, receivedOn: \"{before}\" }})
+                {{ payment {{ number }} userErrors {{ code }} }} }}"
+        ))["data"]["recordPayment"]
+            .take()
+    };
+    std::thread::scope(|scope| {
+        // Whoever closes waits for those that write, and those that come later for it.
+        let first = scope.spawn(receipt);
+        waiting(1);
+        let closing = scope.spawn(|| {
+            ground.ask(&format!(
+                "mutation {{ closePeriod(through: \"{before}\") {{ userErrors {{ code message }} }} }}"
+            ))
+        });
+        waiting(2);
+        let second = scope.spawn(receipt);
+        waiting(3);
+        owner.batch_execute("COMMIT").expect("to let go");
+        let closed = closing.join().expect("an answer");
+        assert_eq!(
+            closed["data"]["closePeriod"]["userErrors"],
+            json!([]),
+            "{closed}"
+        );
+        let first = first.join().expect("an answer");
+        assert_eq!(first["userErrors"], json!([]));
+        let second = second.join().expect("an answer");
+        assert_eq!(second["userErrors"][0]["code"], "PERIOD_CLOSED", "{second}");
+    });
+    ground.sound();
+}
+
 /// R9.1, R9.2: three tenths of the transactions take a number and are rolled back, some because they are only
 /// validated, some because their day would go back while numbers go on.
 #[test]
