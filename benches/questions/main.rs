@@ -476,7 +476,8 @@ fn targets(database: &Database, company: &str, prepared: &[(String, Vec<String>)
     database.ask("DROP TABLE IF EXISTS bench_targets; CREATE TABLE bench_targets (n int PRIMARY KEY, client uuid, a uuid, b uuid, c uuid)")?;
     for (n, (_, invoices)) in prepared.iter().enumerate() {
         let item = |number: &str| {
-            database.ask(&format!("SELECT client_id || ' ' || id FROM items WHERE company_id = '{company}' AND reference = '{number}' AND is_debit"))
+            database.ask(&format!("SELECT i.client_id || ' ' || i.id FROM documents d JOIN items i ON i.company_id = d.company_id AND i.source_id = d.id \
+                WHERE d.company_id = '{company}' AND d.kind = 'INVOICE' AND d.number = '{number}' AND i.is_debit"))
         };
         let found: Vec<String> = invoices
             .iter()

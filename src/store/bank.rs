@@ -663,6 +663,9 @@ pub fn clients_named(
         .load(conn)
 }
 
+/// What the indexes of numbers hold: no receipts. In these words, or the planner does not know that they serve.
+const NUMBERED: &str = "(items.is_debit OR items.kind <> 'PAYMENT')";
+
 /// Open items on 411 and 416 in a currency; a receipt that is still on account is not one of them.
 macro_rules! candidates {
     ($company:expr, $currency:expr) => {
@@ -671,7 +674,7 @@ macro_rules! candidates {
             .filter(items::currency.eq($currency))
             .filter(items::open_amount.gt(0))
             .filter(items::family.eq_any(["411", "416"]))
-            .filter(items::is_debit.or(items::kind.ne("PAYMENT")))
+            .filter(sql::<Bool>(NUMBERED))
     };
 }
 
@@ -715,6 +718,7 @@ pub fn settled(
         .filter(items::is_debit)
         .filter(items::open_amount.eq(0))
         .filter(items::kind.eq_any(["INVOICE", "IMPORTED"]))
+        .filter(sql::<Bool>(NUMBERED))
         .filter(bears!(keys, runs))
         .select(items::reference)
         .distinct()
