@@ -272,6 +272,19 @@ fn a_variable_that_is_not_given_leaves_the_default_of_its_field() {
         json!([{ "number": "C001" }])
     );
     assert_eq!(ask("Two")["clients"]["nodes"], json!([]));
+    // Another operation needs what this one is not given; or has it as an argument.
+    let document = "query One($number: String, $first: Int) {
+          clients(filter: { search: $number }, first: $first) { nodes { number } } }
+        query Two($number: String!) { client(ref: { number: $number }) { ...named } }
+        query Three($number: String) { invoice(ref: { number: \"F1\" }) { number } clients(filter: { search: $number }) { totalCount } }
+        fragment named on Client { number }";
+    let body = json!({ "query": document, "operationName": "One", "variables": {} });
+    let found = api.post(&body).json();
+    assert_eq!(
+        found["data"]["clients"]["nodes"],
+        json!([{ "number": "C001" }]),
+        "{found}"
+    );
     // What is a mistake stays one.
     let unused = api.run("query($search: String) { viewer { name } }", json!({}));
     assert!(unused["errors"][0]["message"].is_string(), "{unused}");

@@ -4,7 +4,7 @@
 //! default of the schema holds; the library would read a null there. In a list such a variable is null, and for an
 //! argument the library does as the specification has it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_graphql::parser::types::{
     Directive, DocumentOperations, ExecutableDocument, Selection, SelectionSet,
@@ -14,21 +14,20 @@ use async_graphql_value::Value;
 
 use crate::http::guard::Walk;
 
-/// Leaves fields out of input objects whose variables the chosen operation is not given, and then the declarations that
-/// nothing needs any more.
+/// Leaves fields out of input objects whose variables the operation that will run is not given, and then the declarations
+/// that nothing needs any more. Other operations of the document go with that: what is left out of a fragment would be
+/// missing there.
 pub fn leave_out(doc: &mut ExecutableDocument, walk: &Walk, given: &Variables) {
-    let chosen = doc
-        .operations
-        .iter()
-        .find(|(name, _)| {
-            walk.operation_name.is_none()
-                || name.map(|name| name.as_str()) == walk.operation_name.as_deref()
-        })
-        .map(|(_, operation)| operation);
-    let declared = chosen.map(|operation| &operation.node.variable_definitions);
+    let is_chosen = |name: Option<&Name>| {
+        let name = name.map(Name::as_str);
+        walk.operation_name.is_none() || name == walk.operation_name.as_deref()
+    };
+    let mut operations = doc.operations.iter();
+    let Some((_, operation)) = operations.find(|(name, _)| is_chosen(*name)) else {
+        return;
+    };
+    let declared = operation.node.variable_definitions.iter();
     let absent: HashSet<Name> = declared
-        .into_iter()
-        .flatten()
         .map(|definition| &definition.node)
         .filter(|it| {
             it.default_value.is_none()
@@ -44,27 +43,45 @@ pub fn leave_out(doc: &mut ExecutableDocument, walk: &Walk, given: &Variables) {
         absent: &absent,
         left_out: HashSet::new(),
         needed: HashSet::new(),
+        spread: Vec::new(),
     };
-    let operations: Vec<_> = match &mut doc.operations {
-        DocumentOperations::Single(operation) => vec![operation],
-        DocumentOperations::Multiple(operations) => operations.values_mut().collect(),
-    };
-    for fragment in doc.fragments.values_mut() {
-        pass.directives(&mut fragment.node.directives);
-        pass.selections(&mut fragment.node.selection_set.node);
+    let mut operation = operation.clone();
+    pass.directives(&mut operation.node.directives);
+    pass.selections(&mut operation.node.selection_set.node);
+    let mut fragments = HashMap::new();
+    while let Some(name) = pass.spread.pop() {
+        if let Some(mut fragment) = doc.fragments.remove(&name) {
+            pass.directives(&mut fragment.node.directives);
+            pass.selections(&mut fragment.node.selection_set.node);
+            fragments.insert(name, fragment);
+        }
     }
-    let mut definitions = Vec::new();
-    for operation in operations {
-        pass.directives(&mut operation.node.directives);
-        pass.selections(&mut operation.node.selection_set.node);
-        definitions.push(&mut operation.node.variable_definitions);
+    if pass.left_out.is_empty() {
+        doc.fragments.extend(fragments);
+        return;
     }
     // One that nothing used before is a mistake, which the library tells.
-    for definitions in definitions {
-        definitions.retain(|definition| {
-            let name = &definition.node.name.node;
-            pass.needed.contains(name) || !pass.left_out.contains(name)
-        });
+    operation.node.variable_definitions.retain(|definition| {
+        let name = &definition.node.name.node;
+        pass.needed.contains(name) || !pass.left_out.contains(name)
+    });
+    match &mut doc.operations {
+        // A fragment that nothing spreads is another mistake.
+        DocumentOperations::Single(only) => {
+            *only = operation;
+            doc.fragments.extend(fragments);
+        }
+        DocumentOperations::Multiple(operations) => {
+            if operations.len() == 1 {
+                doc.fragments.extend(fragments);
+            } else {
+                doc.fragments = fragments;
+            }
+            operations.retain(|name, _| is_chosen(Some(name)));
+            operations
+                .values_mut()
+                .for_each(|only| *only = operation.clone());
+        }
     }
 }
 
@@ -74,6 +91,8 @@ struct Pass<'a> {
     left_out: HashSet<Name>,
     /// Those that stand elsewhere.
     needed: HashSet<Name>,
+    /// Fragments that are spread.
+    spread: Vec<Name>,
 }
 
 impl Pass<'_> {
@@ -87,7 +106,10 @@ impl Pass<'_> {
                     self.directives(&mut field.node.directives);
                     self.selections(&mut field.node.selection_set.node);
                 }
-                Selection::FragmentSpread(spread) => self.directives(&mut spread.node.directives),
+                Selection::FragmentSpread(spread) => {
+                    self.spread.push(spread.node.fragment_name.node.clone());
+                    self.directives(&mut spread.node.directives);
+                }
                 Selection::InlineFragment(inline) => {
                     self.directives(&mut inline.node.directives);
                     self.selections(&mut inline.node.selection_set.node);
