@@ -1,3 +1,5 @@
+DROP TRIGGER hold_postings ON period_closings;
+DROP FUNCTION hold_postings();
 CREATE OR REPLACE FUNCTION check_entry_balance() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE bad uuid; entry record; previous bytea; company uuid; year int; reached bigint; sealed bigint;
   companies uuid[] := '{}'; years int[] := '{}'; numbers bigint[] := '{}'; ids uuid[] := '{}'; seals bytea[] := '{}';

@@ -1,4 +1,15 @@
--- Nothing is posted on a day that is closed while it waits (R2.2): it is done again, and refused by what is so then.
+-- Nothing is posted on a day that is closed while it waits (R2.2). Whoever posts shares a lock of the company's closings until
+-- its transaction ends, and then looks at the last one: whoever closes waits for those that have posted, and those that come
+-- later find it closed, and are done again and refused by what is so then.
+CREATE FUNCTION hold_postings() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended('closings ' || NEW.company_id, 0));
+  -- The last closing counts: in the order in which they took the lock.
+  NEW.recorded_at := clock_timestamp();
+  RETURN NEW;
+END $$;
+CREATE TRIGGER hold_postings BEFORE INSERT ON period_closings FOR EACH ROW EXECUTE FUNCTION hold_postings();
+
 CREATE OR REPLACE FUNCTION check_entry_balance() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE bad uuid; entry record; previous bytea; company uuid; year int; reached bigint; sealed bigint;
   companies uuid[] := '{}'; years int[] := '{}'; numbers bigint[] := '{}'; ids uuid[] := '{}'; seals bytea[] := '{}';
@@ -8,8 +19,8 @@ BEGIN
   IF bad IS NOT NULL THEN
     RAISE EXCEPTION 'journal entry % does not balance', bad USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_entry_balances';
   END IF;
-  -- Whoever posts looks at the last closing before it waits for its number: the books may be closed meanwhile. Balances that
-  -- are carried forward open a year whose first periods may be closed.
+  PERFORM pg_advisory_xact_lock_shared(hashtextextended('closings ' || a.company_id, 0)) FROM (SELECT DISTINCT company_id FROM added) a;
+  -- Balances that are carried forward open a year whose first periods may be closed.
   IF EXISTS (SELECT FROM (SELECT a.company_id, min(a.posted_on) AS first_on FROM added a WHERE NOT a.carried GROUP BY a.company_id) a
       CROSS JOIN LATERAL (SELECT p.closed_through FROM period_closings p WHERE p.company_id = a.company_id
         ORDER BY p.recorded_at DESC, p.id DESC LIMIT 1) c

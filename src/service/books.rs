@@ -46,6 +46,9 @@ pub struct Draw<'a> {
     pub taken: &'static str,
 }
 
+/// Books begin in this year at the earliest.
+pub const FIRST_YEAR: i32 = 1990;
+
 /// Loads the books of the caller's company.
 pub fn open(conn: &mut PgConnection, caller: &Caller) -> Result<Books> {
     let (company, closings) =
@@ -83,8 +86,9 @@ fn year_of(company: &Company, on: NaiveDate) -> FiscalYear {
 impl Books {
     /// Refuses a day that is closed, or that lies beyond the current financial year.
     pub fn check_day(&self, field: &str, on: NaiveDate) -> Result<()> {
-        if on.year() < 1990 {
-            return Err(Refusal::invalid(field, "a day from 1990 on is needed").into());
+        if on.year() < FIRST_YEAR {
+            let message = format!("a day from {FIRST_YEAR} on is needed");
+            return Err(Refusal::invalid(field, message).into());
         }
         if let Some(closed) = self.closings.through.filter(|closed| on <= *closed) {
             return Err(Refusal::new(

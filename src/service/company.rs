@@ -1,5 +1,6 @@
 //! New companies. Everything they start with is their own copy: settings, journals, codes, policy.
 
+use chrono::Datelike;
 use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
@@ -288,9 +289,7 @@ pub fn close_period(
     caller: &Caller,
     through: chrono::NaiveDate,
 ) -> Result<()> {
-    // Whoever posts on a day that is closed now is waited for; whoever comes later finds it closed.
-    let year = books::open(conn, caller)?.year(through).name;
-    store::numbering::hold_entries(conn, caller.company, year)?;
+    store::company::hold(conn, caller.company)?;
     let books = books::open(conn, caller)?;
     if let Some(closed) = books.closed_through().filter(|closed| through <= *closed) {
         return Err(Refusal::invalid(
@@ -301,6 +300,10 @@ pub fn close_period(
     }
     if through >= caller.today {
         return Err(Refusal::invalid("through", "only days before today can be closed").into());
+    }
+    if through.year() < books::FIRST_YEAR {
+        let message = format!("a day from {} on is needed", books::FIRST_YEAR);
+        return Err(Refusal::invalid("through", message).into());
     }
     Ok(store::company::insert_closing(
         conn,
@@ -319,6 +322,7 @@ pub fn reopen_period(
     through: Option<chrono::NaiveDate>,
     reason: &str,
 ) -> Result<()> {
+    store::company::hold(conn, caller.company)?;
     let books = books::open(conn, caller)?;
     let Some(closed) = books.closed_through() else {
         return Err(Refusal::invalid("through", "nothing is closed").into());

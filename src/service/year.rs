@@ -34,6 +34,7 @@ pub fn named(books: &Books, name: i32) -> Result<FiscalYear> {
 /// year's opening journal (à-nouveaux). Classes 6 and 7 are not closed by an entry (R10.4): their sum
 /// stands on 120 or 129 in the opening.
 pub fn close(conn: &mut PgConnection, caller: &Caller, name: i32) -> Result<i32> {
+    store::company::hold(conn, caller.company)?;
     let books = books::open(conn, caller)?;
     let year = named(&books, name)?;
     if store::company::year_closing(conn, caller.company, name)?.is_some() {

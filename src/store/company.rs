@@ -9,7 +9,7 @@ use diesel::sql_types::{Date, Nullable, Text};
 use uuid::Uuid;
 
 use super::keys;
-use super::list::{Bind, Sql};
+use super::list::{Bind, Sql, steady};
 use super::schema::{
     companies, counters, dispute_reasons, journals, period_closings, year_closings,
 };
@@ -66,6 +66,17 @@ pub fn load_with_closings(
         found = Some(company);
     }
     Ok(found.map(|company| (company, closings)))
+}
+
+/// Locks what closes and reopens the books of a company, until the transaction ends: one at a time looks at what is closed
+/// and changes it.
+pub fn hold(conn: &mut PgConnection, company: CompanyId) -> QueryResult<()> {
+    steady(
+        "SELECT FROM companies WHERE company_id = ? FOR NO KEY UPDATE",
+        [Bind::Id(company.0)],
+    )
+    .execute(conn)
+    .map(drop)
 }
 
 /// The currency of a company's books.
@@ -250,7 +261,8 @@ pub fn years_with_entries(conn: &mut PgConnection, company: CompanyId) -> QueryR
         .filter(
             counters::company_id
                 .eq(company)
-                .and(counters::series.eq(super::numbering::ENTRY)),
+                .and(counters::series.eq(super::numbering::ENTRY))
+                .and(counters::last_number.gt(0)),
         )
         .order(counters::fiscal_year.desc())
         .select(counters::fiscal_year)

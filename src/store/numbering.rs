@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Date, Nullable, Text};
 
 use super::bulk::{self, Drawing, Part, Rows};
-use super::list::{Bind, Sql, Statement, steady};
+use super::list::{Bind, Sql, Statement};
 use super::patience;
 use crate::domain::ids::CompanyId;
 use crate::domain::numbering::{RANK_DIGITS, document_number_head};
@@ -57,26 +57,6 @@ pub fn take(
     let since = Instant::now();
     let taken = statement.get_result(conn).map_err(Error::from);
     waited(conn, series, since, taken)
-}
-
-/// Locks the series of entries of a year and of all that have any, until the transaction ends.
-pub fn hold_entries(conn: &mut PgConnection, company: CompanyId, year: i32) -> Result<()> {
-    let since = Instant::now();
-    let held = steady(
-        "INSERT INTO counters AS c (company_id, series, fiscal_year, last_number) \
-         SELECT k.company_id, k.series, t.fiscal_year, 0 FROM (SELECT ?, ?) k(company_id, series) CROSS JOIN LATERAL \
-           (SELECT c.fiscal_year FROM counters c WHERE c.company_id = k.company_id AND c.series = k.series UNION SELECT ?) t(fiscal_year) \
-         ORDER BY t.fiscal_year \
-         ON CONFLICT (company_id, series, fiscal_year) DO UPDATE SET last_number = c.last_number",
-        [
-            Bind::Id(company.0),
-            Bind::Text(ENTRY.to_owned()),
-            Bind::Small(year),
-        ],
-    )
-    .execute(conn)
-    .map_err(Error::from);
-    waited(conn, ENTRY, since, held).map(drop)
 }
 
 /// How many numbers are wanted of a series.

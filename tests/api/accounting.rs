@@ -1048,10 +1048,21 @@ fn the_provision_of_section_5_1_is_posted_in_two_entries_r5_10() {
 fn a_late_fact_is_posted_on_the_first_open_day_r2_2() {
     let api = Company::new().admin();
     api.client("C001");
-    api.done(
-        "mutation($on: Date!) { closePeriod(through: $on) { userErrors { code field message } } }",
-        json!({ "on": day("01-31") }),
+    let close =
+        "mutation($on: Date!) { closePeriod(through: $on) { userErrors { code field message } } }";
+    let before_all = api.data(close, json!({ "on": "1989-12-31" }));
+    assert_eq!(
+        before_all["closePeriod"]["userErrors"][0]["field"],
+        json!(["through"])
     );
+    api.done(close, json!({ "on": format!("{}-12-31", year() - 1) }));
+    let years = api.data("{ financialYears { name } }", json!({}));
+    assert_eq!(
+        years["financialYears"],
+        json!([{ "name": year() }]),
+        "closing makes no year"
+    );
+    api.done(close, json!({ "on": day("01-31") }));
     let payment = |late: bool| json!({ "client": { "number": "C001" }, "number": "RG-1", "receivedOn": day("01-15"), "method": "TRANSFER", "amount": "50.00", "lateEntry": late });
     api.refused(
         "RecordPayment",

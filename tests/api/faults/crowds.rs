@@ -301,22 +301,19 @@ fn a_receipt_that_waited_for_its_number_settles_what_is_open_then() {
     assert_eq!(told["data"]["integrityCheck"]["ok"], true, "{told}");
 }
 
-/// R2.2: nothing is posted on a day that is closed, not even by whoever found it open and then waited for a number.
+/// R2.2: nothing is posted on a day that is closed, not even by whoever found it open and then waited for a number; and
+/// whoever closes waits for those that have posted.
 #[test]
 fn what_waited_while_its_day_was_closed_is_refused() {
     let Some(ground) = Ground::new(&[]) else {
         return;
     };
-    let before = (today() - Days::new(1)).to_string();
+    let days = [2, 1].map(|back| (today() - Days::new(back)).to_string());
     ground.issue("invoice").expect("a number");
-    let mut owner = ground.owner();
-    owner
-        .batch_execute("BEGIN; UPDATE counters SET last_number = last_number")
-        .expect("the counters");
     let waiting = |count: i64| {
         eventually("they wait", || {
             let waits = diesel::dsl::sql::<diesel::sql_types::BigInt>(
-                "(SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INTO counters%')",
+                "(SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock')",
             );
             let waits: i64 = diesel::select(waits)
                 .get_result(&mut ground.owner())
@@ -324,38 +321,57 @@ fn what_waited_while_its_day_was_closed_is_refused() {
             (waits == count).then_some(())
         });
     };
-    let receipt = || {
+    let receipt = |day: &str| {
         ground.ask(&format!(
-            "mutation {{ recordPayment(input: {{ client: {{ number: \"C001\" }}, amount: \"1.00\", method: TRANSFER, receivedOn: \"{before}\" }})
+            "mutation {{ recordPayment(input: {{ client: {{ number: \"C001\" }}, amount: \"1.00\", method: TRANSFER, receivedOn: \"{day}\" }})
                 {{ payment {{ number }} userErrors {{ code }} }} }}"
         ))["data"]["recordPayment"]
             .take()
     };
-    std::thread::scope(|scope| {
-        // Whoever closes waits for those that write, and those that come later for it.
-        let first = scope.spawn(receipt);
-        waiting(1);
-        let closing = scope.spawn(|| {
-            ground.ask(&format!(
-                "mutation {{ closePeriod(through: \"{before}\") {{ userErrors {{ code message }} }} }}"
-            ))
-        });
-        waiting(2);
-        let second = scope.spawn(receipt);
-        waiting(3);
-        owner.batch_execute("COMMIT").expect("to let go");
-        let closed = closing.join().expect("an answer");
+    let close = |day: &str| {
+        let closed = ground.ask(&format!(
+            "mutation {{ closePeriod(through: \"{day}\") {{ userErrors {{ code message }} }} }}"
+        ));
         assert_eq!(
             closed["data"]["closePeriod"]["userErrors"],
             json!([]),
             "{closed}"
         );
+    };
+    let mut owner = ground.owner();
+    let mut own = |sql: &str| owner.batch_execute(sql).expect(sql);
+    std::thread::scope(|scope| {
+        own("BEGIN; UPDATE counters SET last_number = last_number");
+        let first = scope.spawn(|| receipt(&days[0]));
+        waiting(1);
+        close(&days[0]);
+        own("COMMIT");
         let first = first.join().expect("an answer");
-        assert_eq!(first["userErrors"], json!([]));
+        assert_eq!(first["userErrors"][0]["code"], "PERIOD_CLOSED", "{first}");
+        // As one that has posted and not ended yet.
+        own(
+            "BEGIN; SELECT pg_advisory_xact_lock_shared(hashtextextended('closings ' || company_id, 0)) FROM companies",
+        );
+        let closing = scope.spawn(|| close(&days[1]));
+        waiting(1);
+        let second = scope.spawn(|| receipt(&days[1]));
+        waiting(2);
+        own("COMMIT");
+        closing.join().expect("closed");
         let second = second.join().expect("an answer");
         assert_eq!(second["userErrors"][0]["code"], "PERIOD_CLOSED", "{second}");
     });
+    // Nothing of it is left, and no number is missing.
+    assert_eq!(
+        receipt(&today().to_string())["payment"]["number"],
+        number_of_first()
+    );
     ground.sound();
+}
+
+/// The number of the first receipt of this year.
+fn number_of_first() -> String {
+    format!("RG-{}-000001", today().format("%Y"))
 }
 
 /// R9.1, R9.2: three tenths of the transactions take a number and are rolled back, some because they are only
