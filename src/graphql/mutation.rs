@@ -150,7 +150,8 @@ where
         None
     };
     let doing = session(ctx)?.doing(ctx.field().name());
-    let ahead = ahead.filter(|_| !how.validate_only);
+    // Rows of a bulk call follow each other on one connection.
+    let ahead = ahead.filter(|_| single && !how.validate_only);
     let turn = ahead.is_some().then(|| doing.turn());
     let gathered = match ahead {
         Some(ahead) if turn.as_ref().is_some_and(|turn| !turn.is_first) => {

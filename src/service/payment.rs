@@ -110,7 +110,8 @@ pub fn record_by(
 }
 
 /// Makes a receipt of a person ready to be written together with others, with what it will have made: reads only. None
-/// where it has to be recorded by itself: under a number of its own, or when what it settles cannot be foreseen.
+/// where it has to be recorded by itself: under a number of its own, when what it settles cannot be foreseen, or to be refused
+/// for its reference.
 pub fn ready(
     conn: &mut PgConnection,
     caller: &Caller,
@@ -121,6 +122,12 @@ pub fn ready(
     }
     let books = books::open(conn, caller)?;
     let prepared = prepare(conn, caller, &books, input, BY_HAND)?;
+    let reference = prepared.payment.external_ref.as_deref();
+    if let Some(reference) = reference
+        && store::payment::has_reference(conn, caller.company, reference)?
+    {
+        return Ok(None);
+    }
     let (Some(foreseen), Some(entry)) = (
         prepared.foreseen,
         prepared.drafts.entries.into_iter().next(),

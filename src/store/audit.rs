@@ -47,7 +47,8 @@ pub fn stamp_each(actors: impl Iterator<Item = (Actor, impl Iterator<Item = Uuid
         authors.push(author);
         of.extend(records.map(|record| (record.to_string(), place.into())));
     }
-    stamped(&json!({ "authors": authors, "of": of }))
+    // No kind of actor: triggers that do not know of several authors refuse it.
+    stamped(&json!({ "kind": "SEVERAL", "authors": authors, "of": of }))
 }
 
 /// The same for a person who is no caller yet: at a log-in.

@@ -161,11 +161,14 @@ pub enum Rest {
     Group(MatchingId),
     /// An account on which one begins a group.
     Account(ClientId, String),
+    /// The reference that one has elsewhere.
+    Reference(String),
+    /// The key under which one is repeated.
+    Key(String),
 }
 
 impl Foreseen {
-    /// What it rests on.
-    pub fn rests_on(&self) -> impl Iterator<Item = Rest> {
+    fn rests_on(&self) -> impl Iterator<Item = Rest> {
         let items = self.moved.iter().map(|moved| Rest::Item(moved.item));
         let groups = self.changed.iter().map(|(group, _)| Rest::Group(group.id));
         let accounts = self
@@ -375,6 +378,15 @@ pub struct Receipt {
     pub entry: NewEntry,
     pub lines: Vec<Line>,
     pub foreseen: Foreseen,
+}
+
+impl Receipt {
+    /// What it rests on.
+    pub fn rests_on(&self) -> impl Iterator<Item = Rest> {
+        let reference = self.payment.external_ref.iter();
+        let references = reference.map(|reference| Rest::Reference(reference.clone()));
+        self.foreseen.rests_on().chain(references)
+    }
 }
 
 /// Adds receipts that rest on different things, under numbers in their order, by one statement. Answers whether they were

@@ -10,17 +10,19 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use tokio::sync::oneshot;
 
 use super::foreseen::{self, Receipt, Rest};
 use super::idempotency::{self, Claim};
 use super::numbering::Drawers;
+use super::patience::{LATE, checkout};
 use super::replica::{self, Position};
 use super::{Db, audit, blocking, our_time, transaction, wall};
 use crate::domain::access::Caller;
 use crate::domain::audit::Origin;
-use crate::domain::ids::{CompanyId, Id};
+use crate::domain::ids::{CompanyId, Id, PaymentId};
 use crate::error::{Error, Result};
 
 /// So many at most are written together: their statement is over soon.
@@ -57,11 +59,13 @@ pub(super) struct Waiting {
 
 impl Waiting {
     fn rests_on(&self) -> impl Iterator<Item = Rest> {
-        self.ready.receipt.foreseen.rests_on()
+        let claim = self.ready.claim.iter();
+        let keys = claim.map(|claim| Rest::Key(claim.key.clone()));
+        self.ready.receipt.rests_on().chain(keys)
     }
 
-    fn key(&self) -> Option<&str> {
-        self.ready.claim.as_ref().map(|claim| claim.key.as_str())
+    fn id(&self) -> PaymentId {
+        self.ready.receipt.payment.id
     }
 }
 
@@ -92,15 +96,39 @@ impl Gathering {
         !std::mem::replace(&mut line.is_served, true)
     }
 
-    /// The receipts to be written next. With none the company is no longer served.
-    fn next(&self, company: CompanyId) -> Vec<Waiting> {
+    /// The receipts to be written next, and those that are to go on by themselves: their time is over, or they rest on
+    /// what was just written, which is not as they saw it. With none to be written the company is no longer served.
+    fn next(&self, company: CompanyId, written: &HashSet<Rest>) -> (Vec<Waiting>, Vec<Waiting>) {
         let mut lines = self.lines();
         let Some(line) = lines.get_mut(&company) else {
-            return Vec::new();
+            return Default::default();
         };
+        let now = Instant::now();
+        // Nobody waits for the answer of a request that was given up.
+        let waiting = std::mem::take(&mut line.waiting)
+            .into_iter()
+            .filter(|waiting| !waiting.answer.is_closed());
+        let (alone, waiting): (Vec<_>, Vec<_>) = waiting.partition(|waiting| {
+            waiting.until <= now || waiting.rests_on().any(|rest| written.contains(&rest))
+        });
+        line.waiting = waiting.into();
         let next = taken(&mut line.waiting);
         line.is_served = !next.is_empty();
-        next
+        if !line.is_served && line.under_way == 0 {
+            lines.remove(&company);
+        }
+        (next, alone)
+    }
+
+    /// Takes a receipt out of the line; false where it is no longer in it.
+    fn withdraw(&self, company: CompanyId, payment: PaymentId) -> bool {
+        let mut lines = self.lines();
+        let Some(line) = lines.get_mut(&company) else {
+            return false;
+        };
+        let before = line.waiting.len();
+        line.waiting.retain(|waiting| waiting.id() != payment);
+        line.waiting.len() < before
     }
 
     /// Ends the service of a company, with those that still wait.
@@ -118,17 +146,14 @@ impl Gathering {
 /// different things.
 fn taken(line: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let mut taken: Vec<Waiting> = Vec::new();
-    let (mut rests, mut keys) = (HashSet::new(), HashSet::new());
+    let mut rests = HashSet::new();
     for waiting in std::mem::take(line) {
-        let has_place = taken.len() < TOGETHER
-            && taken
-                .first()
-                .is_none_or(|first| first.ready.series == waiting.ready.series)
-            && !waiting.rests_on().any(|rest| rests.contains(&rest))
-            && !waiting.key().is_some_and(|key| keys.contains(key));
-        if has_place {
+        let is_alike = taken
+            .first()
+            .is_none_or(|first| first.ready.series == waiting.ready.series);
+        let has_place = taken.len() < TOGETHER && is_alike;
+        if has_place && !waiting.rests_on().any(|rest| rests.contains(&rest)) {
             rests.extend(waiting.rests_on());
-            keys.extend(waiting.key().map(str::to_owned));
             taken.push(waiting);
         } else {
             line.push_back(waiting);
@@ -175,35 +200,46 @@ impl Drop for Turn {
 pub(super) async fn written(
     db: &Db,
     waiting: Waiting,
-    answered: oneshot::Receiver<Outcome>,
+    mut answered: oneshot::Receiver<Outcome>,
 ) -> Result<Outcome> {
-    let company = waiting.caller.company;
+    let (company, id, until) = (waiting.caller.company, waiting.id(), waiting.until);
     if db.gathering.wait(waiting) {
         let service = Service {
             gathering: Arc::clone(&db.gathering),
             company,
+            written: HashSet::new(),
             is_over: false,
         };
         // Not the request's own: that may be given up, and others wait.
-        tokio::spawn(serve(db.clone(), service));
+        tokio::spawn(serve(db.clone(), service, until));
     }
-    answered
-        .await
-        .map_err(|_| Error::Internal("what writes receipts has ended".into()))
+    let answer = match tokio::time::timeout_at((until + LATE).into(), &mut answered).await {
+        Ok(answer) => answer,
+        Err(_) if db.gathering.withdraw(company, id) => {
+            return Err(Error::Unavailable("others record receipts".into()));
+        }
+        // It is being written.
+        Err(_) => answered.await,
+    };
+    answer.map_err(|_| Error::Internal("what writes receipts has ended".into()))
 }
 
 /// Whoever writes what waits; however it ends, those that still wait go on by themselves.
 struct Service {
     gathering: Arc<Gathering>,
     company: CompanyId,
+    /// What the last receipts rested on.
+    written: HashSet<Rest>,
     /// Nobody waited any more: whoever comes now is served anew.
     is_over: bool,
 }
 
 impl Service {
     fn next(&mut self) -> Option<Vec<Waiting>> {
-        let next = self.gathering.next(self.company);
+        let (next, alone) = self.gathering.next(self.company, &self.written);
+        answer(alone, Outcome::Alone);
         self.is_over = next.is_empty();
+        self.written = next.iter().flat_map(Waiting::rests_on).collect();
         (!self.is_over).then_some(next)
     }
 }
@@ -211,25 +247,25 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         if !self.is_over {
-            let left = self.gathering.leave(self.company);
-            answer(left, &Outcome::Alone);
+            answer(self.gathering.leave(self.company), Outcome::Alone);
         }
     }
 }
 
-fn answer(waiting: impl IntoIterator<Item = Waiting>, outcome: &Outcome) {
+fn answer(waiting: impl IntoIterator<Item = Waiting>, outcome: Outcome) {
     for waiting in waiting {
         // Whoever asked may have gone.
-        waiting.answer.send(*outcome).ok();
+        waiting.answer.send(outcome).ok();
     }
 }
 
-async fn serve(db: Db, mut service: Service) {
+/// Writes what waits; for a place and a connection it waits as long as the first one does.
+async fn serve(db: Db, mut service: Service, until: Instant) {
     let served = async {
-        let permit = db.reserve().await?;
+        let permit = db.permit(until).await?;
         blocking(move || {
             let _permit = permit;
-            let mut conn = db.taken()?;
+            let mut conn = checkout(&db.pool, until)?;
             while let Some(batch) = service.next() {
                 write(&db, &mut conn, batch)?;
             }
@@ -255,9 +291,10 @@ fn write(db: &Db, conn: &mut PgConnection, batch: Vec<Waiting>) -> Result<()> {
             Outcome::Alone
         }
     };
-    answer(batch, &outcome);
+    answer(batch, outcome);
     match written {
-        Err(error @ Error::Unavailable(_)) => Err(error),
+        // A lock that others hold, or the connection.
+        Err(Error::Unavailable(_)) => Ok(conn.batch_execute("")?),
         _ => Ok(()),
     }
 }

@@ -637,33 +637,45 @@ impl Session {
         if caller.portfolio().is_some() {
             return Ok(None);
         }
-        let until = patience::until(db.wait);
-        self.finish().await;
+        self.let_go().await;
         let found = self.read(ahead).await;
-        self.finish().await;
+        self.let_go().await;
         let (made, ready) = match found {
             Ok(Some(found)) => found,
             Err(error @ Error::Unavailable(_)) => return Err(error),
+            Ok(None) => return Ok(None),
             // Whatever is wrong with it is told by what writes it by itself.
-            Ok(None) | Err(_) => return Ok(None),
+            Err(error) => {
+                tracing::debug!(%error, "a receipt was not made ready");
+                return Ok(None);
+            }
         };
         let (answer, answered) = tokio::sync::oneshot::channel();
         let waiting = Waiting {
             ready,
             caller: caller.clone(),
             origin: Arc::clone(&self.origin),
-            until,
+            until: self.inner.slot.lock().await.until(db.wait),
             answer,
         };
         let under = telemetry::current();
         let _span = under.map(|under| under.child("write together", Kind::Internal));
-        match gather::written(db, waiting, answered).await? {
+        let written = gather::written(db, waiting, answered).await;
+        let mut slot = self.inner.slot.lock().await;
+        slot.given_up |= matches!(written, Err(Error::Unavailable(_)));
+        match written? {
             Outcome::Written(position) => {
+                // It is done: what it has become is to be read, if the pool has a place within another wait.
+                let until = Instant::now() + db.wait;
+                slot.until = Some(until);
+                slot.permit = Some(db.permit(until).await.map_err(|_| Error::Timeout)?);
+                drop(slot);
                 self.wrote(position);
                 Ok(Some(made))
             }
             Outcome::Alone => Ok(None),
-            Outcome::Unknown => Err(Error::Unavailable("database connection lost".into())),
+            // It may be done.
+            Outcome::Unknown => Err(Error::Timeout),
         }
     }
 
@@ -676,9 +688,18 @@ impl Session {
 
     /// Ends the request: the snapshot is left and the connection goes back. Nobody waits for that.
     pub async fn finish(&self) {
-        let slot = std::mem::take(&mut *self.inner.slot.lock().await);
-        if let (Some(mut conn), true) = (slot.conn, slot.reading) {
-            let permit = slot.permit;
+        self.let_go().await;
+        *self.inner.slot.lock().await = Slot::default();
+    }
+
+    /// Leaves the snapshot and gives the connection back, for others to use while the request waits for something else.
+    async fn let_go(&self) {
+        let mut slot = self.inner.slot.lock().await;
+        let (conn, permit) = (slot.conn.take(), slot.permit.take());
+        let was_reading = std::mem::take(&mut slot.reading);
+        slot.on_replica = false;
+        drop(slot);
+        if let (Some(mut conn), true) = (conn, was_reading) {
             tokio::task::spawn_blocking(move || {
                 // One that cannot leave its snapshot is not taken back by the pool.
                 let left = AnsiTransactionManager::rollback_transaction(&mut *conn);
