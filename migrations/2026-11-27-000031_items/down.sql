@@ -1,5 +1,3 @@
-CREATE INDEX items_by_reference ON items (company_id, reference);
-CREATE INDEX items_by_entry ON items (company_id, entry_id, entry_line);
 CREATE INDEX items_by_invoice ON items (company_id, invoice_id);
 CREATE INDEX items_by_ref_key ON items (company_id, ref_key);
 CREATE INDEX items_by_ref_runs ON items (company_id, ref_runs);

@@ -69,15 +69,13 @@ pub fn lines(
 ) -> QueryResult<Vec<Line>> {
     let mut sql = Sql::default();
     sql.push(
-        // OFFSET 0: each line is looked up by its key, and its item among those of its client and day; the planner would
-        // rather read the tables whole. What a
+        // OFFSET 0: each line is looked up by its key; the planner would rather read the tables whole. What a
         // group says is asked once for the page, not for each of its lines.
         "WITH page AS MATERIALIZED (SELECT * FROM journal_entries e WHERE e.company_id = ? AND e.fiscal_year = ? \
            AND (e.source_kind = 'CARRY_FORWARD') = ? AND e.number > ? ORDER BY e.number LIMIT ?), \
          lines AS MATERIALIZED (SELECT e.number, l.*, i.due_on, i.open_amount, i.matching_id FROM page e \
            CROSS JOIN LATERAL (SELECT * FROM journal_lines l WHERE l.company_id = e.company_id AND l.entry_id = e.id OFFSET 0) l \
-           LEFT JOIN LATERAL (SELECT * FROM items i WHERE i.company_id = l.company_id AND i.client_id = l.client_id AND i.posted_on = l.posted_on \
-             AND i.entry_id = l.entry_id AND i.entry_line = l.line OFFSET 0) i ON true), \
+           LEFT JOIN LATERAL (SELECT * FROM items i WHERE i.company_id = l.company_id AND i.entry_id = l.entry_id AND i.entry_line = l.line OFFSET 0) i ON true), \
          letters AS MATERIALIZED (SELECT m.id, m.code, m.complete, \
              (SELECT max(a.effective_on) FROM items g JOIN allocations a ON a.company_id = g.company_id AND a.debit_item_id = g.id AND a.ended_on IS NULL \
                 WHERE g.company_id = m.company_id AND g.matching_id = m.id) AS lettered_on \

@@ -103,13 +103,13 @@ impl Gathering {
         let Some(line) = lines.get_mut(&company) else {
             return Default::default();
         };
-        let now = Instant::now();
+        let soon = Instant::now() + LATE;
         // Nobody waits for the answer of a request that was given up.
         let waiting = std::mem::take(&mut line.waiting)
             .into_iter()
             .filter(|waiting| !waiting.answer.is_closed());
         let (alone, waiting): (Vec<_>, Vec<_>) = waiting.partition(|waiting| {
-            waiting.until <= now || waiting.rests_on().any(|rest| written.contains(&rest))
+            waiting.until <= soon || waiting.rests_on().any(|rest| written.contains(&rest))
         });
         line.waiting = waiting.into();
         let next = taken(&mut line.waiting);
@@ -294,7 +294,7 @@ fn write(db: &Db, conn: &mut PgConnection, batch: Vec<Waiting>) -> Result<()> {
     answer(batch, outcome);
     match written {
         // A lock that others hold, or the connection.
-        Err(Error::Unavailable(_)) => Ok(conn.batch_execute("")?),
+        Err(Error::Unavailable(_)) => Ok(conn.batch_execute("SELECT 1")?),
         _ => Ok(()),
     }
 }
