@@ -124,7 +124,7 @@ pub fn ready(
     let prepared = prepare(conn, caller, &books, input, BY_HAND)?;
     let reference = prepared.payment.external_ref.as_deref();
     if let Some(reference) = reference
-        && store::payment::has_reference(conn, caller.company, reference)?
+        && store::payment::by_external_ref(conn, caller.company, reference)?.is_some()
     {
         return Ok(None);
     }

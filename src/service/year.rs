@@ -1,6 +1,7 @@
 //! Financial years: balances carried forward, and days locked for ever (issue of the year-end).
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use chrono::{Datelike, NaiveDate};
 use diesel::pg::PgConnection;
@@ -19,6 +20,9 @@ use crate::store::{self};
 /// Lines of one entry at most: a line's position is a small number.
 const ENTRY_LINES: usize = 20_000;
 
+/// Financial years that have a name.
+const YEARS: RangeInclusive<i32> = books::FIRST_YEAR..=2200;
+
 /// The financial year of a name: 2026 ends in 2026.
 pub fn named(books: &Books, name: i32) -> Result<FiscalYear> {
     let found = NaiveDate::from_ymd_opt(name, 1, 1)
@@ -26,8 +30,15 @@ pub fn named(books: &Books, name: i32) -> Result<FiscalYear> {
         .filter(|year| year.ends_on.year() == name)
         .or_else(|| NaiveDate::from_ymd_opt(name, 12, 31).map(|day| books.year(day)));
     found
-        .filter(|year| year.name == name && (1990..=2200).contains(&name))
-        .ok_or_else(|| Refusal::invalid("year", "a year between 1990 and 2200 is needed").into())
+        .filter(|year| year.name == name && YEARS.contains(&name))
+        .ok_or_else(|| {
+            let (first, last) = (YEARS.start(), YEARS.end());
+            Refusal::invalid(
+                "year",
+                format!("a year between {first} and {last} is needed"),
+            )
+            .into()
+        })
 }
 
 /// Closes a financial year: its days are locked for ever, and balances are carried forward to the next

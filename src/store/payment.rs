@@ -59,18 +59,6 @@ pub fn taken_numbers(
     keys::taken(conn, "payments", company, None, numbers)
 }
 
-/// Whether a receipt has this reference elsewhere.
-pub fn has_reference(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    reference: &str,
-) -> QueryResult<bool> {
-    let found = payments::table
-        .filter(payments::company_id.eq(company))
-        .filter(payments::external_ref.eq(reference));
-    diesel::select(diesel::dsl::exists(found)).get_result(conn)
-}
-
 /// What a receipt is for: what the client owes ...
 pub const RECEIVABLE: &str = "RECEIVABLE";
 /// ... or an order that is not invoiced yet.

@@ -235,13 +235,7 @@ fn a_receipt_that_waited_for_its_number_settles_what_is_open_then() {
             let waiting = scope.spawn(|| receipt(amount, Some(&number)));
             // With the one statement that writes it if what it settles is as it was.
             eventually("it waits", || {
-                let waits = diesel::dsl::sql::<diesel::sql_types::BigInt>(
-                    "(SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-                       AND query LIKE '%INTO counters %waited AS %')",
-                );
-                let waits: i64 = diesel::select(waits)
-                    .get_result(&mut ground.owner())
-                    .expect("a figure");
+                let waits = ground.waiting("%INTO counters %waited AS %");
                 (waits > 0).then_some(())
             });
             let matched = ground.ask(&format!(
@@ -311,15 +305,7 @@ fn what_waited_while_its_day_was_closed_is_refused() {
     let days = [2, 1].map(|back| (today() - Days::new(back)).to_string());
     ground.issue("invoice").expect("a number");
     let waiting = |count: i64| {
-        eventually("they wait", || {
-            let waits = diesel::dsl::sql::<diesel::sql_types::BigInt>(
-                "(SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock')",
-            );
-            let waits: i64 = diesel::select(waits)
-                .get_result(&mut ground.owner())
-                .expect("a figure");
-            (waits == count).then_some(())
-        });
+        eventually("they wait", || (ground.waiting("%") == count).then_some(()));
     };
     let receipt = |day: &str| {
         ground.ask(&format!(

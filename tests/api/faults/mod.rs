@@ -19,8 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use diesel::PgConnection;
 use diesel::connection::{Connection, SimpleConnection};
+use diesel::sql_types::{BigInt, Text};
+use diesel::{PgConnection, RunQueryDsl};
 use serde_json::{Value, json};
 
 use crate::harness::{Second, command_on, today, tried};
@@ -196,6 +197,18 @@ impl Ground {
 
     pub fn sql(&self, text: &str) {
         self.owner().batch_execute(text).expect("the statement");
+    }
+
+    /// How many connections wait for a lock with a statement like this.
+    pub fn waiting(&self, like: &str) -> i64 {
+        let waits = diesel::dsl::sql::<BigInt>(
+            "(SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE ",
+        )
+        .bind::<Text, _>(like)
+        .sql(")");
+        diesel::select(waits)
+            .get_result(&mut self.owner())
+            .expect("a figure")
     }
 
     #[track_caller]
