@@ -153,6 +153,27 @@ impl Error {
         }
     }
 
+    /// What another try of the same transaction may not meet.
+    pub fn transient(why: &str) -> Error {
+        use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};
+        Error::Database(Diesel::DatabaseError(
+            Kind::SerializationFailure,
+            Box::new(why.to_owned()),
+        ))
+    }
+
+    /// The same for a number that somebody took at this very moment: it is seen the next time.
+    #[must_use]
+    pub fn again_if_taken(self) -> Error {
+        use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};
+        match self {
+            Error::Database(Diesel::DatabaseError(Kind::UniqueViolation, _)) => {
+                Error::transient("a number was taken meanwhile")
+            }
+            other => other,
+        }
+    }
+
     /// The constraint that a write violated, if that is what happened.
     pub fn constraint(&self) -> Option<&str> {
         match self {

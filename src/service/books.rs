@@ -1,5 +1,6 @@
 //! The books of a company: its settings, the days that may be posted, numbers, and posting itself.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use chrono::{Datelike, NaiveDate};
@@ -437,7 +438,9 @@ pub fn post(
     books: &Books,
     postings: Vec<Posting>,
 ) -> Result<Vec<Item>> {
-    let opened = enter(conn, caller, books, postings)?;
+    let mut drafts = draft(caller, books, postings)?;
+    let opened = std::mem::take(&mut drafts.opened);
+    drafts.enter(conn, caller)?;
     open_items(conn, caller, opened)
 }
 
@@ -466,59 +469,51 @@ pub fn openings(opened: Vec<Opened>) -> (Vec<Item>, Vec<Change>) {
     (items, changes)
 }
 
-/// Posts entries, and leaves their open items to be written together with what settles them at once
-/// (`matching::match_opened`): an item that is written once costs half of one that is written and changed.
-pub fn enter(
-    conn: &mut PgConnection,
-    caller: &Caller,
-    books: &Books,
-    postings: Vec<Posting>,
-) -> Result<Vec<Opened>> {
-    let company = caller.company;
-    check_accounts(books, &postings)?;
-    let mut per_year = std::collections::BTreeMap::<i32, i64>::new();
-    for posting in &postings {
-        *per_year
-            .entry(books.year(posting.posted_on).name)
-            .or_default() += 1;
-    }
-    // The first free number of each year, counted up below.
-    let mut next = std::collections::BTreeMap::new();
-    for (year, count) in per_year {
-        let last = store::numbering::take(conn, company, ENTRY, year, None, count)?.last_number;
-        next.insert(year, last - count + 1);
-    }
-    let mut drafts = Drafts::default();
-    for posting in postings {
-        let year = books.year(posting.posted_on).name;
-        let number = next.entry(year).or_default();
-        drafts.add(caller, books, posting, *number)?;
-        *number += 1;
-    }
-    journal::insert(conn, &drafts.entries, &drafts.lines)?;
-    Ok(drafts.opened)
-}
-
-/// Entries that are not written yet.
+/// Entries that are not written yet, and have no number.
 #[derive(Default)]
 pub struct Drafts {
     pub entries: Vec<journal::NewEntry>,
     pub lines: Vec<journal::Line>,
-    /// The open items that they make.
+    /// The open items that they make. One that is written together with what settles it at once
+    /// (`matching::match_drafts`) costs half of one that is written and changed.
     pub opened: Vec<Opened>,
 }
 
-/// The entry of a record that is written with it ([`Books::write_numbered`]): the posting leaves the record's number
-/// empty, as reference, in its items and at the end of its label.
-pub fn drafted(caller: &Caller, books: &Books, posting: Posting) -> Result<Drafts> {
-    check_accounts(books, std::slice::from_ref(&posting))?;
+/// Drafts entries, to be written under numbers that are drawn last: by [`Drafts::enter`], or with the record that they
+/// are of ([`Books::write_numbered`]), in which case the posting leaves the record's number empty, as reference, in its
+/// items and at the end of its label.
+pub fn draft(caller: &Caller, books: &Books, postings: Vec<Posting>) -> Result<Drafts> {
+    check_accounts(books, &postings)?;
     let mut drafts = Drafts::default();
-    drafts.add(caller, books, posting, 0)?;
+    for posting in postings {
+        drafts.add(caller, books, posting)?;
+    }
     Ok(drafts)
 }
 
 impl Drafts {
-    fn add(&mut self, caller: &Caller, books: &Books, posting: Posting, number: i64) -> Result<()> {
+    /// Writes the entries, numbered in their order: the series is locked from here to the end of the transaction.
+    pub fn enter(mut self, conn: &mut PgConnection, caller: &Caller) -> Result<()> {
+        let mut next = BTreeMap::<i32, i64>::new();
+        for entry in &self.entries {
+            *next.entry(entry.fiscal_year).or_default() += 1;
+        }
+        // The first free number of each year, counted up below.
+        for (year, count) in &mut next {
+            let company = caller.company;
+            let taken = store::numbering::take(conn, company, ENTRY, *year, None, *count)?;
+            *count = taken.last_number - *count + 1;
+        }
+        for entry in &mut self.entries {
+            let number = next.entry(entry.fiscal_year).or_default();
+            entry.number = *number;
+            *number += 1;
+        }
+        journal::insert(conn, &self.entries, &self.lines)?;
+        Ok(())
+    }
+
+    fn add(&mut self, caller: &Caller, books: &Books, posting: Posting) -> Result<()> {
         let company = caller.company;
         let id = EntryId::new();
         let base = base_amounts(&posting, books.currency)?;
@@ -527,7 +522,7 @@ impl Drafts {
             id,
             journal: posting.journal,
             fiscal_year: books.year(posting.posted_on).name,
-            number,
+            number: 0,
             posted_on: posting.posted_on,
             occurred_on: posting.occurred_on,
             reference: posting.reference,
@@ -785,11 +780,7 @@ pub fn duplicate_or_again(
                     .constraint_name()
                     .is_some_and(|name| name.ends_with("number_key")) =>
         {
-            let told = Box::new("a drawn number was given by hand".to_owned());
-            Error::Database(Diesel::DatabaseError(
-                DatabaseErrorKind::SerializationFailure,
-                told,
-            ))
+            Error::transient("a drawn number was given by hand")
         }
         _ => duplicate(error, field, message),
     }

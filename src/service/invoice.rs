@@ -346,7 +346,7 @@ pub fn issue_for(
         vat_due,
     );
     let posted_on = posting.posted_on;
-    let drafts = books::drafted(caller, books, posting)?;
+    let drafts = books::draft(caller, books, vec![posting])?;
     let (items, changes) = books::openings(drafts.opened);
     let document = NewDocument {
         document,

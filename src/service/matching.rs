@@ -9,14 +9,14 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 use serde_json::json;
 
-use super::books::{self, Books, Opened};
+use super::books::{self, Books, Drafts, Opened};
 use super::lettering::{self, Groups};
 use super::reference::{self, ItemRef, Ref};
 use super::{approval, exchange, vat_receipts};
 use crate::domain::access::Caller;
 use crate::domain::approval::{ApprovalKind, Matter};
 use crate::domain::ids::{AllocationId, ClientId, DocumentId, Id, ItemId, MatchingId};
-use crate::domain::money::Minor;
+use crate::domain::money::{Currency, Minor};
 use crate::domain::proposal::{self, CreditKind, OpenCredit, OpenDebit};
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::Result;
@@ -230,24 +230,46 @@ pub fn match_new(
 
 /// Items that need not be read any more to be matched.
 #[derive(Default)]
-pub struct Known {
-    /// Of entries just posted, not written yet.
-    pub opened: Vec<Opened>,
+struct Known {
+    /// Of new entries, not written yet.
+    opened: Vec<Opened>,
     /// Of the books, locked by this transaction, as they stand.
-    pub held: Vec<Item>,
+    held: Vec<Item>,
 }
 
-/// Writes the items of entries just posted together with what settles them, each pair on its own day: with
-/// one another, and with items of the books, all of them `known`. The result is that of `match_pairs` day by day.
-pub fn match_opened(
+impl Known {
+    /// Whether nothing is in another currency: no differences of exchange are posted.
+    fn is_all_in(&self, currency: Currency) -> bool {
+        let opened = self.opened.iter().map(|opened| &opened.item);
+        let mut all = opened.chain(&self.held);
+        all.all(|item| item.currency == currency.code())
+    }
+}
+
+/// Writes entries and their items together with what settles them, each pair on its own day: with one another, and with
+/// `held` items of the books, locked by this transaction, as they stand. The result is that of `match_pairs` day by day.
+///
+/// The entries come last, for the least wait of others for their numbers, which takes constraints that
+/// [`prepare`](store::imports::prepare) defers; but first when others follow from them.
+pub fn match_drafts(
     conn: &mut PgConnection,
     caller: &Caller,
     books: &Books,
-    known: Known,
+    mut drafts: Drafts,
+    held: Vec<Item>,
     pairs: &[(Pair, NaiveDate)],
     rule: &str,
 ) -> Result<()> {
+    let opened = std::mem::take(&mut drafts.opened);
+    let known = Known { opened, held };
     let apart = set_apart(conn, caller, &known, pairs)?;
+    let has_no_others = apart.by_day.is_empty() && known.is_all_in(books.currency);
+    let last = if has_no_others {
+        Some(drafts)
+    } else {
+        drafts.enter(conn, caller)?;
+        None
+    };
     // What was set apart is all whose VAT follows.
     write_matched(
         conn,
@@ -261,7 +283,7 @@ pub fn match_opened(
     for (on, pairs) in apart.by_day {
         match_pairs(conn, caller, books, &pairs, on, rule)?;
     }
-    Ok(())
+    last.map_or(Ok(()), |drafts| drafts.enter(conn, caller))
 }
 
 /// Pairs that are matched together, and those that must be matched day by day.

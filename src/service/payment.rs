@@ -250,7 +250,7 @@ fn prepare(
         .sum();
     let entry = receipt_entry(books, &payment, currency, doubtful);
     let posted_on = entry.posted_on;
-    let drafts = books::drafted(caller, books, entry)?;
+    let drafts = books::draft(caller, books, vec![entry])?;
     let pairs = pairs(&drafts.opened, &parts);
     // VAT on receipts is posted by an entry of its own.
     let foreseen = match taxed.is_empty() {

@@ -1,5 +1,7 @@
 //! How far imports came, so that a file taken up again goes on where it stopped, or is left alone when done.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Utc};
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -8,14 +10,19 @@ use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
 
 use super::bulk;
 use super::list::{Bind, steady};
-use super::schema::{import_refusals, imports};
+use super::schema::{import_lanes, import_refusals, imports};
 use crate::domain::ids::CompanyId;
+
+/// Lanes in which the rows of a file are booked, side by side. Files under way have their marks by it: it stays.
+pub const LANES: usize = 2;
 
 /// How far an import has come.
 #[derive(Debug)]
 pub struct Begun {
     /// Rows done so far.
     pub done: u64,
+    /// Of each lane, the place up to which its rows are done.
+    pub marks: [u64; LANES],
     /// Whether its end was reached.
     pub finished: bool,
     /// The places of the rows that were left out, in order; none before its end was reached.
@@ -46,11 +53,52 @@ pub fn begin(
             .load(conn)?,
     };
     let count = |rows: i64| u64::try_from(rows).unwrap_or_default();
+    let mut marks = [0; LANES];
+    for (mark, through) in marks
+        .iter_mut()
+        .zip(lanes(conn, company, hash, kind, done)?)
+    {
+        *mark = count(through);
+    }
     Ok(Begun {
         done: count(done),
+        marks,
         finished: finished.is_some(),
         refused: refused.into_iter().map(count).collect(),
     })
+}
+
+/// The marks of the lanes, which begin where the import stands.
+fn lanes(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    hash: &str,
+    kind: &str,
+    done: i64,
+) -> QueryResult<Vec<i64>> {
+    let new: Vec<_> = (0_i16..)
+        .take(LANES)
+        .map(|lane| {
+            (
+                import_lanes::company_id.eq(company),
+                import_lanes::file_hash.eq(hash),
+                import_lanes::kind.eq(kind),
+                import_lanes::lane.eq(lane),
+                import_lanes::done_through.eq(done),
+            )
+        })
+        .collect();
+    diesel::insert_into(import_lanes::table)
+        .values(new)
+        .on_conflict_do_nothing()
+        .execute(conn)?;
+    import_lanes::table
+        .filter(import_lanes::company_id.eq(company))
+        .filter(import_lanes::file_hash.eq(hash))
+        .filter(import_lanes::kind.eq(kind))
+        .order(import_lanes::lane)
+        .select(import_lanes::done_through)
+        .load(conn)
 }
 
 /// A row of a file that was left out.
@@ -65,34 +113,23 @@ pub struct Refusal {
 
 bulk::rows! { Refusal => "import_refusals" { company_id: SqlUuid, file_hash: Text, kind: Text, place: BigInt } }
 
-/// Remembers rows that were left out.
-pub fn refuse(conn: &mut PgConnection, rows: &[Refusal]) -> QueryResult<()> {
-    let Some(Refusal {
-        company_id,
-        file_hash,
-        kind,
-        ..
-    }) = rows.first()
-    else {
-        return Ok(());
-    };
-    count_refused(conn, *company_id, file_hash, kind, rows.len(), 1)?;
-    bulk::insert(conn, rows)
-}
-
-fn count_refused(
+/// Counts rows that are done, and remembers those of them that were left out.
+pub fn count(
     conn: &mut PgConnection,
     company: CompanyId,
     hash: &str,
     kind: &str,
-    rows: usize,
-    sign: i64,
+    rows: i64,
+    refused: &[Refusal],
 ) -> QueryResult<()> {
-    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+    let left_out = i64::try_from(refused.len()).unwrap_or(i64::MAX);
     diesel::update(imports::table.find((company, hash, kind)))
-        .set(imports::rows_refused.eq(imports::rows_refused + sign * rows))
-        .execute(conn)
-        .map(drop)
+        .set((
+            imports::rows_done.eq(imports::rows_done + rows),
+            imports::rows_refused.eq(imports::rows_refused + left_out),
+        ))
+        .execute(conn)?;
+    bulk::insert(conn, refused)
 }
 
 /// Takes rows that are tried again from those that were left out; false when another run has taken one of them.
@@ -109,7 +146,12 @@ pub fn try_again(
         .filter(import_refusals::kind.eq(kind))
         .filter(import_refusals::place.eq_any(places))
         .execute(conn)?;
-    count_refused(conn, company, hash, kind, taken, -1)?;
+    diesel::update(imports::table.find((company, hash, kind)))
+        .set(
+            imports::rows_refused
+                .eq(imports::rows_refused - i64::try_from(taken).unwrap_or(i64::MAX)),
+        )
+        .execute(conn)?;
     Ok(taken == places.len())
 }
 
@@ -133,34 +175,46 @@ pub fn claim(
         .map(|rows| rows == 1)
 }
 
-/// How far the mark of an import is moved.
-#[derive(Clone, Copy, Debug)]
+/// How far the marks of lanes are moved.
+#[derive(Clone, Debug)]
 pub struct Step {
-    /// Where it stands: rows done before.
-    pub mark: i64,
-    /// Rows done now.
-    pub rows: i64,
-    /// Whether that was all.
-    pub last: bool,
+    /// Those that are moved, which stand at the same place.
+    pub lanes: Range<usize>,
+    pub from: i64,
+    pub through: i64,
 }
 
-/// Moves the mark of an import; false when another run moved it meanwhile.
+/// Moves the marks of lanes, which are held until the transaction ends; false when another run moved one meanwhile.
 pub fn advance(
     conn: &mut PgConnection,
     company: CompanyId,
     hash: &str,
     kind: &str,
-    step: Step,
+    step: &Step,
 ) -> QueryResult<bool> {
-    diesel::update(imports::table.find((company, hash, kind)))
-        .filter(imports::rows_done.eq(step.mark))
-        .filter(imports::finished_at.is_null())
-        .set((
-            imports::rows_done.eq(imports::rows_done + step.rows),
-            imports::finished_at.eq(step.last.then(Utc::now)),
-        ))
+    let lanes: Vec<i16> = step
+        .lanes
+        .clone()
+        .filter_map(|lane| i16::try_from(lane).ok())
+        .collect();
+    diesel::update(import_lanes::table)
+        .filter(import_lanes::company_id.eq(company))
+        .filter(import_lanes::file_hash.eq(hash))
+        .filter(import_lanes::kind.eq(kind))
+        .filter(import_lanes::lane.eq_any(&lanes))
+        .filter(import_lanes::done_through.eq(step.from))
+        .set(import_lanes::done_through.eq(step.through))
         .execute(conn)
-        .map(|moved| moved == 1)
+        .map(|moved| moved == lanes.len())
+}
+
+/// Ends an import: its end was reached, in all lanes.
+pub fn end(conn: &mut PgConnection, company: CompanyId, hash: &str, kind: &str) -> QueryResult<()> {
+    diesel::update(imports::table.find((company, hash, kind)))
+        .filter(imports::finished_at.is_null())
+        .set(imports::finished_at.eq(Utc::now()))
+        .execute(conn)
+        .map(drop)
 }
 
 /// Ends an import that was done in one go.
@@ -171,20 +225,19 @@ pub fn finish(
     kind: &str,
     rows: i64,
 ) -> QueryResult<()> {
-    let step = Step {
-        mark: 0,
-        rows,
-        last: true,
-    };
-    advance(conn, company, hash, kind, step).map(drop)
+    count(conn, company, hash, kind, rows, &[])?;
+    end(conn, company, hash, kind)
 }
 
-/// Lets the rest of the transaction find rows by indexes alone, its foreign keys too, and plan each statement once:
-/// of a table that is small yet, PostgreSQL would keep the plan that reads all of it, and of a company that it does
-/// not know yet it expects no rows, so that any index looks as good as the key.
-pub fn by_keys(conn: &mut PgConnection) -> QueryResult<()> {
+/// Prepares a transaction that books a batch.
+///
+/// It finds rows by indexes alone, its foreign keys too, and plans each statement once: of a table that is small yet,
+/// PostgreSQL would keep the plan that reads all of it, and of a company that it does not know yet it expects no rows,
+/// so that any index looks as good as the key. And it may write items before the lines of their entries.
+pub fn prepare(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
-        "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan",
+        "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan; \
+         SET CONSTRAINTS items_company_id_entry_id_entry_line_fkey DEFERRED",
     )
 }
 

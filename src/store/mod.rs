@@ -300,6 +300,11 @@ impl Db {
         self.permit(patience::until(self.wait)).await
     }
 
+    /// Another one, if it is free now: for work that goes faster with two.
+    pub fn spare(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
     async fn permit(&self, until: Instant) -> Result<OwnedSemaphorePermit> {
         permitted(&self.permits, until).await
     }

@@ -433,6 +433,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    import_lanes (company_id, file_hash, kind, lane) {
+        company_id -> Uuid,
+        file_hash -> Text,
+        kind -> Text,
+        lane -> SmallInt,
+        done_through -> BigInt,
+    }
+}
+
+diesel::table! {
     import_refusals (company_id, file_hash, kind, place) {
         company_id -> Uuid,
         file_hash -> Text,
@@ -1340,6 +1350,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     doubtful_files,
     idempotency,
     idempotency_answers,
+    import_lanes,
     import_refusals,
     imports,
     invoice_drafts,

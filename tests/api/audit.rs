@@ -103,6 +103,7 @@ fn every_table_of_a_company_is_audited_or_says_why_not() {
             "counters",
             "idempotency",
             "idempotency_answers",
+            "import_lanes",
             "import_refusals",
             "letter_counters",
             "sessions",

@@ -1,25 +1,27 @@
 //! Whole books from CSV files: what another system invoiced and credited ([`receivables`]), and the
 //! receipts that settled it ([`receipts`]).
 //!
-//! A file is read as a stream, ahead of the books that are being written. A batch of rows is one
-//! transaction that also moves the import's mark, so a file taken up again goes on after the last whole
-//! batch. A bad row is left out and told; nothing of it is written, and the same file again tries such rows again.
+//! A file is read as a stream, ahead of the books that are being written in two [`lanes`]. A batch of rows is one
+//! transaction that also moves the [`mark`] of its lane, so a file taken up again goes on after the last whole
+//! batches. A bad row is left out and told; nothing of it is written, and the same file again tries such rows again.
 
+mod lanes;
 mod layout;
+mod mark;
 pub mod receipts;
 pub mod receivables;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
 
 use csv::ByteRecord;
 use diesel::pg::PgConnection;
 use sha2::Digest;
 
+use self::lanes::{Booking, Planner};
 use self::layout::{Field, Layout, Mapping};
+use self::mark::{Mark, Rows, Wanted};
 use super::files;
 use crate::domain::access::Caller;
 use crate::domain::hex::hex;
@@ -28,14 +30,8 @@ use crate::domain::money::Currency;
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store::document::Brief;
-use crate::store::imports::{Begun, Step};
 use crate::store::{self, Db};
 
-/// Rows of one transaction: enough that the statements of a batch weigh little against its rows, and few
-/// enough that whoever else posts in the company waits for less than a second.
-const BATCH: usize = 2_000;
-/// Rows of the first one: what the planner learns from them, the others go by.
-const FIRST: usize = 200;
 /// The planner is told of a company that has one in so many rows of a table; of smaller ones the rounds tell it.
 const PART: i64 = 50;
 /// How an allocation of an import came about.
@@ -154,9 +150,10 @@ trait Kind {
     fn sample(_header: &[String]) -> Option<Mapping> {
         None
     }
-    /// Whether a row continues the record of the row before it: the two stay in one batch.
-    fn continues(_layout: &Layout, _before: &Record, _row: &Record) -> bool {
-        false
+    /// What the rows of one record have in common, which stand one after another and stay in one batch; nothing when
+    /// each row is a record.
+    fn record<'a>(_layout: &Layout, _cells: &'a ByteRecord) -> &'a [u8] {
+        &[]
     }
     /// What the file is read with besides its mapping, for its fingerprint.
     fn manner(&self) -> u8 {
@@ -191,7 +188,7 @@ fn check_named(field: &str, invoice: &Brief, client: ClientId, currency: Currenc
 }
 
 /// Imports a file for the caller's company; `tell` hears of each row left out.
-fn run<K: Kind>(
+fn run<K: Kind + Sync>(
     kind: &K,
     db: &Db,
     caller: &Caller,
@@ -222,60 +219,42 @@ fn run<K: Kind>(
     let mapping = mapping.or_else(|| K::sample(&header)).unwrap_or_default();
     let layout = Layout::of(mapping, K::FIELDS, header)?;
 
-    let import = Import {
+    let mark = Mark {
         hash: fingerprint(path, kind.manner(), mapping_text)?,
         kind: K::NAME,
     };
-    let begun = db.write_now(caller, |conn, caller| import.begin(conn, caller))?;
-    let wanted = match begun.finished {
-        false => Wanted::Behind(begun.done),
-        true => Wanted::Again(begun.refused),
-    };
+    let begun = db.write_now(caller, |conn, caller| mark.begin(conn, caller))?;
+    let done = begun.done;
+    let wanted = Wanted::of(begun);
     let mut summary = Summary {
-        skipped: wanted.skipped(begun.done),
+        skipped: wanted.skipped(done),
         finished_before: wanted.is_nothing(),
         ..Summary::default()
     };
     if summary.finished_before {
         return Ok(summary);
     }
-    // The next batch is read while the books take this one.
-    let (sender, batches) = mpsc::sync_channel(1);
-    thread::scope(|scope| {
-        let (layout, wanted) = (&layout, &wanted);
-        scope.spawn(move || {
-            // Nobody listens once the import has ended early.
-            let _ = read::<K>(reader, layout, wanted, |batch| {
-                sender.send(Ok(batch)).is_ok()
-            })
-            .or_else(|error| sender.send(Err(error)));
-        });
-        let mut known_to_planner = 0;
-        for batch in batches {
-            let batch = batch?;
-            let mark = summary.skipped + summary.rows;
-            let outcome = db.write_now(caller, |conn, caller| {
-                store::imports::by_keys(conn)?;
-                import.take(conn, caller, wanted, mark, &batch)?;
-                let outcome = kind.book(conn, caller, layout, &batch.rows)?;
-                import.leave_out(conn, caller, &outcome.bad)?;
-                Ok(outcome)
-            })?;
-            summary.rows += batch.rows.len() as u64;
-            summary.made.add(&outcome.made);
-            summary.refused += outcome.bad.len() as u64;
-            for bad in outcome.bad {
-                let (line, field, message) = (bad.at.line, bad.field, bad.message);
-                tell(&format!("{}:{line}: {field}: {message}", path.display()));
-            }
-            // As the company doubles, and in the end.
-            if batch.last || summary.rows >= 2 * known_to_planner {
-                known_to_planner = summary.rows;
-                tell_planner(db, caller, signed(known_to_planner), PART)?;
-            }
+    let booking = Booking {
+        kind,
+        db,
+        caller,
+        layout: &layout,
+        mark: &mark,
+        planner: Planner::default(),
+    };
+    let rows = Rows::new(reader, &layout, wanted);
+    lanes::book(&booking, rows, |rows, outcome| {
+        summary.rows += rows;
+        summary.made.add(&outcome.made);
+        summary.refused += outcome.bad.len() as u64;
+        for bad in outcome.bad {
+            let (line, field, message) = (bad.at.line, bad.field, bad.message);
+            tell(&format!("{}:{line}: {field}: {message}", path.display()));
         }
-        Ok(summary)
-    })
+    })?;
+    db.write_now(caller, |conn, caller| mark.end(conn, caller))?;
+    tell_planner(db, caller, signed(summary.rows), PART)?;
+    Ok(summary)
 }
 
 /// Tells PostgreSQL's planner of a company that it believes much smaller than it is, as
@@ -285,77 +264,6 @@ pub fn tell_planner(db: &Db, caller: &Caller, rows: i64, part: i64) -> Result<()
         store::imports::refresh_statistics(conn, caller.company, rows, part)?;
         Ok(())
     })
-}
-
-/// Which rows of a file are still to be imported.
-enum Wanted {
-    /// Those behind so many.
-    Behind(u64),
-    /// Those that were left out before, by their ranks in order.
-    Again(Vec<u64>),
-}
-
-impl Wanted {
-    /// Rows dealt with before, of those that were come to.
-    fn skipped(&self, done: u64) -> u64 {
-        match self {
-            Wanted::Behind(done) => *done,
-            Wanted::Again(ranks) => done.saturating_sub(ranks.len() as u64),
-        }
-    }
-
-    fn is_nothing(&self) -> bool {
-        matches!(self, Wanted::Again(ranks) if ranks.is_empty())
-    }
-
-    /// Whether the row with this rank is one of them.
-    fn has(&self, rank: u64) -> bool {
-        match self {
-            Wanted::Behind(done) => rank > *done,
-            Wanted::Again(ranks) => ranks.binary_search(&rank).is_ok(),
-        }
-    }
-}
-
-/// Rows of one transaction.
-struct Batch {
-    rows: Vec<Record>,
-    /// Whether the file ends with them.
-    last: bool,
-}
-
-/// Reads the wanted rows of a file in batches, until `take` wants no more.
-fn read<K: Kind>(
-    mut reader: csv::Reader<File>,
-    layout: &Layout,
-    wanted: &Wanted,
-    mut take: impl FnMut(Batch) -> bool,
-) -> std::result::Result<(), Failure> {
-    let mut rows: Vec<Record> = Vec::with_capacity(FIRST);
-    let mut most = FIRST;
-    for (rank, cells) in (1..).zip(reader.byte_records()) {
-        let cells = cells?;
-        let line = cells.position().map_or(0, csv::Position::line);
-        if !wanted.has(rank) {
-            continue;
-        }
-        let at = Place { rank, line };
-        let record = Record { at, cells };
-        let whole = rows.len() >= most
-            && rows
-                .last()
-                .is_none_or(|before| !K::continues(layout, before, &record));
-        if whole {
-            let rows = std::mem::replace(&mut rows, Vec::with_capacity(BATCH));
-            if !take(Batch { rows, last: false }) {
-                return Ok(());
-            }
-            most = BATCH;
-        }
-        rows.push(record);
-    }
-    take(Batch { rows, last: true });
-    Ok(())
 }
 
 /// Names the content of a file together with how it is read.
@@ -377,72 +285,6 @@ fn delimiter_of(path: &Path) -> io::Result<u8> {
         .iter()
         .max_by_key(|sign| count(**sign))
         .unwrap_or(&b','))
-}
-
-/// The record of a file's import, which is what makes each of its rows go in once.
-struct Import {
-    hash: String,
-    kind: &'static str,
-}
-
-impl Import {
-    /// Begins it, or finds how far it came.
-    fn begin(&self, conn: &mut PgConnection, caller: &Caller) -> Result<Begun> {
-        let (company, author) = (caller.company, &caller.author);
-        Ok(store::imports::begin(
-            conn, company, &self.hash, self.kind, author,
-        )?)
-    }
-
-    /// Takes a batch of rows upon this run: the mark must still stand where it was left.
-    fn take(
-        &self,
-        conn: &mut PgConnection,
-        caller: &Caller,
-        wanted: &Wanted,
-        mark: u64,
-        batch: &Batch,
-    ) -> Result<()> {
-        let company = caller.company;
-        let is_ours = match wanted {
-            Wanted::Behind(_) => {
-                let step = Step {
-                    mark: signed(mark),
-                    rows: signed(batch.rows.len() as u64),
-                    last: batch.last,
-                };
-                store::imports::advance(conn, company, &self.hash, self.kind, step)?
-            }
-            Wanted::Again(_) => {
-                let ranks: Vec<i64> = batch.rows.iter().map(|row| signed(row.at.rank)).collect();
-                store::imports::try_again(conn, company, &self.hash, self.kind, &ranks)?
-            }
-        };
-        if is_ours {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            RefusalCode::Conflict,
-            "",
-            "another import of the same file is under way: wait for it",
-        )
-        .into())
-    }
-
-    /// Remembers the rows that were left out.
-    fn leave_out(&self, conn: &mut PgConnection, caller: &Caller, bad: &[Bad]) -> Result<()> {
-        let rows: Vec<store::imports::Refusal> = bad
-            .iter()
-            .map(|bad| store::imports::Refusal {
-                company_id: caller.company,
-                file_hash: self.hash.clone(),
-                kind: self.kind.to_owned(),
-                place: signed(bad.at.rank),
-            })
-            .collect();
-        store::imports::refuse(conn, &rows)?;
-        Ok(())
-    }
 }
 
 fn signed(count: u64) -> i64 {

@@ -69,10 +69,8 @@ impl Kind for Receipts {
         optional("matchedOn"),
     ];
 
-    fn continues(layout: &Layout, before: &Record, row: &Record) -> bool {
-        let number = layout.cell(&row.cells, "number");
-        let is_next = before.at.rank + 1 == row.at.rank;
-        is_next && !number.is_empty() && number == layout.cell(&before.cells, "number")
+    fn record<'a>(layout: &Layout, cells: &'a ByteRecord) -> &'a [u8] {
+        layout.cell(cells, "number")
     }
 
     fn book(
@@ -85,7 +83,7 @@ impl Kind for Receipts {
         let books = books::open(conn, caller)?;
         let mut outcome = Outcome::default();
         let mut receipts = Vec::new();
-        for rows in batch.chunk_by(|before, row| Self::continues(layout, before, row)) {
+        for rows in batch.chunk_by(|before, row| is_one(layout, before, row)) {
             match read(layout, &books, rows) {
                 Ok(receipt) => receipts.push((rows, receipt)),
                 Err(refused) => outcome.leave_out(layout, rows, refused)?,
@@ -110,6 +108,13 @@ impl Kind for Receipts {
         outcome.made = plan.write(conn)?;
         Ok(outcome)
     }
+}
+
+/// Whether a row goes on with the receipt of the one before.
+fn is_one(layout: &Layout, before: &Record, row: &Record) -> bool {
+    let number = Receipts::record(layout, &row.cells);
+    let is_next = before.at.rank + 1 == row.at.rank;
+    is_next && !number.is_empty() && number == Receipts::record(layout, &before.cells)
 }
 
 /// A row of a receipt that was refused, by its place among them.
@@ -443,8 +448,9 @@ impl Plan<'_> {
 
     fn write(self, conn: &mut PgConnection) -> Result<Made> {
         store::payment::insert(conn, &self.payments)?;
-        let opened = books::enter(conn, self.caller, self.books, self.postings)?;
-        let credits: HashMap<uuid::Uuid, ItemId> = opened
+        let drafts = books::draft(self.caller, self.books, self.postings)?;
+        let credits: HashMap<uuid::Uuid, ItemId> = drafts
+            .opened
             .iter()
             .map(|opened| (opened.item.source_id, opened.item.id))
             .collect();
@@ -461,11 +467,8 @@ impl Plan<'_> {
             };
             pairs.push((pair, made.on));
         }
-        let known = matching::Known {
-            opened,
-            held: self.known.held,
-        };
-        matching::match_opened(conn, self.caller, self.books, known, &pairs, RULE)?;
+        let held = self.known.held;
+        matching::match_drafts(conn, self.caller, self.books, drafts, held, &pairs, RULE)?;
         Ok(self.made)
     }
 }

@@ -787,8 +787,9 @@ impl Plan<'_> {
         store::client::insert(conn, &clients)?;
         document::insert(conn, &documents, &lines, &taxes)?;
         store::payment::insert(conn, &payments)?;
-        let opened = books::enter(conn, self.caller, self.books, postings)?;
-        let items: HashMap<uuid::Uuid, ItemId> = opened
+        let drafts = books::draft(self.caller, self.books, postings)?;
+        let items: HashMap<uuid::Uuid, ItemId> = drafts
+            .opened
             .iter()
             .map(|opened| (opened.item.source_id, opened.item.id))
             .collect();
@@ -812,11 +813,8 @@ impl Plan<'_> {
             pairs.push((pair, settlement.on));
         }
         self.made.allocations = pairs.len() as u64;
-        let known = matching::Known {
-            opened,
-            held: self.known.held,
-        };
-        matching::match_opened(conn, self.caller, self.books, known, &pairs, RULE)?;
+        let held = self.known.held;
+        matching::match_drafts(conn, self.caller, self.books, drafts, held, &pairs, RULE)?;
         Ok(self.made)
     }
 }
