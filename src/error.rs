@@ -162,15 +162,19 @@ impl Error {
         ))
     }
 
-    /// The same for a number that somebody took at this very moment: it is seen the next time.
+    /// The same for the number of a record that somebody gave to another at this very moment: it is seen the next time.
     #[must_use]
     pub fn again_if_taken(self) -> Error {
-        use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};
-        match self {
-            Error::Database(Diesel::DatabaseError(Kind::UniqueViolation, _)) => {
+        const NUMBERS: [&str; 3] = [
+            "clients_company_id_number_key",
+            "documents_company_id_kind_number_key",
+            "payments_company_id_number_key",
+        ];
+        match self.constraint() {
+            Some(name) if NUMBERS.contains(&name) => {
                 Error::transient("a number was taken meanwhile")
             }
-            other => other,
+            _ => self,
         }
     }
 

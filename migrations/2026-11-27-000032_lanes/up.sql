@@ -17,6 +17,17 @@ GRANT SELECT, INSERT ON import_lanes TO encours_app;
 GRANT UPDATE (done_through) ON import_lanes TO encours_app;
 SELECT audit('import_lanes', 'IMPORT_LANE', 'NONE', '{}', 'how far a file has been read; what was imported is told');
 
+-- A binary that knows one mark for all rows comes to rows again that a lane ahead of the others has left out.
+CREATE FUNCTION refuse_once() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (SELECT FROM import_refusals r WHERE r.company_id = NEW.company_id AND r.file_hash = NEW.file_hash
+      AND r.kind = NEW.kind AND r.place = NEW.place) THEN
+    RETURN NULL;
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER refuse_once BEFORE INSERT ON import_refusals FOR EACH ROW EXECUTE FUNCTION refuse_once();
+
 -- Entries are numbered last, so that whoever else posts waits for as little as possible: an import writes the items of an entry
 -- before its lines, and has their key looked at when it commits.
 ALTER TABLE items ALTER CONSTRAINT items_company_id_entry_id_entry_line_fkey DEFERRABLE INITIALLY IMMEDIATE;

@@ -1,6 +1,6 @@
 //! The books of a company: its settings, the days that may be posted, numbers, and posting itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use chrono::{Datelike, NaiveDate};
@@ -154,11 +154,18 @@ impl Books {
         year_of(&self.company, on)
     }
 
-    /// Locks the series of entries of a day's year, for whoever locks items before posting: counters come before items
+    /// Locks the series of entries of the days' years, for whoever locks items before posting: counters come before items
     /// wherever both are locked, or two would wait for each other.
-    pub fn hold_entries(&self, conn: &mut PgConnection, on: NaiveDate) -> Result<()> {
-        let (company, year) = (self.company.company_id, self.year(on).name);
-        store::numbering::take(conn, company, ENTRY, year, None, 0).map(drop)
+    pub fn hold_entries(
+        &self,
+        conn: &mut PgConnection,
+        days: impl IntoIterator<Item = NaiveDate>,
+    ) -> Result<()> {
+        let years: BTreeSet<i32> = days.into_iter().map(|on| self.year(on).name).collect();
+        for year in years {
+            store::numbering::take(conn, self.company.company_id, ENTRY, year, None, 0)?;
+        }
+        Ok(())
     }
 
     /// The next number of an own series in which none is given by hand. Days must not go back while numbers go on

@@ -690,7 +690,7 @@ pub fn deduct(
         "recordedOn",
     )?;
     // Receipts of the same invoice number their entry first, too.
-    books.hold_entries(conn, recorded_on)?;
+    books.hold_entries(conn, [recorded_on])?;
     let items = store::item::by_sources_for_update(conn, caller.company, &[invoice.id.0])?;
     let currency = books::currency(&invoice.currency)?;
     let open: Minor = items.iter().map(|item| item.open_amount).sum();

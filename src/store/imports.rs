@@ -19,7 +19,7 @@ pub const LANES: usize = 2;
 /// How far an import has come.
 #[derive(Debug)]
 pub struct Begun {
-    /// Rows done so far.
+    /// Up to this place all rows are done.
     pub done: u64,
     /// Of each lane, the place up to which its rows are done.
     pub marks: [u64; LANES],
@@ -68,7 +68,7 @@ pub fn begin(
     })
 }
 
-/// The marks of the lanes, which begin where the import stands.
+/// The marks of the lanes, which are where the import stands at least.
 fn lanes(
     conn: &mut PgConnection,
     company: CompanyId,
@@ -92,6 +92,14 @@ fn lanes(
         .values(new)
         .on_conflict_do_nothing()
         .execute(conn)?;
+    // A binary that knows one mark for all rows may have gone on.
+    diesel::update(import_lanes::table)
+        .filter(import_lanes::company_id.eq(company))
+        .filter(import_lanes::file_hash.eq(hash))
+        .filter(import_lanes::kind.eq(kind))
+        .filter(import_lanes::done_through.lt(done))
+        .set(import_lanes::done_through.eq(done))
+        .execute(conn)?;
     import_lanes::table
         .filter(import_lanes::company_id.eq(company))
         .filter(import_lanes::file_hash.eq(hash))
@@ -113,22 +121,29 @@ pub struct Refusal {
 
 bulk::rows! { Refusal => "import_refusals" { company_id: SqlUuid, file_hash: Text, kind: Text, place: BigInt } }
 
-/// Counts rows that are done, and remembers those of them that were left out.
+/// Moves the mark of an import to that of the lane that is behind, and remembers rows that were left out. It is one for
+/// all lanes, and held until the transaction ends.
 pub fn count(
     conn: &mut PgConnection,
     company: CompanyId,
     hash: &str,
     kind: &str,
-    rows: i64,
     refused: &[Refusal],
 ) -> QueryResult<()> {
     let left_out = i64::try_from(refused.len()).unwrap_or(i64::MAX);
-    diesel::update(imports::table.find((company, hash, kind)))
-        .set((
-            imports::rows_done.eq(imports::rows_done + rows),
-            imports::rows_refused.eq(imports::rows_refused + left_out),
-        ))
-        .execute(conn)?;
+    steady(
+        "UPDATE imports i SET rows_refused = i.rows_refused + ?, rows_done = GREATEST(i.rows_done, ( \
+           SELECT min(l.done_through) FROM import_lanes l \
+           WHERE l.company_id = i.company_id AND l.file_hash = i.file_hash AND l.kind = i.kind)) \
+         WHERE i.company_id = ? AND i.file_hash = ? AND i.kind = ?",
+        [
+            Bind::Number(left_out),
+            Bind::Id(company.0),
+            Bind::Text(hash.to_owned()),
+            Bind::Text(kind.to_owned()),
+        ],
+    )
+    .execute(conn)?;
     bulk::insert(conn, refused)
 }
 
@@ -208,16 +223,7 @@ pub fn advance(
         .map(|moved| moved == lanes.len())
 }
 
-/// Ends an import: its end was reached, in all lanes.
-pub fn end(conn: &mut PgConnection, company: CompanyId, hash: &str, kind: &str) -> QueryResult<()> {
-    diesel::update(imports::table.find((company, hash, kind)))
-        .filter(imports::finished_at.is_null())
-        .set(imports::finished_at.eq(Utc::now()))
-        .execute(conn)
-        .map(drop)
-}
-
-/// Ends an import that was done in one go.
+/// Ends an import, of so many rows.
 pub fn finish(
     conn: &mut PgConnection,
     company: CompanyId,
@@ -225,18 +231,26 @@ pub fn finish(
     kind: &str,
     rows: i64,
 ) -> QueryResult<()> {
-    count(conn, company, hash, kind, rows, &[])?;
-    end(conn, company, hash, kind)
+    diesel::update(imports::table.find((company, hash, kind)))
+        .filter(imports::finished_at.is_null())
+        .set((
+            imports::rows_done.eq(rows),
+            imports::finished_at.eq(Utc::now()),
+        ))
+        .execute(conn)
+        .map(drop)
 }
 
 /// Prepares a transaction that books a batch.
 ///
 /// It finds rows by indexes alone, its foreign keys too, and plans each statement once: of a table that is small yet,
 /// PostgreSQL would keep the plan that reads all of it, and of a company that it does not know yet it expects no rows,
-/// so that any index looks as good as the key. And it may write items before the lines of their entries.
+/// so that any index looks as good as the key. It may write items before the lines of their entries, and waits for the
+/// other lane longer than anybody for a request.
 pub fn prepare(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
-        "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan; \
+        "SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '1min'; \
+                 SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan; \
          SET CONSTRAINTS items_company_id_entry_id_entry_line_fkey DEFERRED",
     )
 }

@@ -300,9 +300,11 @@ impl Db {
         self.permit(patience::until(self.wait)).await
     }
 
-    /// Another one, if it is free now: for work that goes faster with two.
+    /// Another one, if most are free now: for work that goes faster with two, and leaves enough to the requests.
     pub fn spare(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).try_acquire_owned().ok()
+        let (free, all) = (self.permits.available_permits(), self.pool.max_size());
+        let permits = Arc::clone(&self.permits);
+        (2 * free > all as usize).then(|| permits.try_acquire_owned().ok())?
     }
 
     async fn permit(&self, until: Instant) -> Result<OwnedSemaphorePermit> {
@@ -331,6 +333,16 @@ impl Db {
         work: impl FnMut(&mut PgConnection, &Caller) -> Result<T>,
     ) -> Result<T> {
         write_on(&mut *self.taken()?, caller, &self.origin, None, work)
+    }
+
+    /// The same once: whoever loses a race is told so, by an error that [is transient](Error::is_transient).
+    pub fn try_now<T>(
+        &self,
+        caller: &Caller,
+        work: impl FnOnce(&mut PgConnection, &Caller) -> Result<T>,
+    ) -> Result<T> {
+        let begin = beginning(caller, &self.origin, None);
+        transaction(&mut *self.taken()?, &begin, |conn| work(conn, caller))
     }
 
     /// Runs `work` on one read-only snapshot of `caller`, on this thread: for the command line and background jobs.
@@ -811,12 +823,14 @@ fn write_on<T>(
     until: Option<Instant>,
     mut work: impl FnMut(&mut PgConnection, &Caller) -> Result<T>,
 ) -> Result<T> {
-    // In one message, as a read begins.
-    let begin = || {
-        let (wall, time) = (wall(caller, until), our_time());
-        format!("BEGIN; {wall}; {time}; {}", audit::stamp(caller, origin))
-    };
+    let begin = || beginning(caller, origin, until);
     in_transaction(conn, begin, |conn| work(conn, caller))
+}
+
+/// The statements that begin a transaction of a caller, in one message, as a read begins.
+fn beginning(caller: &Caller, origin: &Origin, until: Option<Instant>) -> String {
+    let (wall, time) = (wall(caller, until), our_time());
+    format!("BEGIN; {wall}; {time}; {}", audit::stamp(caller, origin))
 }
 
 /// Begins a transaction by these statements; where one of them fails, none is left open.

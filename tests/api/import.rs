@@ -376,6 +376,64 @@ fn letters_of_a_batch_follow_the_days_of_its_matchings_r3_3() {
     api.sound();
 }
 
+#[test]
+fn a_long_file_goes_in_by_clients_and_each_number_once() {
+    let company = Company::new();
+    let api = company.admin();
+    // Each number is claimed by two clients, one right after the other.
+    let mut owed = "client,number,issuedOn,dueOn,amount\n".to_owned();
+    for n in 0..1200 {
+        let (client, number) = (n % 101, n / 2);
+        owed += &format!("C{client},F-{number},2025-01-10,2025-02-09,10.00\n");
+    }
+    let answer = api.upload("/import/receivables", "text/csv", &owed).json();
+    assert_eq!(
+        (&answer["rows"], &answer["invoices"], &answer["refused"]),
+        (&json!(1200), &json!(600), &json!(600)),
+        "{answer}"
+    );
+    let told = answer["badRows"].as_array().expect("rows");
+    let is_taken = |row: &serde_json::Value| {
+        row.as_str()
+            .is_some_and(|row| row.ends_with("exists already"))
+    };
+    assert!(told.iter().all(is_taken), "{answer}");
+    api.sound();
+
+    // Receipts of two rows, of which the second does not say the client.
+    let mut owed = "client,number,issuedOn,dueOn,amount\n".to_owned();
+    let mut paid = "number,client,receivedOn,amount,invoice,allocated\n".to_owned();
+    for n in 0..500 {
+        let client = n % 37;
+        for part in ["a", "b"] {
+            owed += &format!("D{client},G-{n}{part},2025-01-10,2025-02-09,10.00\n");
+        }
+        paid += &format!("R-{n},D{client},2025-02-07,17.00,G-{n}a,10.00\n");
+        paid += &format!("R-{n},,,,G-{n}b,7.00\n");
+    }
+    api.upload("/import/receivables", "text/csv", &owed);
+    let answer = api.upload("/import/receipts", "text/csv", &paid).json();
+    assert_eq!(
+        (
+            &answer["receipts"],
+            &answer["allocations"],
+            &answer["refused"]
+        ),
+        (&json!(500), &json!(1000), &json!(0)),
+        "{answer}"
+    );
+    // 600 of the first file, and 3.00 of each of 500 pairs.
+    let books = api.data(
+        "{ agedBalance(asOf: \"2025-02-28\") { totals { total } ledgerCheck { difference } } }",
+        json!({}),
+    );
+    assert_eq!(books["agedBalance"]["totals"][0]["total"], "7500.00");
+    assert_eq!(books["agedBalance"]["ledgerCheck"][0]["difference"], "0.00");
+    api.sound();
+    let again = api.upload("/import/receipts", "text/csv", &paid).json();
+    assert_eq!(again["finishedBefore"], true, "{again}");
+}
+
 /// Rows that the planner believes a company has.
 fn believed(company: &str) -> f64 {
     #[derive(diesel::QueryableByName)]

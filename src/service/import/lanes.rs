@@ -3,12 +3,14 @@
 //! PostgreSQL keeps one core busy for each connection, and rows of different clients have little to do with each other:
 //! a batch writes all that it can before it asks for the numbers of its entries, which the lanes then take in turn.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread;
+
+use diesel::pg::PgConnection;
 
 use super::layout::Layout;
 use super::mark::{Batch, Mark, Rows};
-use super::{Failure, Kind, Outcome, PART, signed, tell_planner};
+use super::{Failure, Kind, Outcome, PART, Series, signed, tell_planner};
 use crate::domain::access::Caller;
 use crate::error::{Error, Result};
 use crate::store::imports::LANES;
@@ -22,6 +24,8 @@ pub struct Booking<'a, K> {
     pub layout: &'a Layout,
     pub mark: &'a Mark,
     pub planner: Planner,
+    /// Shared by batches that are booked side by side, and held by one that lost a race: it goes on alone.
+    pub beside: RwLock<()>,
 }
 
 /// What PostgreSQL's planner was told of this import.
@@ -43,70 +47,85 @@ impl Planner {
 }
 
 impl<K: Kind> Booking<'_, K> {
+    /// Books a batch beside that of the other lane. It locks the series of entries last, and may lose a race against
+    /// those who lock it first, or against a number that the other lane takes: then once more, alone and in their order.
     fn book(&self, batch: &Batch) -> Result<Outcome> {
         // What is planned while the planner is being told would go by what it knew before.
         drop(self.planner.told());
-        let outcome = self.db.write_now(self.caller, |conn, caller| {
+        let beside = self.beside.read().unwrap_or_else(PoisonError::into_inner);
+        let write = |conn: &mut PgConnection, caller: &Caller, series| {
             store::imports::prepare(conn)?;
             self.mark.take(conn, caller, batch)?;
-            let outcome = self.kind.book(conn, caller, self.layout, &batch.rows);
+            let outcome = self
+                .kind
+                .book(conn, caller, self.layout, &batch.rows, series);
             let outcome = outcome.map_err(Error::again_if_taken)?;
-            self.mark.count(conn, caller, batch, &outcome.bad)?;
+            self.mark.count(conn, caller, &outcome.bad)?;
             Ok(outcome)
-        })?;
+        };
+        let tried = self.db.try_now(self.caller, |conn, caller| {
+            write(conn, caller, Series::Last)
+        });
+        match tried {
+            Err(error) if error.is_transient() => {
+                tracing::debug!(%error, "a batch is booked once more, alone");
+                drop(beside);
+                let _alone = self.beside.write().unwrap_or_else(PoisonError::into_inner);
+                self.db.write_now(self.caller, |conn, caller| {
+                    write(conn, caller, Series::First)
+                })
+            }
+            other => other,
+        }
+    }
+
+    /// Tells the planner of the company as it doubles.
+    fn tell_planner(&self, rows: u64) -> Result<()> {
         let mut planner = self.planner.told();
-        planner.rows += batch.rows.len() as u64;
-        // As the company doubles.
+        planner.rows += rows;
         if planner.rows >= 2 * planner.told {
             planner.told = planner.rows;
             tell_planner(self.db, self.caller, signed(planner.rows), PART)?;
         }
-        Ok(outcome)
+        Ok(())
     }
 }
 
 /// Books all rows; `told` hears of each batch and its number of rows. The file is read ahead, by a batch for each lane.
+/// Answers how many rows the file has.
 ///
 /// Lanes are side by side as far as connections are free for them.
 pub fn book<K: Kind + Sync>(
     booking: &Booking<'_, K>,
     rows: Rows<'_, K>,
     mut told: impl FnMut(u64, Outcome),
-) -> std::result::Result<(), Failure> {
-    let spare: Vec<_> = (1..LANES).map_while(|_| booking.db.spare()).collect();
+) -> std::result::Result<u64, Failure> {
+    let others = if rows.are_again() { 0 } else { LANES - 1 };
+    let spare: Vec<_> = (0..others).map_while(|_| booking.db.spare()).collect();
     let channels = (0..=spare.len()).map(|_| mpsc::sync_channel(1));
     let (senders, receivers): (Vec<_>, Vec<mpsc::Receiver<Batch>>) = channels.unzip();
-    let (done, outcomes) = mpsc::channel();
     let together = rows.begin_together();
     thread::scope(|scope| {
-        let tell = done.clone();
-        scope.spawn(move || {
+        let reader = scope.spawn(move || {
             // Nobody listens once the import has ended early.
-            let take = |batch: Batch| {
+            rows.read(|batch| {
                 let lane = batch.lanes.start % senders.len();
                 senders[lane].send(batch).is_ok()
-            };
-            if let Err(error) = rows.read(take) {
-                let _ = tell.send(Err(error));
-            }
+            })
         });
         // Without one, the file has no rows or cannot be read.
         let first = together.then(|| receivers[0].recv());
         if let Some(Ok(batch)) = first {
-            told(batch.rows.len() as u64, booking.book(&batch)?);
+            let rows = batch.rows.len() as u64;
+            told(rows, booking.book(&batch)?);
+            booking.tell_planner(rows)?;
         }
+        let (done, outcomes) = mpsc::channel();
         for batches in receivers {
             let done = done.clone();
             scope.spawn(move || {
-                for batch in batches {
-                    let rows = batch.rows.len() as u64;
-                    let outcome = booking.book(&batch);
-                    let is_booked = outcome.is_ok();
-                    let outcome = outcome.map(|outcome| (rows, outcome));
-                    if done.send(outcome.map_err(Failure::from)).is_err() || !is_booked {
-                        return;
-                    }
-                }
+                // Whoever listens stays to the end; the other lane goes on with what it was handed.
+                let _ = work(booking, batches, &done).or_else(|error| done.send(Err(error)));
             });
         }
         drop(done);
@@ -117,6 +136,27 @@ pub fn book<K: Kind + Sync>(
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
-        failure.map_or(Ok(()), Err)
+        let read = reader
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        failure.map_or(Ok(read), |error| Err(error.into()))
     })
+}
+
+/// What became of a batch, with its number of rows.
+type Done = Result<(u64, Outcome)>;
+
+/// Books the batches of a lane, one after another.
+fn work<K: Kind>(
+    booking: &Booking<'_, K>,
+    batches: mpsc::Receiver<Batch>,
+    done: &mpsc::Sender<Done>,
+) -> Result<()> {
+    for batch in batches {
+        let rows = batch.rows.len() as u64;
+        let outcome = booking.book(&batch)?;
+        let _ = done.send(Ok((rows, outcome)));
+        booking.tell_planner(rows)?;
+    }
+    Ok(())
 }

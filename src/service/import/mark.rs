@@ -6,6 +6,7 @@ use std::mem;
 use std::ops::Range;
 
 use diesel::pg::PgConnection;
+use sha2::{Digest, Sha256};
 
 use super::layout::Layout;
 use super::{Bad, Failure, Kind, Place, Record, signed};
@@ -36,14 +37,6 @@ impl Wanted {
             Wanted::Again(begun.refused)
         } else {
             Wanted::Behind(begun.marks)
-        }
-    }
-
-    /// Rows dealt with before, of those that were come to.
-    pub fn skipped(&self, done: u64) -> u64 {
-        match self {
-            Wanted::Behind(_) => done,
-            Wanted::Again(ranks) => done.saturating_sub(ranks.len() as u64),
         }
     }
 
@@ -104,12 +97,22 @@ impl<'a, K: Kind> Rows<'a, K> {
         }
     }
 
-    /// Hands them over in batches, until `take` wants no more.
-    pub fn read(mut self, mut take: impl FnMut(Batch) -> bool) -> std::result::Result<(), Failure> {
+    /// Whether they were all left out before, and are tried again one after another.
+    pub fn are_again(&self) -> bool {
+        matches!(self.wanted, Wanted::Again(_))
+    }
+
+    /// Hands them over in batches, until `take` wants no more. Answers how many rows there are, wanted or not.
+    pub fn read(
+        mut self,
+        mut take: impl FnMut(Batch) -> bool,
+    ) -> std::result::Result<u64, Failure> {
+        let mut read = 0;
         let mut filling = Filling::of(&self.wanted, self.begin_together());
         let (mut name, mut lane) = (Vec::new(), 0);
         for (rank, cells) in (1..).zip(self.reader.byte_records()) {
             let cells = cells?;
+            read = rank;
             let named = K::record(self.layout, &cells);
             let continues = !named.is_empty() && named == name;
             if !continues {
@@ -124,25 +127,19 @@ impl<'a, K: Kind> Rows<'a, K> {
             let at = Place { rank, line };
             let full = filling.add(lane, Record { at, cells }, continues);
             if !full.is_none_or(&mut take) {
-                return Ok(());
+                return Ok(read);
             }
         }
         filling.rest().all(take);
-        Ok(())
+        Ok(read)
     }
 }
 
 /// The lane of a row, by its client. Marks outlive the process: it is the same everywhere and for ever.
 fn lane_of(layout: &Layout, cells: &csv::ByteRecord) -> usize {
     let client = layout.text(cells, "client").ok().flatten();
-    // FNV-1a, of which the upper bits are even.
-    let hash = client
-        .unwrap_or_default()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-    (hash >> 32) as usize % LANES
+    let hash = Sha256::digest(client.unwrap_or_default());
+    usize::from(hash[0]) % LANES
 }
 
 /// Rows in the order of the file, until they are enough for a batch.
@@ -258,13 +255,7 @@ impl Mark {
 
     /// Counts a batch as done, and remembers the rows of it that were left out. All lanes count in one place, which is
     /// held to the end of the transaction: it comes last.
-    pub fn count(
-        &self,
-        conn: &mut PgConnection,
-        caller: &Caller,
-        batch: &Batch,
-        bad: &[Bad],
-    ) -> Result<()> {
+    pub fn count(&self, conn: &mut PgConnection, caller: &Caller, bad: &[Bad]) -> Result<()> {
         let left_out: Vec<store::imports::Refusal> = bad
             .iter()
             .map(|bad| store::imports::Refusal {
@@ -274,19 +265,13 @@ impl Mark {
                 place: signed(bad.at.rank),
             })
             .collect();
-        let rows = if batch.is_again {
-            0
-        } else {
-            signed(batch.rows.len() as u64)
-        };
-        let company = caller.company;
-        store::imports::count(conn, company, &self.hash, self.kind, rows, &left_out)?;
+        store::imports::count(conn, caller.company, &self.hash, self.kind, &left_out)?;
         Ok(())
     }
 
-    /// Ends the import: all rows are done.
-    pub fn end(&self, conn: &mut PgConnection, caller: &Caller) -> Result<()> {
-        store::imports::end(conn, caller.company, &self.hash, self.kind)?;
+    /// Ends the import: all rows are done, so many.
+    pub fn finish(&self, conn: &mut PgConnection, caller: &Caller, rows: u64) -> Result<()> {
+        store::imports::finish(conn, caller.company, &self.hash, self.kind, signed(rows))?;
         Ok(())
     }
 }

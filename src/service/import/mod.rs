@@ -14,6 +14,7 @@ pub mod receivables;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::RwLock;
 
 use csv::ByteRecord;
 use diesel::pg::PgConnection;
@@ -140,6 +141,15 @@ struct Outcome {
     bad: Vec<Bad>,
 }
 
+/// When a batch locks the series of its entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Series {
+    /// At its end, so that other batches are written meanwhile. It may meet those who lock the series before items.
+    Last,
+    /// Before all else, as they do.
+    First,
+}
+
 /// A kind of file: its columns, and how a batch of its rows is booked.
 trait Kind {
     /// What the table of imports calls it.
@@ -159,13 +169,14 @@ trait Kind {
     fn manner(&self) -> u8 {
         0
     }
-    /// Books a batch.
+    /// Books a batch, by numbers of entries that are drawn at its end, or held from its beginning.
     fn book(
         &self,
         conn: &mut PgConnection,
         caller: &Caller,
         layout: &Layout,
         batch: &[Record],
+        series: Series,
     ) -> Result<Outcome>;
 }
 
@@ -224,14 +235,12 @@ fn run<K: Kind + Sync>(
         kind: K::NAME,
     };
     let begun = db.write_now(caller, |conn, caller| mark.begin(conn, caller))?;
+    let mut summary = Summary::default();
     let done = begun.done;
     let wanted = Wanted::of(begun);
-    let mut summary = Summary {
-        skipped: wanted.skipped(done),
-        finished_before: wanted.is_nothing(),
-        ..Summary::default()
-    };
-    if summary.finished_before {
+    if wanted.is_nothing() {
+        summary.skipped = done;
+        summary.finished_before = true;
         return Ok(summary);
     }
     let booking = Booking {
@@ -241,9 +250,10 @@ fn run<K: Kind + Sync>(
         layout: &layout,
         mark: &mark,
         planner: Planner::default(),
+        beside: RwLock::default(),
     };
     let rows = Rows::new(reader, &layout, wanted);
-    lanes::book(&booking, rows, |rows, outcome| {
+    let all = lanes::book(&booking, rows, |rows, outcome| {
         summary.rows += rows;
         summary.made.add(&outcome.made);
         summary.refused += outcome.bad.len() as u64;
@@ -252,7 +262,8 @@ fn run<K: Kind + Sync>(
             tell(&format!("{}:{line}: {field}: {message}", path.display()));
         }
     })?;
-    db.write_now(caller, |conn, caller| mark.end(conn, caller))?;
+    summary.skipped = all - summary.rows;
+    db.write_now(caller, |conn, caller| mark.finish(conn, caller, all))?;
     tell_planner(db, caller, signed(summary.rows), PART)?;
     Ok(summary)
 }

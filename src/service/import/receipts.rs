@@ -24,7 +24,7 @@ use diesel::pg::PgConnection;
 use rust_decimal::Decimal;
 
 use super::layout::{Field, Layout, needed, optional};
-use super::{Bad, Failure, Kind, Made, Outcome, RULE, Record, Summary, taken};
+use super::{Bad, Failure, Kind, Made, Outcome, RULE, Record, Series, Summary, taken};
 use crate::domain::access::Caller;
 use crate::domain::ids::{ClientId, DocumentId, Id, ItemId, PaymentId};
 use crate::domain::money::{Currency, Minor};
@@ -79,6 +79,7 @@ impl Kind for Receipts {
         caller: &Caller,
         layout: &Layout,
         batch: &[Record],
+        series: Series,
     ) -> Result<Outcome> {
         let books = books::open(conn, caller)?;
         let mut outcome = Outcome::default();
@@ -88,6 +89,10 @@ impl Kind for Receipts {
                 Ok(receipt) => receipts.push((rows, receipt)),
                 Err(refused) => outcome.leave_out(layout, rows, refused)?,
             }
+        }
+        if series == Series::First {
+            let days = receipts.iter().map(|(_, receipt)| receipt.received_on);
+            books.hold_entries(conn, days)?;
         }
         let known = Known::load(conn, caller, receipts.iter().map(|(_, receipt)| receipt))?;
         let mut plan = Plan {

@@ -24,7 +24,7 @@ use rust_decimal::Decimal;
 use serde_json::json;
 
 use super::layout::{Field, Layout, Mapping, needed, optional};
-use super::{Bad, Failure, Kind, Made, Outcome, Place, RULE, Record, Summary, taken};
+use super::{Bad, Failure, Kind, Made, Outcome, Place, RULE, Record, Series, Summary, taken};
 use crate::domain::access::Caller;
 use crate::domain::company::VatDue;
 use crate::domain::ids::{ClientId, DocumentId, Id, ItemId, PaymentId};
@@ -118,6 +118,7 @@ impl Kind for Receivables {
         caller: &Caller,
         layout: &Layout,
         batch: &[Record],
+        series: Series,
     ) -> Result<Outcome> {
         let books = books::open(conn, caller)?;
         let mut outcome = Outcome::default();
@@ -127,6 +128,13 @@ impl Kind for Receivables {
                 Ok(row) => rows.push(row),
                 Err(error) => outcome.bad.push(Bad::of(record.at, layout, error)?),
             }
+        }
+        if series == Series::First {
+            let days = rows.iter().map(|row| row.issued_on);
+            books.hold_entries(
+                conn,
+                days.chain(rows.iter().filter_map(|row| row.settled_on)),
+            )?;
         }
         let known = Known::load(conn, caller, &rows)?;
         let mut plan = Plan {

@@ -12,6 +12,7 @@ mod disk;
 mod drain;
 mod flood;
 mod gathered;
+mod lanes;
 mod overload;
 mod together;
 
