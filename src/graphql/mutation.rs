@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::service::approval::{self as approvals, Made};
 use crate::service::idempotency;
 use crate::store::Conn;
-use crate::store::foreseen::Receipt;
+use crate::store::gather::Record;
 use crate::store::numbering::Drawers;
 
 /// How the caller wants the write done.
@@ -86,9 +86,9 @@ pub struct Done<T> {
     pub user_errors: Vec<UserError>,
 }
 
-/// What makes a receipt ready to be written together with others, see [`crate::store::Session::gathered`]; with what it will have made.
+/// What makes a record ready to be written together with others, see [`crate::store::Session::gathered`]; with what it will have made.
 pub type Ahead<T> =
-    Box<dyn FnOnce(&mut Conn, &Caller) -> Result<Option<(T, Drawers, Receipt)>> + Send>;
+    Box<dyn FnOnce(&mut Conn, &Caller) -> Result<Option<(T, Drawers, Record)>> + Send>;
 
 /// Runs a mutation. `work` may run twice after a deadlock; what it answers is kept under the key.
 pub async fn mutate<T, F>(ctx: &Context<'_>, how: How, work: F) -> Result<Done<T>>
@@ -99,7 +99,7 @@ where
     mutate_or_gather(ctx, how, None, work).await
 }
 
-/// The same for a receipt, which is written together with others that are under way, where that can be: then `work` is
+/// The same for a record which is written together with others that are under way, where that can be: then `work` is
 /// not run.
 pub async fn mutate_or_gather<T, F>(
     ctx: &Context<'_>,

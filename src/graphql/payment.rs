@@ -496,8 +496,8 @@ async fn record_one_payment(
     let same = Arc::clone(&input);
     let ahead: Ahead<_> = Box::new(move |conn, caller| {
         let found = payment::ready(conn, caller, &same)?;
-        Ok(found.map(|(recorded, series, receipt)| {
-            ((recorded.payment, recorded.allocations), series, receipt)
+        Ok(found.map(|(recorded, series, record)| {
+            ((recorded.payment, recorded.allocations), series, record)
         }))
     });
     let done = mutate_or_gather(ctx, how, Some(ahead), move |conn, caller| {

@@ -203,7 +203,7 @@ impl Books {
     }
 
     /// The same for a record that makes an entry on `posted_on`: `write` writes both, drafted without numbers (see
-    /// [`drafted`]), by the statement that draws them. Answers the record's number. The counters are locked from there
+    /// [`draft`]), by the statement that draws them. Answers the record's number. The counters are locked from there
     /// until the transaction ends, so that this comes as late as can be.
     ///
     /// A `write` whose condition did not hold is called again, under the numbers that it drew.
@@ -235,6 +235,7 @@ impl Books {
         Drawers {
             prefix: draw.prefix.to_owned(),
             year: self.year(draw.on).name,
+            on: draw.dated.then_some(draw.on),
             of: draw.of,
             entry_year: self.year(posted_on).name,
         }
@@ -496,6 +497,18 @@ pub fn draft(caller: &Caller, books: &Books, postings: Vec<Posting>) -> Result<D
         drafts.add(caller, books, posting)?;
     }
     Ok(drafts)
+}
+
+/// The same for one posting: its entry, with its lines and the open items that it makes.
+pub fn draft_one(
+    caller: &Caller,
+    books: &Books,
+    posting: Posting,
+) -> Result<(journal::NewEntry, Vec<journal::Line>, Vec<Opened>)> {
+    let mut drafts = draft(caller, books, vec![posting])?;
+    let entry = drafts.entries.pop();
+    let entry = entry.ok_or_else(|| Error::Internal("a posting without an entry".into()))?;
+    Ok((entry, drafts.lines, drafts.opened))
 }
 
 impl Drafts {

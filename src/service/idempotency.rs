@@ -9,8 +9,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::service::approval::Made;
 use crate::store;
-use crate::store::foreseen::Receipt;
-use crate::store::gather::Ready;
+use crate::store::gather::{Ready, Record};
 use crate::store::idempotency::Claim;
 use crate::store::numbering::Drawers;
 
@@ -57,13 +56,13 @@ fn kept<T: Serialize>(outcome: &T) -> Result<serde_json::Value> {
     serde_json::to_value(outcome).map_err(|error| Error::Internal(error.to_string()))
 }
 
-/// Makes a receipt ready to be written together with others, under its key, mutation and digest if it has any. None for
+/// Makes a record ready to be written together with others, under its key, mutation and digest if it has any. None for
 /// a key that was used before: [`once`] answers for it.
 pub fn ready<T: Serialize>(
     conn: &mut PgConnection,
     caller: &Caller,
     used: Option<(String, String, String)>,
-    ahead: impl FnOnce(&mut PgConnection, &Caller) -> Result<Option<(T, Drawers, Receipt)>>,
+    ahead: impl FnOnce(&mut PgConnection, &Caller) -> Result<Option<(T, Drawers, Record)>>,
 ) -> Result<Option<(T, Ready)>> {
     if let Some((key, ..)) = &used {
         check(key)?;
@@ -71,7 +70,7 @@ pub fn ready<T: Serialize>(
             return Ok(None);
         }
     }
-    let Some((made, series, receipt)) = ahead(conn, caller)? else {
+    let Some((made, series, record)) = ahead(conn, caller)? else {
         return Ok(None);
     };
     let claim = match used {
@@ -85,7 +84,7 @@ pub fn ready<T: Serialize>(
     };
     let ready = Ready {
         series,
-        receipt,
+        record,
         claim,
     };
     Ok(Some((made, ready)))

@@ -15,12 +15,13 @@ use crate::domain::company::VatDue;
 use crate::domain::ids::{ClientId, DocumentId, DraftId, Id};
 use crate::domain::money::{Currency, Minor};
 use crate::domain::refusal::{Refusal, RefusalCode};
-use crate::domain::terms::{Buyer, Issue, PaymentTerms, TermsRule};
+use crate::domain::terms::{self, Buyer, PaymentTerms, TermsRule};
 use crate::domain::vat::{self, RateShare};
 use crate::error::{Error, Result};
 use crate::store::client::Client;
-use crate::store::document::{self, Document, Draft, Line, NewDocument, Tax};
-use crate::store::numbering::Numbered;
+use crate::store::document::{self, Document, Draft, Issue, Line, NewDocument, Tax};
+use crate::store::gather::Record;
+use crate::store::numbering::{Drawers, Numbered};
 use crate::store::{self};
 
 /// A line as entered.
@@ -256,6 +257,61 @@ pub fn issue_for(
     client: &Client,
     input: &InvoiceInput,
 ) -> Result<DocumentId> {
+    let issue = prepare(conn, caller, books, client, input)?;
+    let series = series(books, &issue);
+    let given = input.number.as_deref();
+    let posted_on = issue.entry.posted_on;
+    books.write_numbered(conn, given, &series, posted_on, |conn, numbers| {
+        document::insert_numbered(conn, numbers, &issue)
+    })?;
+    Ok(issue.document.document.id)
+}
+
+/// Makes an invoice ready to be written together with others: reads only. None where it has to be issued by itself: under
+/// a number of its own, or to be refused for its reference.
+pub fn ready(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    client: &Ref,
+    input: &InvoiceInput,
+) -> Result<Option<(DocumentId, Drawers, Record)>> {
+    if input.number.is_some() {
+        return Ok(None);
+    }
+    let books = books::open(conn, caller)?;
+    let client = reference::client(conn, caller, "client", client)?;
+    let issue = prepare(conn, caller, &books, &client, input)?;
+    let Document {
+        id, external_ref, ..
+    } = &issue.document.document;
+    if let Some(reference) = external_ref
+        && document::by_external_ref(conn, caller.company, document::INVOICE, reference)?.is_some()
+    {
+        return Ok(None);
+    }
+    let series = books.drawers(&series(&books, &issue), issue.entry.posted_on);
+    Ok(Some((*id, series, Record::Invoice(Box::new(issue)))))
+}
+
+fn series<'a>(books: &'a Books, issue: &Issue) -> Draw<'a> {
+    Draw {
+        prefix: &books.settings.series.invoices,
+        on: issue.document.document.issued_on,
+        dated: true,
+        field: "issuedOn",
+        of: Numbered::Documents,
+        taken: "an invoice with this number or reference exists already",
+    }
+}
+
+/// Checks an invoice and works out all that it makes.
+fn prepare(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    books: &Books,
+    client: &Client,
+    input: &InvoiceInput,
+) -> Result<Issue> {
     if let Some(closed) = client.closed_on {
         return Err(Refusal::new(
             RefusalCode::WrongState,
@@ -288,14 +344,6 @@ pub fn issue_for(
     )?;
     let installments = installments(conn, client, input, issued_on, currency, worked.total())?;
     let mentions = mentions(books, client, input)?;
-    let series = Draw {
-        prefix: &books.settings.series.invoices,
-        on: issued_on,
-        dated: true,
-        field: "issuedOn",
-        of: Numbered::Documents,
-        taken: "an invoice with this number or reference exists already",
-    };
     let due_on = installments.iter().map(|(due, _)| *due).max();
     let document = Document {
         company_id: caller.company,
@@ -345,29 +393,21 @@ pub fn issue_for(
         &installments,
         vat_due,
     );
-    let posted_on = posting.posted_on;
-    let drafts = books::draft(caller, books, vec![posting])?;
-    let (items, changes) = books::openings(drafts.opened);
-    let document = NewDocument {
-        document,
-        snapshot: snapshot(books, client, &mentions),
-    };
+    let (entry, entry_lines, opened) = books::draft_one(caller, books, posting)?;
+    let (items, changes) = books::openings(opened);
     let taxes = worked.tax_rows(caller, id);
-    let given = input.number.as_deref();
-    books.write_numbered(conn, given, &series, posted_on, |conn, numbers| {
-        document::insert_numbered(
-            conn,
-            numbers,
-            &document,
-            &worked.lines,
-            &taxes,
-            &drafts.entries,
-            &drafts.lines,
-            &items,
-            &changes,
-        )
-    })?;
-    Ok(id)
+    Ok(Issue {
+        document: NewDocument {
+            document,
+            snapshot: snapshot(books, client, &mentions),
+        },
+        lines: worked.lines,
+        taxes,
+        entry,
+        entry_lines,
+        items,
+        changes,
+    })
 }
 
 /// The currency of an invoice: the one given, else the client's.
@@ -521,7 +561,7 @@ fn installments(
                 Refusal::invalid(field, "the due date is before the invoice's date").into(),
             );
         }
-        let issue = buyer(client).map(|buyer| Issue {
+        let issue = buyer(client).map(|buyer| terms::Issue {
             issued_on,
             received_on: input.received_on,
             rule: terms.rule,

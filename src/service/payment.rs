@@ -19,6 +19,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat;
 use crate::error::{Error, Result};
 use crate::store::foreseen::{Foreseen, Receipt};
+use crate::store::gather::Record;
 use crate::store::item::Item;
 use crate::store::matching::Ending;
 use crate::store::numbering::{Drawers, Numbered};
@@ -116,7 +117,7 @@ pub fn ready(
     conn: &mut PgConnection,
     caller: &Caller,
     input: &PaymentInput,
-) -> Result<Option<(Recorded, Drawers, Receipt)>> {
+) -> Result<Option<(Recorded, Drawers, Record)>> {
     if input.number.is_some() {
         return Ok(None);
     }
@@ -146,7 +147,7 @@ pub fn ready(
         lines: prepared.drafts.lines,
         foreseen,
     };
-    Ok(Some((recorded, series, receipt)))
+    Ok(Some((recorded, series, Record::Receipt(Box::new(receipt)))))
 }
 
 /// A receipt that only lacks its numbers.

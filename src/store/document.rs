@@ -16,7 +16,7 @@ use super::item::{Change, Item};
 use super::journal::{self, NewEntry};
 use super::keys::{self, keyed};
 use super::list::{Bind, Sql, containing, folded, reads_like, steady};
-use super::numbering::{Drawn, Numbers};
+use super::numbering::{Condition, Drawers, Drawn, Numbers};
 use super::schema::{document_lines, document_taxes, documents, invoice_drafts};
 use crate::domain::ids::{ClientId, CompanyId, DocumentId, DraftId};
 
@@ -376,35 +376,75 @@ pub fn insert(
     bulk::insert_all(conn, &[&rows, &lines, &taxes])
 }
 
-/// Adds a document together with the entry and the open items that it makes, under numbers drawn by the same statement.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a document is rows of as many tables"
-)]
+/// A document with the entry and the open items that it makes, which lacks its numbers.
+#[derive(Clone, Debug)]
+pub struct Issue {
+    pub document: NewDocument,
+    pub lines: Vec<Line>,
+    pub taxes: Vec<Tax>,
+    pub entry: NewEntry,
+    pub entry_lines: Vec<journal::Line>,
+    pub items: Vec<Item>,
+    pub changes: Vec<Change>,
+}
+
+/// Adds a document with all that it makes, under numbers drawn by the same statement.
 pub fn insert_numbered(
     conn: &mut PgConnection,
     numbers: &Numbers<'_>,
-    document: &NewDocument,
-    lines: &[Line],
-    taxes: &[Tax],
-    entries: &[NewEntry],
-    entry_lines: &[journal::Line],
-    items: &[Item],
-    changes: &[Change],
+    issue: &Issue,
 ) -> QueryResult<Drawn> {
-    let document = std::slice::from_ref(document);
+    let document = std::slice::from_ref(&issue.document);
+    let entry = std::slice::from_ref(&issue.entry);
+    let (lines, taxes) = (issue.lines.as_slice(), issue.taxes.as_slice());
+    let entry_lines = issue.entry_lines.as_slice();
+    let (items, changes) = (issue.items.as_slice(), issue.changes.as_slice());
     numbers.write(
         conn,
         &[
             &document,
             &lines,
             &taxes,
-            &entries,
+            &entry,
             &entry_lines,
             &items,
             &changes,
         ],
     )
+}
+
+/// Adds documents of one day, under numbers in their order, by one statement. Answers whether they were written: all of
+/// them; or none, when a number is used already or days would go back.
+pub fn insert_numbered_all(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    series: &Drawers,
+    issues: Vec<Issue>,
+) -> QueryResult<bool> {
+    let (mut documents, mut entries) = (Vec::new(), Vec::new());
+    let (mut lines, mut taxes, mut entry_lines) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut items, mut items_at, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, issue) in (1_i32..).zip(issues) {
+        documents.push(issue.document);
+        entries.push(issue.entry);
+        lines.extend(issue.lines);
+        taxes.extend(issue.taxes);
+        entry_lines.extend(issue.entry_lines);
+        items_at.extend(issue.items.iter().map(|_| place));
+        items.extend(issue.items);
+        changes.extend(issue.changes);
+    }
+    let places: Vec<i32> = (1_i32..).take(documents.len()).collect();
+    let parts = vec![
+        bulk::at_places(&documents, &places),
+        bulk::beside(&lines),
+        bulk::beside(&taxes),
+        bulk::at_places(&entries, &places),
+        bulk::beside(&entry_lines),
+        bulk::at_places(&items, &items_at),
+        bulk::beside(&changes),
+    ];
+    series.write_all(conn, company, places.len(), Condition::default(), parts)
 }
 
 /// The lines of these documents, in order.

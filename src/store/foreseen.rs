@@ -397,7 +397,6 @@ pub fn insert_all(
     series: &Drawers,
     receipts: Vec<Receipt>,
 ) -> QueryResult<bool> {
-    let count = receipts.len();
     let (mut payments, mut entries, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     let (mut foreseen, mut opened_at) = (Vec::new(), Vec::new());
     for (place, receipt) in (1_i32..).zip(receipts) {
@@ -407,8 +406,7 @@ pub fn insert_all(
         opened_at.extend(receipt.foreseen.opened.iter().map(|_| place));
         foreseen.push(receipt.foreseen);
     }
-    let count = i32::try_from(count).unwrap_or(i32::MAX);
-    let places: Vec<i32> = (1..=count).collect();
+    let places: Vec<i32> = (1_i32..).take(payments.len()).collect();
     let foreseen = Foreseen::together(foreseen.into_iter());
     let new = beginning(&foreseen);
     let mut parts = vec![
@@ -425,6 +423,5 @@ pub fn insert_all(
         parts.push(bulk::beside(&foreseen.allocations));
     }
     let condition = foreseen.condition(company);
-    let drawn = series.write_each(conn, company, count, condition, parts)?;
-    Ok(!drawn.is_empty() && drawn.iter().all(|drawn| drawn.is_written))
+    series.write_all(conn, company, places.len(), condition, parts)
 }

@@ -1,9 +1,9 @@
-//! Receipts of one company that wait for each other's numbers are written together.
+//! Invoices and receipts of one company that wait for each other's numbers are written together.
 //!
-//! Numbers without gaps let one transaction at a time write. A receipt that comes while others are under way is made
-//! ready on a connection of its own, which goes back to the pool, and waits here: whoever writes takes all that wait, and
-//! writes them by one statement in one transaction, each in the name of its own caller. A receipt that finds nobody
-//! before it is written by itself, without coming here; and so is each of those that could not be written together,
+//! Numbers without gaps let one transaction at a time write. A record that comes while others are under way is made
+//! ready on a connection of its own, which goes back to the pool, and waits here: whoever writes takes all of one series
+//! that wait, and writes them by one statement in one transaction, each in the name of its own caller. A record that finds
+//! nobody before it is written by itself, without coming here; and so is each of those that could not be written together,
 //! whatever the reason, so that it is refused or done as if it had come alone.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -13,7 +13,9 @@ use std::time::Instant;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
+use super::document::{self, Issue};
 use super::foreseen::{self, Receipt, Rest};
 use super::idempotency::{self, Claim};
 use super::numbering::Drawers;
@@ -22,21 +24,57 @@ use super::replica::{self, Position};
 use super::{Db, audit, blocking, our_time, transaction, wall};
 use crate::domain::access::Caller;
 use crate::domain::audit::Origin;
-use crate::domain::ids::{CompanyId, Id, PaymentId};
+use crate::domain::ids::{CompanyId, Id};
 use crate::error::{Error, Result};
 
 /// So many at most are written together: their statement is over soon.
 const TOGETHER: usize = 32;
 
-/// A receipt that is ready to be written.
+/// A record that is written together with others of its series.
+#[derive(Clone, Debug)]
+pub enum Record {
+    Invoice(Box<Issue>),
+    Receipt(Box<Receipt>),
+}
+
+impl Record {
+    fn id(&self) -> Uuid {
+        match self {
+            Record::Invoice(issue) => issue.document.document.id.uuid(),
+            Record::Receipt(receipt) => receipt.payment.id.uuid(),
+        }
+    }
+
+    /// All that the trail has of it: the record, and what it settles.
+    fn told(&self) -> Vec<Uuid> {
+        let mut told = vec![self.id()];
+        if let Record::Receipt(receipt) = self {
+            let allocations = receipt.foreseen.allocations.iter();
+            told.extend(allocations.map(|made| made.id.uuid()));
+        }
+        told
+    }
+
+    fn rests_on(&self) -> Vec<Rest> {
+        match self {
+            Record::Invoice(issue) => {
+                let reference = issue.document.document.external_ref.iter();
+                reference.cloned().map(Rest::Reference).collect()
+            }
+            Record::Receipt(receipt) => receipt.rests_on().collect(),
+        }
+    }
+}
+
+/// A record that is ready to be written.
 pub struct Ready {
     pub series: Drawers,
-    pub receipt: Receipt,
+    pub record: Record,
     /// The key under which it is repeated, with what that answers.
     pub claim: Option<Claim>,
 }
 
-/// What became of a receipt that waited.
+/// What became of a record that waited.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Outcome {
     /// It is written; and where the log of the database stood then, when there is a replica.
@@ -47,7 +85,7 @@ pub(super) enum Outcome {
     Unknown,
 }
 
-/// A receipt that waits.
+/// A record that waits.
 pub(super) struct Waiting {
     pub ready: Ready,
     pub caller: Caller,
@@ -61,15 +99,15 @@ impl Waiting {
     fn rests_on(&self) -> impl Iterator<Item = Rest> {
         let claim = self.ready.claim.iter();
         let keys = claim.map(|claim| Rest::Key(claim.key.clone()));
-        self.ready.receipt.rests_on().chain(keys)
+        self.ready.record.rests_on().into_iter().chain(keys)
     }
 
-    fn id(&self) -> PaymentId {
-        self.ready.receipt.payment.id
+    fn id(&self) -> Uuid {
+        self.ready.record.id()
     }
 }
 
-/// The receipts of one company.
+/// The records of one company.
 #[derive(Default)]
 struct Line {
     /// Requests that record one, waiting ones included.
@@ -79,7 +117,7 @@ struct Line {
     is_served: bool,
 }
 
-/// The receipts under way.
+/// The records under way.
 #[derive(Default)]
 pub(super) struct Gathering(Mutex<HashMap<CompanyId, Line>>);
 
@@ -88,7 +126,7 @@ impl Gathering {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a receipt wait; says whether nobody serves the company yet.
+    /// Has a record wait; says whether nobody serves the company yet.
     fn wait(&self, waiting: Waiting) -> bool {
         let mut lines = self.lines();
         let line = lines.entry(waiting.caller.company).or_default();
@@ -96,7 +134,7 @@ impl Gathering {
         !std::mem::replace(&mut line.is_served, true)
     }
 
-    /// The receipts to be written next, and those that are to go on by themselves: their time is over, or they rest on
+    /// The records to be written next, and those that are to go on by themselves: their time is over, or they rest on
     /// what was just written, which is not as they saw it. With none to be written the company is no longer served.
     fn next(&self, company: CompanyId, written: &HashSet<Rest>) -> (Vec<Waiting>, Vec<Waiting>) {
         let mut lines = self.lines();
@@ -120,14 +158,14 @@ impl Gathering {
         (next, alone)
     }
 
-    /// Takes a receipt out of the line; false where it is no longer in it.
-    fn withdraw(&self, company: CompanyId, payment: PaymentId) -> bool {
+    /// Takes a record out of the line; false where it is no longer in it.
+    fn withdraw(&self, company: CompanyId, id: Uuid) -> bool {
         let mut lines = self.lines();
         let Some(line) = lines.get_mut(&company) else {
             return false;
         };
         let before = line.waiting.len();
-        line.waiting.retain(|waiting| waiting.id() != payment);
+        line.waiting.retain(|waiting| waiting.id() != id);
         line.waiting.len() < before
     }
 
@@ -162,11 +200,11 @@ fn taken(line: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     taken
 }
 
-/// A request that records a receipt, from before it looks at anything until it is done.
+/// A request that issues an invoice or records a receipt, from before it looks at anything until it is done.
 pub struct Turn {
     gathering: Arc<Gathering>,
     company: CompanyId,
-    /// Nobody else of the company was recording one when it came.
+    /// No other of the company was under way when it came.
     pub is_first: bool,
 }
 
@@ -188,7 +226,7 @@ impl Drop for Turn {
         let mut lines = self.gathering.lines();
         if let Some(line) = lines.get_mut(&self.company) {
             line.under_way -= 1;
-            // Receipts of requests that were given up may still wait.
+            // Records of requests that were given up may still wait.
             if line.under_way == 0 && !line.is_served && line.waiting.is_empty() {
                 lines.remove(&self.company);
             }
@@ -196,7 +234,7 @@ impl Drop for Turn {
     }
 }
 
-/// Has a receipt written together with others, and says what became of it.
+/// Has a record written together with others, and says what became of it.
 pub(super) async fn written(
     db: &Db,
     waiting: Waiting,
@@ -216,19 +254,21 @@ pub(super) async fn written(
     let answer = match tokio::time::timeout_at((until + LATE).into(), &mut answered).await {
         Ok(answer) => answer,
         Err(_) if db.gathering.withdraw(company, id) => {
-            return Err(Error::Unavailable("others record receipts".into()));
+            return Err(Error::Unavailable(
+                "others write under the same numbers".into(),
+            ));
         }
         // It is being written.
         Err(_) => answered.await,
     };
-    answer.map_err(|_| Error::Internal("what writes receipts has ended".into()))
+    answer.map_err(|_| Error::Internal("what writes for all that wait has ended".into()))
 }
 
 /// Whoever writes what waits; however it ends, those that still wait go on by themselves.
 struct Service {
     gathering: Arc<Gathering>,
     company: CompanyId,
-    /// What the last receipts rested on.
+    /// What the last records rested on.
     written: HashSet<Rest>,
     /// Nobody waited any more: whoever comes now is served anew.
     is_over: bool,
@@ -274,11 +314,11 @@ async fn serve(db: Db, mut service: Service, until: Instant) {
         .await
     };
     if let Err(error) = served.await {
-        tracing::debug!(%error, "receipts go on one by one");
+        tracing::debug!(%error, "records go on one by one");
     }
 }
 
-/// Writes receipts and tells whoever waits. Fails when the connection will not do for others.
+/// Writes records and tells whoever waits. Fails when the connection will not do for others.
 fn write(db: &Db, conn: &mut PgConnection, batch: Vec<Waiting>) -> Result<()> {
     let mut is_worked = false;
     let written = write_all(conn, &batch, &mut is_worked);
@@ -287,7 +327,7 @@ fn write(db: &Db, conn: &mut PgConnection, batch: Vec<Waiting>) -> Result<()> {
         // Whether the end of the transaction came through is not known: they must not be done again.
         Err(_) if is_worked => Outcome::Unknown,
         Err(error) => {
-            tracing::debug!(%error, receipts = batch.len(), "receipts could not be written together");
+            tracing::debug!(%error, records = batch.len(), "records could not be written together");
             Outcome::Alone
         }
     };
@@ -310,7 +350,7 @@ fn position(db: &Db, conn: &mut PgConnection, batch: &[Waiting]) -> Option<Posit
     Some(position)
 }
 
-/// Writes receipts in one transaction, or nothing; `is_worked` once only its end is to come.
+/// Writes records in one transaction, or nothing; `is_worked` once only its end is to come.
 fn write_all(conn: &mut PgConnection, batch: &[Waiting], is_worked: &mut bool) -> Result<()> {
     let until = batch.iter().map(|waiting| waiting.until).min();
     let Some(first) = batch.first() else {
@@ -318,10 +358,7 @@ fn write_all(conn: &mut PgConnection, batch: &[Waiting], is_worked: &mut bool) -
     };
     let (company, series) = (first.caller.company, &first.ready.series);
     let authors = batch.iter().map(|waiting| {
-        let receipt = &waiting.ready.receipt;
-        let allocations = receipt.foreseen.allocations.iter();
-        let records = allocations.map(|made| made.id.uuid());
-        let records = records.chain([receipt.payment.id.uuid()]);
+        let records = waiting.ready.record.told().into_iter();
         (audit::actor_of(&waiting.caller, &waiting.origin), records)
     });
     let begin = format!(
@@ -337,9 +374,18 @@ fn write_all(conn: &mut PgConnection, batch: &[Waiting], is_worked: &mut bool) -
             .filter_map(|w| w.ready.claim.as_ref())
             .collect();
         claims.sort_by_key(|claim| &claim.key);
-        let receipts = batch.iter().map(|waiting| waiting.ready.receipt.clone());
+        let (mut invoices, mut receipts) = (Vec::new(), Vec::new());
+        for waiting in batch {
+            match &waiting.ready.record {
+                Record::Invoice(issue) => invoices.push(Issue::clone(issue)),
+                Record::Receipt(receipt) => receipts.push(Receipt::clone(receipt)),
+            }
+        }
+        // Of one series, so that one of the two is empty.
         let is_written = idempotency::claim_all(conn, company, &claims)?
-            && foreseen::insert_all(conn, company, series, receipts.collect())?;
+            && (invoices.is_empty()
+                || document::insert_numbered_all(conn, company, series, invoices)?)
+            && (receipts.is_empty() || foreseen::insert_all(conn, company, series, receipts)?);
         // What was foreseen of one of them has changed, or its key is in use.
         *is_worked = is_written;
         is_written.then_some(()).ok_or(Error::Validated)

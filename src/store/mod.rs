@@ -637,12 +637,12 @@ impl Session {
         result
     }
 
-    /// Begins the recording of a receipt; it lasts until what this answers is dropped.
+    /// Begins an invoice or a receipt; it lasts until what this answers is dropped.
     pub fn turn(&self) -> Turn {
         Turn::of(&self.inner.db.gathering, self.inner.caller.company)
     }
 
-    /// Writes a receipt together with those that others record at the same time, once it was made ready from a snapshot
+    /// Writes a record together with those of others at the same time, once it was made ready from a snapshot
     /// of its own. Nothing is held while it waits. None, and nothing is written, where it is to be written by itself, or
     /// refused: `ahead` may answer none for that.
     pub async fn gathered<T, F>(&self, ahead: F) -> Result<Option<T>>
@@ -663,7 +663,7 @@ impl Session {
             Ok(None) => return Ok(None),
             // Whatever is wrong with it is told by what writes it by itself.
             Err(error) => {
-                tracing::debug!(%error, "a receipt was not made ready");
+                tracing::debug!(%error, "a record was not made ready");
                 return Ok(None);
             }
         };

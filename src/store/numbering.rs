@@ -187,6 +187,7 @@ pub struct Drawn {
 
 /// What must be so for rows to be written under numbers: found out under the locks of the counters, by the same
 /// statement.
+#[derive(Default)]
 pub(super) struct Condition {
     /// Parts of a `WITH`, each `, name AS MATERIALIZED (…)`. What they lock waits for `d`, the numbers drawn.
     pub parts: Sql,
@@ -292,6 +293,8 @@ pub struct Drawers {
     pub prefix: String,
     /// Their financial year.
     pub year: i32,
+    /// Their day, of a series that keeps its days in order.
+    pub on: Option<NaiveDate>,
     /// Whose numbers they are.
     pub of: Numbered,
     /// The financial year of the entries.
@@ -299,34 +302,37 @@ pub struct Drawers {
 }
 
 impl Drawers {
-    /// Draws numbers for `count` records and writes `parts` under them, if a condition holds: all, or nothing.
-    pub(super) fn write_each(
+    /// Draws numbers for `count` records and writes `parts` under them, if a condition holds: all, or nothing when it does
+    /// not, when a number is used already or when days would go back. Answers whether they were written.
+    pub(super) fn write_all(
         &self,
         conn: &mut PgConnection,
         company: CompanyId,
-        count: i32,
+        count: usize,
         condition: Condition,
         mut parts: Vec<Part<'_>>,
-    ) -> QueryResult<Vec<Drawn>> {
+    ) -> QueryResult<bool> {
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
         let numbers = self.drawing(company, count, &condition);
         for update in condition.updates {
             parts.push(Box::new(update));
         }
-        Drawing { numbers, parts }.load(conn)
+        let drawn: Vec<Drawn> = Drawing { numbers, parts }.load(conn)?;
+        Ok(!drawn.is_empty() && drawn.iter().all(|drawn| drawn.is_written))
     }
 
     fn drawing(&self, company: CompanyId, count: i32, condition: &Condition) -> Statement {
-        let wanted = |series, year| Wanted {
+        let wanted = |series, year, on| Wanted {
             series,
             year,
             count: count.into(),
-            on: None,
+            on,
         };
         let counted = counting(
             company,
             &[
-                wanted(&self.prefix, self.year),
-                wanted(ENTRY, self.entry_year),
+                wanted(&self.prefix, self.year, self.on),
+                wanted(ENTRY, self.entry_year, None),
             ],
         );
         let mut sql = Sql::new("WITH n AS (");
@@ -349,8 +355,9 @@ impl Drawers {
             .push(") AS is_used FROM t)", [])
             .append(&condition.parts)
             .push(
-                ", g AS MATERIALIZED (SELECT place, number, entry FROM d WHERE NOT (SELECT bool_or(is_used) FROM d)",
-                [],
+                ", g AS MATERIALIZED (SELECT place, number, entry FROM d \
+                   WHERE NOT (SELECT bool_or(is_used) FROM d) AND NOT coalesce(last_on > ?, false)",
+                [Bind::DayOrNone(self.on)],
             )
             .append(&condition.holds)
             .push(")", []);

@@ -8,7 +8,7 @@ use crate::domain::ids::{DocumentId, DraftId};
 use crate::domain::refusal::Refusal;
 use crate::error::Result;
 use crate::graphql::error::UserError;
-use crate::graphql::mutation::{How, Row, in_bulk, mutate};
+use crate::graphql::mutation::{Ahead, How, Row, in_bulk, mutate, mutate_or_gather};
 use crate::graphql::page::Listed;
 use crate::graphql::scalars::{ClientRef, Date, Decimal, InvoiceRef, on, read};
 use crate::graphql::{Permitted, session};
@@ -281,7 +281,15 @@ async fn issue_one_invoice(
         reason: None,
         row,
     };
-    let done = mutate(ctx, how, move |conn, caller| {
+    let same = input.clone();
+    let ahead: Ahead<_> = Box::new(
+        move |conn, caller| match (&same.draft, same.client.clone()) {
+            (None, Some(client)) => invoice::ready(conn, caller, &client.into(), &same.invoice()),
+            // A draft is taken away, too.
+            _ => Ok(None),
+        },
+    );
+    let done = mutate_or_gather(ctx, how, Some(ahead), move |conn, caller| {
         let input = input.clone();
         match (&input.draft, input.client.clone()) {
             (Some(draft), None) if input.lines.is_empty() => {

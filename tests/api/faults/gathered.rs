@@ -1,4 +1,4 @@
-//! Receipts that wait for each other's numbers are written together, each as if it had come alone.
+//! Invoices and receipts that wait for each other's numbers are written together, each as if it had come alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::ScopedJoinHandle;
@@ -221,6 +221,144 @@ fn receipts_that_wait_are_written_together_and_each_is_its_callers() {
     }
     assert!(
         transactions.values().any(|receipts| *receipts >= 5),
+        "those that waited are one transaction: {written:?}"
+    );
+    desk.ground.sound();
+}
+
+/// A written invoice, as the books and the trail have it.
+#[derive(diesel::QueryableByName, Debug)]
+struct Issued {
+    #[diesel(sql_type = Text)]
+    number: String,
+    #[diesel(sql_type = Text)]
+    transaction: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    request: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    role: Option<String>,
+    /// The entry has the number as its reference, and the items too.
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    is_posted: bool,
+}
+
+const ISSUED: &str = "SELECT d.number, d.xmin::text AS transaction, a.request_id AS request, a.role, \
+   EXISTS (SELECT FROM journal_entries e JOIN items i ON i.company_id = e.company_id AND i.entry_id = e.id \
+     WHERE e.company_id = d.company_id AND e.source_id = d.id AND e.reference = d.number AND i.reference = d.number \
+       AND i.amount = d.total AND e.label = 'Facture ' || d.number) AS is_posted \
+ FROM documents d LEFT JOIN audit_entries a ON a.company_id = d.company_id AND a.record_type = 'DOCUMENT' AND a.record_id = d.id::text \
+ ORDER BY d.number";
+
+/// R9.1, R9.2, R12.5: the same of invoices; their days do not go back while numbers go on, and a receipt that waits among
+/// them is written under numbers of its own.
+#[test]
+fn invoices_that_wait_are_written_together_and_each_is_its_callers() {
+    let Some(ground) = Ground::new(&[]) else {
+        return;
+    };
+    let accountant = command_on(
+        &ground.data,
+        &[
+            "token",
+            "--company",
+            &ground.company,
+            "--role",
+            "AR_ACCOUNTANT",
+        ],
+    );
+    let desk = Desk { ground, accountant };
+    let paid = desk.client("K001");
+    let made = desk.receipt(&desk.ground.token, "K001", &paid, "1.00", None);
+    assert_eq!(made["userErrors"], json!([]));
+    let tokens = [desk.ground.token.as_str(), desk.accountant.as_str()];
+    let mut owner = desk.ground.owner();
+    owner
+        .batch_execute("BEGIN; UPDATE counters SET last_number = last_number")
+        .expect("the counters");
+    let desk = &desk;
+    let issue = |token: &str, days_ago: u64, more: Value| {
+        let on = today() - chrono::Days::new(days_ago);
+        let mut input = json!({ "client": { "number": "K001" }, "issuedOn": on.to_string(),
+            "lines": [{ "description": "Prestation", "quantity": "1", "unitPrice": "10.00", "vatRate": "20" }] });
+        for (name, value) in more.as_object().expect("fields") {
+            input[name] = value.clone();
+        }
+        let body = json!({ "query": ISSUE, "variables": { "input": input } });
+        let url = desk.ground.url().expect("a server");
+        let mut answer = tried(&url, token, &body).expect("an answer");
+        answer["data"]["issueInvoice"].take()
+    };
+    let issue = &issue;
+    std::thread::scope(|scope| {
+        let first = scope.spawn(move || issue(tokens[0], 0, json!({})));
+        desk.settled(1);
+        let second = scope.spawn(move || issue(tokens[1], 0, json!({})));
+        // One writes by itself, one for all that come from now on.
+        desk.settled(2);
+        let together: Vec<_> = (0..6)
+            .map(|place| {
+                let key = if place == 3 {
+                    json!({ "idempotencyKey": "once" })
+                } else {
+                    json!({})
+                };
+                scope.spawn(move || issue(tokens[place % 2], 0, key))
+            })
+            .collect();
+        let again = scope.spawn(move || issue(tokens[1], 0, json!({ "idempotencyKey": "once" })));
+        let receipt = scope.spawn(move || desk.receipt(tokens[0], "K001", &paid, "2.00", None));
+        let late = scope.spawn(move || issue(tokens[0], 1, json!({})));
+        let twice: Vec<_> = (0..2)
+            .map(|_| scope.spawn(move || issue(tokens[0], 0, json!({ "externalRef": "B-7" }))))
+            .collect();
+        let unsound = issue(tokens[0], 0, json!({ "lines": [] }));
+        assert_eq!(unsound["userErrors"][0]["code"], "INVALID", "{unsound}");
+        desk.settled(2);
+        owner.batch_execute("COMMIT").expect("to let go");
+        for handle in [first, second, receipt] {
+            assert_eq!(joined(handle)["userErrors"], json!([]));
+        }
+        let together: Vec<Value> = together.into_iter().map(joined).collect();
+        for made in &together {
+            assert_eq!(made["userErrors"], json!([]), "{made}");
+        }
+        assert_eq!(joined(again), together[3], "one key, one invoice");
+        let late = joined(late);
+        assert_eq!(late["userErrors"][0]["code"], "INVALID", "{late}");
+        let twice = twice.into_iter().map(joined);
+        let refused: Vec<Value> = twice
+            .filter(|made| made["userErrors"] != json!([]))
+            .collect();
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert_eq!(refused[0]["userErrors"][0]["code"], "DUPLICATE");
+    });
+    let written: Vec<Issued> = diesel::sql_query(ISSUED)
+        .load(&mut desk.ground.owner())
+        .expect("what is written");
+    assert_eq!(written.len(), 1 + 2 + 6 + 1, "{written:?}");
+    let ranks = written.iter().map(|one| {
+        let rank = one.number.rsplit('-').next().expect("a rank");
+        rank.parse().expect("digits")
+    });
+    let ranks: Vec<usize> = ranks.collect();
+    assert_eq!(ranks, (1..=10).collect::<Vec<_>>(), "no gap, no double");
+    assert!(written.iter().all(|one| one.is_posted), "{written:?}");
+    let requests: BTreeSet<&Option<String>> = written.iter().map(|one| &one.request).collect();
+    assert_eq!(
+        requests.len(),
+        10,
+        "each has a request of its own: {written:?}"
+    );
+    let by_accountant = written
+        .iter()
+        .filter(|one| one.role.as_deref() == Some("AR_ACCOUNTANT"));
+    assert!(by_accountant.count() >= 4, "{written:?}");
+    let mut transactions: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in &written {
+        *transactions.entry(&one.transaction).or_default() += 1;
+    }
+    assert!(
+        transactions.values().any(|invoices| *invoices >= 5),
         "those that waited are one transaction: {written:?}"
     );
     desk.ground.sound();

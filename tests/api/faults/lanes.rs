@@ -12,7 +12,7 @@ use crate::harness::command_on;
 
 const ROWS: i64 = 900;
 
-#[derive(QueryableByName, PartialEq, Debug)]
+#[derive(QueryableByName, Debug)]
 struct Figures {
     #[diesel(sql_type = BigInt)]
     invoices: i64,
@@ -98,7 +98,8 @@ fn a_lane_that_is_broken_off_goes_on_where_it_stopped() {
     ground.sound();
     // And a third time there is nothing left.
     file.import();
-    assert_eq!(file.figures(), whole);
+    let again = file.figures();
+    assert_eq!((again.invoices, again.done), (ROWS, ROWS), "{again:?}");
 }
 
 /// A file that the former binary left half done, which knew one mark for all rows.
@@ -183,9 +184,9 @@ fn an_import_and_receipts_of_the_same_clients_get_done_beside_each_other() {
         "mutation {{ recordPayment(input: {{ client: {{ number: \"C001\" }}, amount: \"0.10\", method: TRANSFER, \
            allocations: [{{ debit: {{ number: \"{own}\" }} }}] }}) {{ userErrors {{ message }} }} }}"
     );
+    let company = &ground.company;
+    let arguments = ["import", "receivables", &path, "--company", company];
     std::thread::scope(|scope| {
-        let company = &ground.company;
-        let arguments = ["import", "receivables", &path, "--company", company];
         let import = scope.spawn(|| command_on(&ground.data, &arguments));
         let mut receipts = 0;
         while receipts < 100 && !import.is_finished() {
