@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes companies of each size once, then asks the questions: scripts/bench.sh s m
 #
-# The databases stay in $BENCH_DATA (about 0.2 GB for s, 2 GB for m, 20 GB for l) and are used again.
+# The databases stay in $BENCH_DATA (about 5 GB for s, 6 GB for m and 35 GB for l, the log of PostgreSQL included) and are used again.
 set -eu
 cd "$(dirname "$0")/.."
 data=${BENCH_DATA:-/var/tmp/encours-bench}
@@ -40,15 +40,15 @@ for size in "${@:-s}"; do
         rm -rf "$place/db" && mkdir "$place/db"
         start
         # Both sides are to find the data in memory. Deductions and disputes are made one by one: fewer for the largest.
-        buffers=1GB quarrels=100000
-        [ "$size" != l ] || buffers=4GB quarrels=1000
+        buffers=1GB log=4GB files=256 quarrels=100000
+        [ "$size" != l ] || { buffers=4GB log=16GB files=1024 quarrels=1000; }
         psql=$(ls -d /usr/lib/postgresql/*/bin | tail -1)/psql
-        "$psql" -X -q "$url" -c "ALTER SYSTEM SET shared_buffers = '$buffers'" -c "ALTER SYSTEM SET max_wal_size = '4GB'" \
-            -c "ALTER SYSTEM SET min_wal_size = '4GB'"
+        "$psql" -X -q "$url" -c "ALTER SYSTEM SET shared_buffers = '$buffers'" -c "ALTER SYSTEM SET max_wal_size = '$log'" \
+            -c "ALTER SYSTEM SET min_wal_size = '$log'"
         stop
         start
         # A server that has run for a while writes its log into files of before; a new one makes each of them first.
-        "$psql" -X -q -o /dev/null "$url" -c "SELECT pg_logical_emit_message(false, '', ''), pg_switch_wal() FROM generate_series(1, 256)" \
+        "$psql" -X -q -o /dev/null "$url" -c "SELECT pg_logical_emit_message(false, '', ''), pg_switch_wal() FROM generate_series(1, $files)" \
             -c CHECKPOINT
         cargo bench --locked --bench data -- --size "$size" --quarrels "$quarrels" --database-url "$url" | tee "$place/made.part"
         stop

@@ -152,7 +152,7 @@ pub struct Foreseen {
     pub new: Vec<(Matching, Letter)>,
 }
 
-/// What two receipts cannot both rest on when they are written together.
+/// What two records cannot both rest on when they are written together.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Rest {
     /// An item that one settles.

@@ -245,14 +245,18 @@ pub fn finish(
 ///
 /// It finds rows by indexes alone, its foreign keys too, and plans each statement once: of a table that is small yet,
 /// PostgreSQL would keep the plan that reads all of it, and of a company that it does not know yet it expects no rows,
-/// so that any index looks as good as the key. It may write items before the lines of their entries, and waits for the
-/// other lane longer than anybody for a request.
+/// so that any index looks as good as the key. And it may write items before the lines of their entries.
 pub fn prepare(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
-        "SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '1min'; \
-                 SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan; \
+        "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan; \
          SET CONSTRAINTS items_company_id_entry_id_entry_line_fkey DEFERRED",
     )
+}
+
+/// Lets the rest of the transaction wait for another of the same import, which may post for seconds: longer than anybody
+/// waits who locks the numbers that others want.
+pub fn be_patient(conn: &mut PgConnection) -> QueryResult<()> {
+    conn.batch_execute("SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '1min'")
 }
 
 /// A company with one in so many rows of a table shows in the sample that the planner takes of it.

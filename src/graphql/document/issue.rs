@@ -281,15 +281,14 @@ async fn issue_one_invoice(
         reason: None,
         row,
     };
-    let same = input.clone();
-    let ahead: Ahead<_> = Box::new(
-        move |conn, caller| match (&same.draft, same.client.clone()) {
-            (None, Some(client)) => invoice::ready(conn, caller, &client.into(), &same.invoice()),
-            // A draft is taken away, too.
-            _ => Ok(None),
-        },
-    );
-    let done = mutate_or_gather(ctx, how, Some(ahead), move |conn, caller| {
+    // A draft is taken away, too, and a given number is no next one: such an invoice is issued by itself.
+    let client = input.client.clone();
+    let client = client.filter(|_| input.draft.is_none() && input.number.is_none());
+    let ahead = client.map(|client| -> Ahead<_> {
+        let same = input.clone();
+        Box::new(move |conn, caller| invoice::ready(conn, caller, &client.into(), &same.invoice()))
+    });
+    let done = mutate_or_gather(ctx, how, ahead, move |conn, caller| {
         let input = input.clone();
         match (&input.draft, input.client.clone()) {
             (Some(draft), None) if input.lines.is_empty() => {

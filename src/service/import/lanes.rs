@@ -55,6 +55,9 @@ impl<K: Kind> Booking<'_, K> {
         let beside = self.beside.read().unwrap_or_else(PoisonError::into_inner);
         let write = |conn: &mut PgConnection, caller: &Caller, series| {
             store::imports::prepare(conn)?;
+            if series == Series::Last {
+                store::imports::be_patient(conn)?;
+            }
             self.mark.take(conn, caller, batch)?;
             let outcome = self
                 .kind

@@ -91,7 +91,11 @@ impl Kind for Receipts {
             }
         }
         if series == Series::First {
-            let days = receipts.iter().map(|(_, receipt)| receipt.received_on);
+            // What follows from a matching is posted on its day.
+            let days = receipts.iter().flat_map(|(_, receipt)| {
+                let matched = receipt.parts.iter().map(|part| part.on);
+                matched.chain([receipt.received_on])
+            });
             books.hold_entries(conn, days)?;
         }
         let known = Known::load(conn, caller, receipts.iter().map(|(_, receipt)| receipt))?;
