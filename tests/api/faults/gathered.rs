@@ -46,6 +46,14 @@ struct Desk {
 }
 
 impl Desk {
+    fn new() -> Option<Desk> {
+        let ground = Ground::new(&[])?;
+        let company = &ground.company;
+        let arguments = ["token", "--company", company, "--role", "AR_ACCOUNTANT"];
+        let accountant = command_on(&ground.data, &arguments);
+        Some(Desk { ground, accountant })
+    }
+
     /// A client with an invoice of 12.00: the number of that.
     fn client(&self, number: &str) -> String {
         let made = self.ground.ask(&format!(
@@ -124,20 +132,9 @@ fn joined(handle: ScopedJoinHandle<'_, Value>) -> Value {
 /// trail under its own caller and request, each key counts once, and what cannot be done is refused alone.
 #[test]
 fn receipts_that_wait_are_written_together_and_each_is_its_callers() {
-    let Some(ground) = Ground::new(&[]) else {
+    let Some(desk) = Desk::new() else {
         return;
     };
-    let accountant = command_on(
-        &ground.data,
-        &[
-            "token",
-            "--company",
-            &ground.company,
-            "--role",
-            "AR_ACCOUNTANT",
-        ],
-    );
-    let desk = Desk { ground, accountant };
     let clients: Vec<String> = (1..=8).map(|n| format!("K{n:03}")).collect();
     let invoices: Vec<String> = clients.iter().map(|client| desk.client(client)).collect();
     let tokens = [desk.ground.token.as_str(), desk.accountant.as_str()];
@@ -254,20 +251,9 @@ const ISSUED: &str = "SELECT d.number, d.xmin::text AS transaction, a.request_id
 /// them is written under numbers of its own.
 #[test]
 fn invoices_that_wait_are_written_together_and_each_is_its_callers() {
-    let Some(ground) = Ground::new(&[]) else {
+    let Some(desk) = Desk::new() else {
         return;
     };
-    let accountant = command_on(
-        &ground.data,
-        &[
-            "token",
-            "--company",
-            &ground.company,
-            "--role",
-            "AR_ACCOUNTANT",
-        ],
-    );
-    let desk = Desk { ground, accountant };
     let paid = desk.client("K001");
     let made = desk.receipt(&desk.ground.token, "K001", &paid, "1.00", None);
     assert_eq!(made["userErrors"], json!([]));

@@ -1,6 +1,6 @@
 //! Imports in lanes: a file whose import is broken off goes on where each lane stopped.
 
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use diesel::QueryableByName;
 use diesel::RunQueryDsl;
@@ -52,6 +52,17 @@ impl File<'_> {
         )
     }
 
+    /// Has the import fall over documents of which this holds.
+    fn fall_over(&self, condition: &str) {
+        self.ground.sql(&format!(
+            "CREATE FUNCTION fall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it falls'; END $$; \
+             CREATE TRIGGER fall BEFORE INSERT ON documents FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION fall()"
+        ));
+        assert!(catch_unwind(AssertUnwindSafe(|| self.import())).is_err());
+        self.ground
+            .sql("DROP TRIGGER fall ON documents; DROP FUNCTION fall");
+    }
+
     fn figures(&self) -> Figures {
         diesel::sql_query(
             "SELECT (SELECT count(*) FROM documents WHERE number LIKE 'Z-%') AS invoices, \
@@ -71,11 +82,7 @@ fn a_lane_that_is_broken_off_goes_on_where_it_stopped() {
         return;
     };
     let file = File::of(&ground);
-    ground.sql(
-        "CREATE FUNCTION fall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it falls'; END $$; \
-         CREATE TRIGGER fall BEFORE INSERT ON documents FOR EACH ROW WHEN (NEW.number = 'Z-800') EXECUTE FUNCTION fall()",
-    );
-    assert!(catch_unwind(std::panic::AssertUnwindSafe(|| file.import())).is_err());
+    file.fall_over("NEW.number = 'Z-800'");
     let broken = file.figures();
     // The first rows are booked together; then one lane is done, and the other is not.
     assert_eq!((broken.behind, broken.ended), (200, 0), "{broken:?}");
@@ -86,7 +93,6 @@ fn a_lane_that_is_broken_off_goes_on_where_it_stopped() {
     assert_eq!(broken.entries, broken.invoices);
     ground.sound();
 
-    ground.sql("DROP TRIGGER fall ON documents; DROP FUNCTION fall");
     let said = file.import();
     let whole = file.figures();
     assert_eq!(
@@ -110,14 +116,8 @@ fn a_file_that_was_begun_without_lanes_goes_on_behind_its_mark() {
     };
     let file = File::of(&ground);
     // As if its first 300 rows had been booked, which they have not.
-    ground.sql(
-        "CREATE FUNCTION fall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it falls'; END $$; \
-         CREATE TRIGGER fall BEFORE INSERT ON documents FOR EACH ROW EXECUTE FUNCTION fall()",
-    );
-    assert!(catch_unwind(std::panic::AssertUnwindSafe(|| file.import())).is_err());
-    ground.sql(
-        "DROP TRIGGER fall ON documents; DROP FUNCTION fall; DELETE FROM import_lanes; UPDATE imports SET rows_done = 300",
-    );
+    file.fall_over("true");
+    ground.sql("DELETE FROM import_lanes; UPDATE imports SET rows_done = 300");
     file.import();
     let figures = file.figures();
     assert_eq!(
@@ -135,7 +135,7 @@ fn the_same_file_twice_at_once_goes_in_once() {
     };
     let file = File::of(&ground);
     let ended: Vec<bool> = std::thread::scope(|scope| {
-        let run = || catch_unwind(std::panic::AssertUnwindSafe(|| file.import())).is_ok();
+        let run = || catch_unwind(AssertUnwindSafe(|| file.import())).is_ok();
         let runs: Vec<_> = (0..2).map(|_| scope.spawn(run)).collect();
         runs.into_iter()
             .map(|run| run.join().expect("a run"))
