@@ -303,8 +303,10 @@ impl Db {
     /// Another one, if most are free now: for work that goes faster with two, and leaves enough to the requests.
     pub fn spare(&self) -> Option<OwnedSemaphorePermit> {
         let (free, all) = (self.permits.available_permits(), self.pool.max_size());
-        let permits = Arc::clone(&self.permits);
-        (2 * free > all as usize).then(|| permits.try_acquire_owned().ok())?
+        if 2 * free <= all as usize {
+            return None;
+        }
+        Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
     async fn permit(&self, until: Instant) -> Result<OwnedSemaphorePermit> {

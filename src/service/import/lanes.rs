@@ -112,7 +112,7 @@ pub fn book<K: Kind + Sync>(
         let reader = scope.spawn(move || {
             // Nobody listens once the import has ended early.
             rows.read(|batch| {
-                let lane = batch.lanes.start % senders.len();
+                let lane = batch.lane() % senders.len();
                 senders[lane].send(batch).is_ok()
             })
         });

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::marker::PhantomData;
 use std::mem;
-use std::ops::Range;
 
 use diesel::pg::PgConnection;
 use sha2::{Digest, Sha256};
@@ -55,15 +54,16 @@ impl Wanted {
 
 /// Rows of one transaction.
 pub struct Batch {
-    /// The lanes whose rows they are: one, or all.
-    pub lanes: Range<usize>,
     pub rows: Vec<Record>,
-    /// Where the marks of these lanes stand before.
-    from: u64,
-    /// Where they stand afterwards.
-    through: u64,
-    /// Whether the rows were left out before: marks stay.
-    is_again: bool,
+    /// How far they move the marks of their lanes, of one or of all; none of rows that are tried again.
+    step: Option<Step>,
+}
+
+impl Batch {
+    /// The lane in which it is booked.
+    pub fn lane(&self) -> usize {
+        self.step.as_ref().map_or(0, |step| step.lanes.start)
+    }
 }
 
 /// The wanted rows of a file.
@@ -109,7 +109,7 @@ impl<'a, K: Kind> Rows<'a, K> {
     ) -> std::result::Result<u64, Failure> {
         let mut read = 0;
         let mut filling = Filling::of(&self.wanted, self.begin_together());
-        let (mut name, mut lane) = (Vec::new(), 0);
+        let (mut name, mut lane, mut is_added) = (Vec::new(), 0, false);
         for (rank, cells) in (1..).zip(self.reader.byte_records()) {
             let cells = cells?;
             read = rank;
@@ -120,12 +120,18 @@ impl<'a, K: Kind> Rows<'a, K> {
                 name.extend_from_slice(named);
                 lane = lane_of(self.layout, &cells);
             }
-            if !self.wanted.has(rank, lane) {
+            let continues = continues && is_added;
+            is_added = self.wanted.has(rank, lane);
+            if !is_added {
                 continue;
             }
             let line = cells.position().map_or(0, csv::Position::line);
-            let at = Place { rank, line };
-            let full = filling.add(lane, Record { at, cells }, continues);
+            let row = Record {
+                at: Place { rank, line },
+                cells,
+                continues,
+            };
+            let full = filling.add(lane, row);
             if !full.is_none_or(&mut take) {
                 return Ok(read);
             }
@@ -146,24 +152,22 @@ fn lane_of(layout: &Layout, cells: &csv::ByteRecord) -> usize {
 struct Filling {
     /// By lane; all in the first place while they are together.
     rows: [Vec<Record>; LANES],
-    /// Where the lanes stand once what was handed over is booked.
-    marks: [u64; LANES],
+    /// Where the lanes stand once what was handed over is booked; none when rows are tried again.
+    marks: Option<[u64; LANES]>,
     together: bool,
-    is_again: bool,
     most: usize,
 }
 
 impl Filling {
     fn of(wanted: &Wanted, together: bool) -> Filling {
-        let (marks, is_again) = match wanted {
-            Wanted::Behind(marks) => (*marks, false),
-            Wanted::Again(_) => ([0; LANES], true),
+        let marks = match wanted {
+            Wanted::Behind(marks) => Some(*marks),
+            Wanted::Again(_) => None,
         };
         Filling {
             rows: [const { Vec::new() }; LANES],
             marks,
             together,
-            is_again,
             most: FIRST,
         }
     }
@@ -174,9 +178,9 @@ impl Filling {
     }
 
     /// Adds a row; answers the batch that is full without it. A row that continues a record stays with it.
-    fn add(&mut self, lane: usize, row: Record, continues: bool) -> Option<Batch> {
+    fn add(&mut self, lane: usize, row: Record) -> Option<Batch> {
         let place = self.place(lane);
-        let is_full = !continues && self.rows[place].len() >= self.most;
+        let is_full = !row.continues && self.rows[place].len() >= self.most;
         let full = is_full.then(|| self.take(place));
         let place = self.place(lane);
         self.rows[place].push(row);
@@ -190,18 +194,19 @@ impl Filling {
         } else {
             place..place + 1
         };
-        let from = self.marks[place];
-        let through = rows.last().map_or(from, |row| row.at.rank);
-        self.marks[lanes.clone()].fill(through);
-        self.together = self.is_again;
+        let step = self.marks.as_mut().map(|marks| {
+            let from = marks[place];
+            let through = rows.last().map_or(from, |row| row.at.rank);
+            marks[lanes.clone()].fill(through);
+            Step {
+                lanes,
+                from: signed(from),
+                through: signed(through),
+            }
+        });
+        self.together = step.is_none();
         self.most = BATCH;
-        Batch {
-            lanes,
-            rows,
-            from,
-            through,
-            is_again: self.is_again,
-        }
+        Batch { rows, step }
     }
 
     /// What is left at the end of the file.
@@ -231,16 +236,12 @@ impl Mark {
     /// Takes a batch upon this run: the marks must still stand where they were left.
     pub fn take(&self, conn: &mut PgConnection, caller: &Caller, batch: &Batch) -> Result<()> {
         let company = caller.company;
-        let is_ours = if batch.is_again {
-            let ranks: Vec<i64> = batch.rows.iter().map(|row| signed(row.at.rank)).collect();
-            store::imports::try_again(conn, company, &self.hash, self.kind, &ranks)?
-        } else {
-            let step = Step {
-                lanes: batch.lanes.clone(),
-                from: signed(batch.from),
-                through: signed(batch.through),
-            };
-            store::imports::advance(conn, company, &self.hash, self.kind, &step)?
+        let is_ours = match &batch.step {
+            Some(step) => store::imports::advance(conn, company, &self.hash, self.kind, step)?,
+            None => {
+                let ranks: Vec<i64> = batch.rows.iter().map(|row| signed(row.at.rank)).collect();
+                store::imports::try_again(conn, company, &self.hash, self.kind, &ranks)?
+            }
         };
         if is_ours {
             return Ok(());

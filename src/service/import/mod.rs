@@ -105,6 +105,8 @@ struct Place {
 struct Record {
     at: Place,
     cells: ByteRecord,
+    /// Whether it goes on with the record of the row before, which is in the same batch.
+    continues: bool,
 }
 
 /// A row of the file that was left out, and why.

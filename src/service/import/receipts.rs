@@ -84,7 +84,7 @@ impl Kind for Receipts {
         let books = books::open(conn, caller)?;
         let mut outcome = Outcome::default();
         let mut receipts = Vec::new();
-        for rows in batch.chunk_by(|before, row| is_one(layout, before, row)) {
+        for rows in batch.chunk_by(|_, row| row.continues) {
             match read(layout, &books, rows) {
                 Ok(receipt) => receipts.push((rows, receipt)),
                 Err(refused) => outcome.leave_out(layout, rows, refused)?,
@@ -117,13 +117,6 @@ impl Kind for Receipts {
         outcome.made = plan.write(conn)?;
         Ok(outcome)
     }
-}
-
-/// Whether a row goes on with the receipt of the one before.
-fn is_one(layout: &Layout, before: &Record, row: &Record) -> bool {
-    let number = Receipts::record(layout, &row.cells);
-    let is_next = before.at.rank + 1 == row.at.rank;
-    is_next && !number.is_empty() && number == Receipts::record(layout, &before.cells)
 }
 
 /// A row of a receipt that was refused, by its place among them.

@@ -128,6 +128,29 @@ fn joined(handle: ScopedJoinHandle<'_, Value>) -> Value {
     handle.join().expect("an answer")
 }
 
+/// R9.1: of all that is written, number, transaction and request: no gap and no double, each has a request of its own, and
+/// those that waited are one transaction.
+#[track_caller]
+fn each_once_and_together(written: Vec<(&str, &str, &Option<String>)>) {
+    let ranks = written.iter().map(|(number, ..)| {
+        let rank = number.rsplit('-').next().expect("a rank");
+        rank.parse().expect("digits")
+    });
+    let ranks: Vec<usize> = ranks.collect();
+    assert_eq!(ranks, (1..=written.len()).collect::<Vec<_>>());
+    let requests: BTreeSet<&Option<String>> =
+        written.iter().map(|(.., request)| *request).collect();
+    assert_eq!(requests.len(), written.len(), "{written:?}");
+    let mut transactions: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, transaction, _) in &written {
+        *transactions.entry(transaction).or_default() += 1;
+    }
+    assert!(
+        transactions.values().any(|records| *records >= 5),
+        "{written:?}"
+    );
+}
+
 /// R9.1, R3.4, R12.5: receipts of several callers that wait are one transaction, with numbers without a gap; each is on the
 /// trail under its own caller and request, each key counts once, and what cannot be done is refused alone.
 #[test]
@@ -190,18 +213,10 @@ fn receipts_that_wait_are_written_together_and_each_is_its_callers() {
         .load(&mut desk.ground.owner())
         .expect("what is written");
     assert_eq!(written.len(), 8 + 2 + 6 + 1, "{written:?}");
-    let rank = |written: &Written| -> i64 {
-        let rank = written.number.rsplit('-').next().expect("a rank");
-        rank.parse().expect("digits")
-    };
-    let ranks: Vec<i64> = written.iter().map(rank).collect();
-    assert_eq!(ranks, (1..=17).collect::<Vec<_>>(), "no gap, no double");
-    let requests: BTreeSet<&Option<String>> = written.iter().map(|one| &one.request).collect();
-    assert_eq!(
-        requests.len(),
-        17,
-        "each has a request of its own: {written:?}"
-    );
+    let told = written
+        .iter()
+        .map(|one| (one.number.as_str(), one.transaction.as_str(), &one.request));
+    each_once_and_together(told.collect());
     assert!(
         written
             .iter()
@@ -212,14 +227,6 @@ fn receipts_that_wait_are_written_together_and_each_is_its_callers() {
         .iter()
         .filter(|one| one.role.as_deref() == Some("AR_ACCOUNTANT"));
     assert_eq!(by_accountant.count(), 4, "{written:?}");
-    let mut transactions: BTreeMap<&str, usize> = BTreeMap::new();
-    for one in &written {
-        *transactions.entry(&one.transaction).or_default() += 1;
-    }
-    assert!(
-        transactions.values().any(|receipts| *receipts >= 5),
-        "those that waited are one transaction: {written:?}"
-    );
     desk.ground.sound();
 }
 
@@ -333,30 +340,14 @@ fn invoices_that_wait_are_written_together_and_each_is_its_callers() {
         .load(&mut desk.ground.owner())
         .expect("what is written");
     assert_eq!(written.len(), 1 + 2 + 6 + 1, "{written:?}");
-    let ranks = written.iter().map(|one| {
-        let rank = one.number.rsplit('-').next().expect("a rank");
-        rank.parse().expect("digits")
-    });
-    let ranks: Vec<usize> = ranks.collect();
-    assert_eq!(ranks, (1..=10).collect::<Vec<_>>(), "no gap, no double");
+    let told = written
+        .iter()
+        .map(|one| (one.number.as_str(), one.transaction.as_str(), &one.request));
+    each_once_and_together(told.collect());
     assert!(written.iter().all(|one| one.is_posted), "{written:?}");
-    let requests: BTreeSet<&Option<String>> = written.iter().map(|one| &one.request).collect();
-    assert_eq!(
-        requests.len(),
-        10,
-        "each has a request of its own: {written:?}"
-    );
     let by_accountant = written
         .iter()
         .filter(|one| one.role.as_deref() == Some("AR_ACCOUNTANT"));
     assert!(by_accountant.count() >= 4, "{written:?}");
-    let mut transactions: BTreeMap<&str, usize> = BTreeMap::new();
-    for one in &written {
-        *transactions.entry(&one.transaction).or_default() += 1;
-    }
-    assert!(
-        transactions.values().any(|invoices| *invoices >= 5),
-        "those that waited are one transaction: {written:?}"
-    );
     desk.ground.sound();
 }
