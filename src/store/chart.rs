@@ -9,7 +9,7 @@ use crate::domain::ids::CompanyId;
 
 /// An account that the company named, or closed.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = accounts, treat_none_as_null = true)]
+#[diesel(table_name = accounts, primary_key(company_id, number), treat_none_as_null = true)]
 pub struct Account {
     pub company_id: CompanyId,
     pub number: String,

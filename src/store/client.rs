@@ -19,7 +19,7 @@ keyed!(Client => "clients", Named => "clients");
 
 /// A client as stored.
 #[derive(Clone, Debug, Queryable, Selectable, AsChangeset)]
-#[diesel(table_name = clients, treat_none_as_null = true)]
+#[diesel(table_name = clients, primary_key(company_id, id), treat_none_as_null = true)]
 pub struct Client {
     pub company_id: CompanyId,
     pub id: ClientId,

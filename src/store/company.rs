@@ -287,7 +287,7 @@ pub fn unclosed_year_before(
 
 /// A dispute reason (code de blocage) of a company.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = dispute_reasons)]
+#[diesel(table_name = dispute_reasons, primary_key(company_id, code))]
 pub struct Reason {
     pub company_id: CompanyId,
     pub code: String,

@@ -530,7 +530,7 @@ pub fn creditable(
 
 /// A draft of an invoice: free to change, without a number.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = invoice_drafts)]
+#[diesel(table_name = invoice_drafts, primary_key(company_id, id))]
 pub struct Draft {
     pub company_id: CompanyId,
     pub id: DraftId,
