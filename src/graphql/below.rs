@@ -1,7 +1,6 @@
-//! Lists below records: what many parents ask for is read by one statement.
+//! Lists below records: what many parents ask for is read by one statement, and the lists of a level in one go.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_graphql::Context;
@@ -11,36 +10,46 @@ use futures_util::future::{BoxFuture, Shared};
 use uuid::Uuid;
 
 use super::document::shared;
-use super::page::{Asked, Connection, Window, counted};
+use super::page::{Asked, Connection, Name, Window, counted};
 use super::session;
+use crate::domain::ids::CompanyId;
 use crate::error::{Error, Result};
-use crate::store::Session;
 use crate::store::list::Keyset;
 use crate::store::nested::{self, Below, Child, Nested};
+use crate::store::{Conn, Session};
 
-/// The pages that are waited for and that nobody reads yet; they live as long as the request. It does what the loaders
+/// The lists that are waited for and that nobody reads yet; it lives as long as the request. It does what the loaders
 /// of records do, for as little as possible: a screen has a thousand lists.
 #[derive(Default)]
-pub struct Asking(Mutex<Vec<Round>>);
+pub struct Asking(Arc<Mutex<Option<Level>>>);
+
+/// Lists that are asked for before the request waits.
+struct Level {
+    rounds: Vec<Round>,
+    read: Told,
+}
+
+/// When they have been read: what kept them from it.
+type Told = Shared<BoxFuture<'static, std::result::Result<(), Arc<Error>>>>;
 
 /// A page of one list, for all parents that want it at once.
 struct Round {
     list: Nested,
     keyset: Keyset,
-    parents: Parents,
-    /// An `Answer` of the list's records.
-    answer: Box<dyn Any + Send + Sync>,
+    /// Each in the place of its page; one that stands twice on the screen is here twice.
+    parents: Vec<Uuid>,
+    /// `Pages` of the list's records.
+    pages: Box<dyn Any + Send + Sync>,
+    fill: fn(&Round, &mut Conn, CompanyId) -> Result<()>,
 }
 
-/// How often each parent waits; none once the list is being read.
-type Parents = Arc<Mutex<Option<HashMap<Uuid, usize>>>>;
-type Answer<R> = Shared<BoxFuture<'static, Outcome<R>>>;
-type Outcome<R> = std::result::Result<Arc<Mutex<HashMap<Uuid, Found<R>>>>, Arc<Error>>;
+type Pages<R> = Arc<Mutex<Vec<Vec<Child<R>>>>>;
 
-/// The children of a parent, and how many are still to come for them.
-struct Found<R> {
-    waiting: usize,
-    children: Vec<Child<R>>,
+/// What a parent waits for, and where its page will be.
+struct Place<R> {
+    read: Told,
+    pages: Pages<R>,
+    place: usize,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -49,78 +58,103 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Asking {
     /// Joins the parents that wait for the same page of the same list.
-    fn join<R: Below>(
+    fn join<R: Below + Clone>(
         &self,
         session: &Session,
         list: Nested,
         parent: Uuid,
         keyset: &Keyset,
-    ) -> Answer<R> {
-        let mut rounds = locked(&self.0);
-        rounds.retain(|round| locked(&round.parents).is_some());
-        for round in rounds.iter() {
-            if round.list != list || round.keyset != *keyset {
-                continue;
-            }
-            let mut parents = locked(&round.parents);
-            if let (Some(answer), Some(parents)) = (round.answer.downcast_ref(), parents.as_mut()) {
-                *parents.entry(parent).or_default() += 1;
-                return Answer::<R>::clone(answer);
+    ) -> Place<R> {
+        let mut level = locked(&self.0);
+        let Level { rounds, read } = level.get_or_insert_with(|| Level {
+            rounds: Vec::new(),
+            read: reading(session.clone(), Arc::clone(&self.0)),
+        });
+        let read = read.clone();
+        for round in rounds.iter_mut() {
+            if round.list == list
+                && round.keyset == *keyset
+                && let Some(pages) = round.pages.downcast_ref::<Pages<R>>()
+            {
+                let (pages, place) = (Arc::clone(pages), round.parents.len());
+                round.parents.push(parent);
+                return Place { read, pages, place };
             }
         }
-        let parents = Arc::new(Mutex::new(Some(HashMap::from([(parent, 1)]))));
-        let waiting = Arc::clone(&parents);
-        // It runs when the request waits: whoever asks on the same level has joined by then.
-        let reading = tokio::spawn(read(session.clone(), list, keyset.clone(), waiting));
-        let answer: Answer<R> = reading
-            .map(|read| read.unwrap_or_else(|fault| Err(Error::Internal(fault.to_string()).into())))
-            .boxed()
-            .shared();
+        let pages = Pages::<R>::default();
         rounds.push(Round {
             list,
             keyset: keyset.clone(),
-            parents,
-            answer: Box::new(answer.clone()),
+            parents: vec![parent],
+            pages: Box::new(Arc::clone(&pages)),
+            fill: fill::<R>,
         });
-        answer
+        Place {
+            read,
+            pages,
+            place: 0,
+        }
     }
 }
 
-async fn read<R: Below>(
-    session: Session,
-    list: Nested,
-    keyset: Keyset,
-    parents: Parents,
-) -> Outcome<R> {
-    let parents = locked(&parents).take().unwrap_or_default();
-    let ids: Vec<Uuid> = parents.keys().copied().collect();
-    let children = session
-        .read(move |conn, caller| Ok(R::children(conn, caller.company, list, &ids, &keyset)?))
-        .await?;
-    let nobody = |(parent, waiting)| {
-        let children = Vec::new();
-        (parent, Found { waiting, children })
+/// Reads a level when the request waits: whoever asks on it has joined by then. All its lists are there at once, so that
+/// a row is looked at again once and not for each.
+fn reading(session: Session, asking: Arc<Mutex<Option<Level>>>) -> Told {
+    let read = async move {
+        let level = locked(&asking).take();
+        let rounds = level.map_or_else(Vec::new, |level| level.rounds);
+        session
+            .read(move |conn, caller| {
+                let mut rounds = rounds.iter();
+                rounds.try_for_each(|round| (round.fill)(round, conn, caller.company))
+            })
+            .await
     };
-    let mut found: HashMap<Uuid, Found<R>> = parents.into_iter().map(nobody).collect();
-    for child in children {
-        if let Some(found) = found.get_mut(&child.parent) {
-            found.children.push(child);
-        }
-    }
-    Ok(Arc::new(Mutex::new(found)))
+    tokio::spawn(read)
+        .map(|read| match read {
+            Ok(read) => read.map_err(Arc::new),
+            Err(fault) => Err(Arc::new(Error::Internal(fault.to_string()))),
+        })
+        .boxed()
+        .shared()
 }
 
-/// The children of one parent: the last one that waited for them takes them.
-fn taken<R: Clone>(found: &Mutex<HashMap<Uuid, Found<R>>>, parent: Uuid) -> Vec<Child<R>> {
-    let mut found = locked(found);
-    match found.get_mut(&parent) {
-        Some(found) if found.waiting > 1 => {
-            found.waiting -= 1;
-            found.children.clone()
+fn fill<R: Below + Clone>(round: &Round, conn: &mut Conn, company: CompanyId) -> Result<()> {
+    let Some(pages) = round.pages.downcast_ref::<Pages<R>>() else {
+        return Ok(());
+    };
+    let mut places: Vec<(Uuid, usize)> = round.parents.iter().copied().zip(0..).collect();
+    places.sort_unstable();
+    let mut parents: Vec<Uuid> = places.iter().map(|(parent, _)| *parent).collect();
+    parents.dedup();
+    let children = R::children(conn, company, round.list, &parents, &round.keyset)?;
+    let mut found: Vec<Vec<Child<R>>> = Vec::new();
+    found.resize_with(places.len(), Vec::new);
+    for child in children {
+        let first = places.partition_point(|(parent, _)| *parent < child.parent);
+        let same = places[first..].iter();
+        let mut same = same.take_while(|(parent, _)| *parent == child.parent);
+        let own = same.next();
+        for (_, place) in same {
+            found[*place].push(child.clone());
         }
-        _ => found
-            .remove(&parent)
-            .map_or_else(Vec::new, |it| it.children),
+        if let Some((_, place)) = own {
+            found[*place].push(child);
+        }
+    }
+    *locked(pages) = found;
+    Ok(())
+}
+
+impl<R> Place<R> {
+    /// The page of the parent.
+    async fn children(self) -> std::result::Result<Vec<Child<R>>, Arc<Error>> {
+        self.read.await?;
+        let mut pages = locked(&self.pages);
+        Ok(pages
+            .get_mut(self.place)
+            .map(std::mem::take)
+            .unwrap_or_default())
     }
 }
 
@@ -138,12 +172,12 @@ where
     V: ContainerType + 'a,
 {
     let page = async move {
-        let asked = Asked::new(&window, &format!("{list:?}{parent}"))?;
+        let asked = Asked::new(&window, Name::Below(list, parent))?;
         let session = session(ctx)?;
         let asking = ctx.data_opt::<Asking>().ok_or(Error::Unauthenticated)?;
-        let answer = asking.join::<R>(session, list, parent, &asked.keyset);
-        let found = answer.await.map_err(shared)?;
-        let (children, more) = asked.keyset.page(taken(&found, parent));
+        let place = asking.join::<R>(session, list, parent, &asked.keyset);
+        let children = place.children().await.map_err(shared)?;
+        let (children, more) = asked.keyset.page(children);
         let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
         for child in children {
             cursors.push(asked.cursor(child.sort, child.id));

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use async_graphql::async_trait::async_trait;
-use async_graphql::parser::types::Field;
+use async_graphql::parser::types::{Field, Selection, SelectionSet};
 use async_graphql::registry::Registry;
 use async_graphql::resolver_utils::ContainerType;
 use async_graphql::{
@@ -23,6 +23,7 @@ use crate::domain::access::Caller;
 use crate::domain::hex::hex;
 use crate::error::{Error, Result};
 use crate::store::list::{Keyset, Sort, Sql};
+use crate::store::nested::Nested;
 use crate::store::{self, Conn, Session};
 
 /// Rows on a page unless asked otherwise.
@@ -114,32 +115,61 @@ pub struct Ends {
 pub struct Asked {
     /// For the store.
     pub keyset: Keyset,
-    list: Arc<str>,
+    list: Name,
+}
+
+/// Names a list with its filter and order. A list below a record is written out when a cursor is: a screen has a
+/// thousand of them, and asks few for cursors.
+#[derive(Clone, Debug)]
+pub enum Name {
+    /// A list that stands by itself.
+    Own(Arc<str>),
+    /// A list below a record.
+    Below(Nested, Uuid),
+}
+
+impl From<&str> for Name {
+    fn from(name: &str) -> Name {
+        Name::Own(name.into())
+    }
+}
+
+impl From<&String> for Name {
+    fn from(name: &String) -> Name {
+        Name::Own(name.as_str().into())
+    }
+}
+
+impl Name {
+    /// Tells a list from others: it stands in its cursors.
+    fn digest(&self) -> String {
+        let written = match self {
+            Name::Own(name) => Sha256::digest(name.as_bytes()),
+            Name::Below(list, parent) => Sha256::digest(format!("{list:?}{parent}")),
+        };
+        hex(&written[..4])
+    }
 }
 
 /// A row's place in its list. It is made for every row and written for those whose cursor is asked for.
 #[derive(Clone, Debug)]
 pub struct Cursor {
-    list: Arc<str>,
+    list: Name,
     sort: String,
     id: Uuid,
 }
 
 impl Cursor {
     fn show(&self) -> String {
-        let (digest, id) = (digest(&self.list), self.id.simple());
+        let (digest, id) = (self.list.digest(), self.id.simple());
         hex(format!("{digest}|{id}|{}", self.sort).as_bytes())
     }
 }
 
-/// Tells a list from others: it stands in its cursors.
-fn digest(list: &str) -> String {
-    hex(&Sha256::digest(list)[..4])
-}
-
 impl Asked {
     /// Checks sizes and cursors; `list` names the list with its filter and order.
-    pub fn new(window: &Window, list: &str) -> Result<Asked> {
+    pub fn new(window: &Window, list: impl Into<Name>) -> Result<Asked> {
+        let list = list.into();
         let backward = window.backward()?;
         let (size, cursor, fields) = if backward {
             (window.last, &window.before, ("last", "before"))
@@ -155,7 +185,7 @@ impl Asked {
         }
         let from = cursor
             .as_deref()
-            .map(|cursor| read(cursor, &digest(list), fields.1))
+            .map(|cursor| read(cursor, &list.digest(), fields.1))
             .transpose()?;
         Ok(Asked {
             keyset: Keyset {
@@ -163,7 +193,7 @@ impl Asked {
                 from,
                 backward,
             },
-            list: list.into(),
+            list,
         })
     }
 
@@ -186,7 +216,7 @@ impl Asked {
     /// The cursor of a row.
     pub fn cursor(&self, sort: impl Into<String>, id: Uuid) -> Cursor {
         Cursor {
-            list: Arc::clone(&self.list),
+            list: self.list.clone(),
             sort: sort.into(),
             id,
         }
@@ -289,7 +319,28 @@ impl<T: ContainerType> OutputType for Connection<T> {
         ctx: &ContextSelectionSet<'_>,
         _: &Positioned<Field>,
     ) -> ServerResult<Value> {
+        if self.nodes.is_empty()
+            && let Some(answer) = empty(&ctx.item.node)
+        {
+            return Ok(answer);
+        }
         lean::resolve(ctx, &Fields(self)).await
+    }
+}
+
+/// What a page without rows answers when its rows are all that is asked: most lists of a screen are such.
+fn empty(asked: &SelectionSet) -> Option<Value> {
+    let [selection] = asked.items.as_slice() else {
+        return None;
+    };
+    match &selection.node {
+        Selection::Field(field)
+            if field.node.name.node == "nodes" && field.node.directives.is_empty() =>
+        {
+            let key = field.node.response_key().node.clone();
+            Some(Value::Object([(key, Value::List(Vec::new()))].into()))
+        }
+        _ => None,
     }
 }
 

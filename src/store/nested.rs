@@ -1,4 +1,8 @@
 //! Lists below many parents at once: one statement whatever the number of parents.
+//!
+//! Of a client, which may have thousands of invoices, a page is read for each by a probe of the index. What hangs on an
+//! invoice is a handful, and nothing for most: all of it is read in one pass, for half of what a probe each costs, and
+//! the pages are cut from that.
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -81,6 +85,38 @@ impl Nested {
         }
     }
 
+    /// The rows below any of the `parents`, under the alias `t`, and the column that names the parent: of lists that
+    /// are short, and so read whole. What PostgreSQL knows of the parents beforehand is nothing, see [`keys`].
+    fn short(self, company: CompanyId, parents: &[Uuid]) -> Option<(Sql, &'static str)> {
+        const ANY: &str = "ANY((SELECT ?::uuid[])::uuid[])";
+        let (company, parents) = (Bind::Id(company.0), Bind::Ids(parents.to_vec()));
+        let mut from = Sql::default();
+        let table = match self {
+            Nested::CreditNotesOfInvoice => "documents",
+            Nested::DeductionsOfInvoice => "deductions",
+            Nested::DisputesOfInvoice => "disputes",
+            Nested::AllocationsOfInvoice => {
+                from.push(
+                    &format!(
+                        "(SELECT i.source_id, a.* FROM (SELECT * FROM items i \
+                           WHERE i.company_id = ? AND i.source_id = {ANY} OFFSET 0) i \
+                         CROSS JOIN LATERAL (SELECT * FROM allocations a \
+                           WHERE a.company_id = i.company_id AND a.debit_item_id = i.id OFFSET 0) a) t \
+                         WHERE t.company_id = ?"
+                    ),
+                    [company.clone(), parents, company],
+                );
+                return Some((from, "source_id"));
+            }
+            _ => return None,
+        };
+        from.push(
+            &format!("{table} t WHERE t.company_id = ? AND t.invoice_id = {ANY}"),
+            [company, parents],
+        );
+        Some((from, "invoice_id"))
+    }
+
     /// The day the list is ordered by, latest first; ids break ties.
     fn day(self) -> &'static str {
         match self {
@@ -110,7 +146,8 @@ pub struct Child<R> {
 
 /// Records that stand in lists below others.
 pub trait Below: Sized + Send + Sync + 'static {
-    /// A page of each parent's children, latest first; the children come in the order in which they are read.
+    /// A page of each parent's children, latest first; the children come by parent, and of each in the order in which
+    /// they are read. Each parent is named once, in order.
     fn children(
         conn: &mut PgConnection,
         company: CompanyId,
@@ -133,30 +170,11 @@ where
         parents: &[Uuid],
         page: &Keyset,
     ) -> QueryResult<Vec<Child<Self>>> {
-        let (day, table) = (list.day(), R::TABLE);
         let reading = page.reading(Direction::Descending);
-        let (beyond, order) = (reading.beyond(), reading.order());
-        let mut parents = parents.to_vec();
-        parents.sort_unstable();
-        let mut from = Sql::default();
-        from.push(
-            &format!(
-                " FROM unnest((SELECT ?::uuid[])) p(id) CROSS JOIN LATERAL (SELECT t.* FROM {}",
-                list.from()
-            ),
-            [Bind::Ids(parents), Bind::Id(company.0)],
-        );
-        if let Some((value, id)) = &page.from {
-            from.and(
-                &format!("(t.{day}, t.id) {beyond} (?::date, ?)"),
-                [Bind::Text(value.clone()), Bind::Id(*id)],
-            );
-        }
-        from.push(
-            &format!(" ORDER BY t.{day} {order}, t.id {order} LIMIT ?) \"{table}\""),
-            [Bind::Number(page.limit())],
-        );
-        let others = format!("p.id, \"{table}\".{day}::text, \"{table}\".id");
+        let (others, from) = match list.short(company, parents) {
+            Some((rows, parent)) => cut(rows, parent, list.day(), R::TABLE, reading, page),
+            None => probed(list, company, parents, R::TABLE, reading, page),
+        };
         let found = keys::picked_beside(conn, &others, from)?;
         let child = |((parent, sort, id), record)| Child {
             parent,
@@ -176,6 +194,67 @@ where
         });
         Ok(children)
     }
+}
+
+/// What is beyond the page before.
+fn behind(rows: &mut Sql, day: &str, reading: Direction, page: &Keyset) {
+    if let Some((value, id)) = &page.from {
+        rows.and(
+            &format!("(t.{day}, t.id) {} (?::date, ?)", reading.beyond()),
+            [Bind::Text(value.clone()), Bind::Id(*id)],
+        );
+    }
+}
+
+/// The first rows of each parent, out of all that lie below them: what names their parent, place and id, and where they
+/// come from.
+fn cut(
+    mut rows: Sql,
+    parent: &str,
+    day: &str,
+    table: &str,
+    reading: Direction,
+    page: &Keyset,
+) -> (String, Sql) {
+    behind(&mut rows, day, reading, page);
+    let order = reading.order();
+    let mut from = Sql::new(&format!(
+        " FROM (SELECT t.*, t.{parent} AS above, row_number() OVER \
+           (PARTITION BY t.{parent} ORDER BY t.{day} {order}, t.id {order}) AS nth FROM "
+    ));
+    from.append(&rows).push(
+        &format!(") \"{table}\" WHERE \"{table}\".nth <= ?"),
+        [Bind::Number(page.limit())],
+    );
+    let others = format!("\"{table}\".above, \"{table}\".{day}::text, \"{table}\".id");
+    (others, from)
+}
+
+/// The same by a probe for each parent.
+fn probed(
+    list: Nested,
+    company: CompanyId,
+    parents: &[Uuid],
+    table: &str,
+    reading: Direction,
+    page: &Keyset,
+) -> (String, Sql) {
+    let (day, order) = (list.day(), reading.order());
+    let mut from = Sql::default();
+    from.push(
+        &format!(
+            " FROM unnest((SELECT ?::uuid[])) p(id) CROSS JOIN LATERAL (SELECT t.* FROM {}",
+            list.from()
+        ),
+        [Bind::Ids(parents.to_vec()), Bind::Id(company.0)],
+    );
+    behind(&mut from, day, reading, page);
+    from.push(
+        &format!(" ORDER BY t.{day} {order}, t.id {order} LIMIT ?) \"{table}\""),
+        [Bind::Number(page.limit())],
+    );
+    let others = format!("p.id, \"{table}\".{day}::text, \"{table}\".id");
+    (others, from)
 }
 
 /// A parent and how many children it has.
