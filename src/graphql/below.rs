@@ -1,10 +1,14 @@
 //! Lists below records: what many parents ask for is read by one statement, and the lists of a level in one go.
+//!
+//! A page knows what is asked below its rows and reads that before they are resolved: a screen has a thousand lists, and
+//! a thousand that wait take more memory than the processor keeps at hand. A record that stands alone, or in a list of
+//! other things, asks when it is its turn.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_graphql::Context;
 use async_graphql::resolver_utils::ContainerType;
+use async_graphql::{Context, SelectionField, Value};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use uuid::Uuid;
@@ -14,19 +18,30 @@ use super::page::{Asked, Connection, Name, Window, counted};
 use super::session;
 use crate::domain::ids::CompanyId;
 use crate::error::{Error, Result};
+use crate::store::dispute::{Deduction, Dispute};
+use crate::store::document::Document;
 use crate::store::list::Keyset;
+use crate::store::matching::Allocation;
 use crate::store::nested::{self, Below, Child, Nested};
+use crate::store::payment::Payment;
 use crate::store::{Conn, Session};
 
-/// The lists that are waited for and that nobody reads yet; it lives as long as the request. It does what the loaders
-/// of records do, for as little as possible: a screen has a thousand lists.
+/// The lists below records of a request. It does what the loaders of records do, for as little as possible.
 #[derive(Default)]
-pub struct Asking(Arc<Mutex<Option<Level>>>);
+pub struct Asking(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// Waited for, and not read yet.
+    level: Option<Level>,
+    /// Read: each page is there until it is taken.
+    read: Vec<Round>,
+}
 
 /// Lists that are asked for before the request waits.
 struct Level {
     rounds: Vec<Round>,
-    read: Told,
+    told: Told,
 }
 
 /// When they have been read: what kept them from it.
@@ -36,21 +51,14 @@ type Told = Shared<BoxFuture<'static, std::result::Result<(), Arc<Error>>>>;
 struct Round {
     list: Nested,
     keyset: Keyset,
-    /// Each in the place of its page; one that stands twice on the screen is here twice.
+    /// One that stands twice on the screen is here twice.
     parents: Vec<Uuid>,
     /// `Pages` of the list's records.
-    pages: Box<dyn Any + Send + Sync>,
-    fill: fn(&Round, &mut Conn, CompanyId) -> Result<()>,
+    pages: Box<dyn Any + Send>,
 }
 
-type Pages<R> = Arc<Mutex<Vec<Vec<Child<R>>>>>;
-
-/// What a parent waits for, and where its page will be.
-struct Place<R> {
-    read: Told,
-    pages: Pages<R>,
-    place: usize,
-}
+/// By parent, in order.
+type Pages<R> = Vec<(Uuid, Option<Vec<Child<R>>>)>;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -58,57 +66,74 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Asking {
     /// Joins the parents that wait for the same page of the same list.
-    fn join<R: Below + Clone>(
+    fn join(
         &self,
         session: &Session,
         list: Nested,
-        parent: Uuid,
         keyset: &Keyset,
-    ) -> Place<R> {
-        let mut level = locked(&self.0);
-        let Level { rounds, read } = level.get_or_insert_with(|| Level {
+        parents: impl IntoIterator<Item = Uuid>,
+    ) -> Told {
+        let mut state = locked(&self.0);
+        let Level { rounds, told } = state.level.get_or_insert_with(|| Level {
             rounds: Vec::new(),
-            read: reading(session.clone(), Arc::clone(&self.0)),
+            told: reading(session.clone(), Arc::clone(&self.0)),
         });
-        let read = read.clone();
-        for round in rounds.iter_mut() {
-            if round.list == list
-                && round.keyset == *keyset
-                && let Some(pages) = round.pages.downcast_ref::<Pages<R>>()
-            {
-                let (pages, place) = (Arc::clone(pages), round.parents.len());
-                round.parents.push(parent);
-                return Place { read, pages, place };
-            }
+        let mut known = rounds.iter_mut();
+        match known.find(|round| round.is(list, keyset)) {
+            Some(round) => round.parents.extend(parents),
+            None => rounds.push(Round {
+                list,
+                keyset: keyset.clone(),
+                parents: parents.into_iter().collect(),
+                pages: Box::new(()),
+            }),
         }
-        let pages = Pages::<R>::default();
-        rounds.push(Round {
-            list,
-            keyset: keyset.clone(),
-            parents: vec![parent],
-            pages: Box::new(Arc::clone(&pages)),
-            fill: fill::<R>,
-        });
-        Place {
-            read,
-            pages,
-            place: 0,
-        }
+        told.clone()
     }
+
+    /// A parent's page, when it was read.
+    fn taken<R: 'static>(
+        &self,
+        list: Nested,
+        keyset: &Keyset,
+        parent: Uuid,
+    ) -> Option<Vec<Child<R>>> {
+        let mut state = locked(&self.0);
+        let mut rounds = state.read.iter_mut();
+        rounds.find_map(|round| {
+            if !round.is(list, keyset) {
+                return None;
+            }
+            let pages = round.pages.downcast_mut::<Pages<R>>()?;
+            of(pages, parent).find_map(Option::take)
+        })
+    }
+}
+
+/// The pages of a parent.
+fn of<R>(pages: &mut Pages<R>, parent: Uuid) -> impl Iterator<Item = &mut Option<Vec<Child<R>>>> {
+    let first = pages.partition_point(|(other, _)| *other < parent);
+    let pages = pages[first..].iter_mut();
+    let same = pages.take_while(move |(other, _)| *other == parent);
+    same.map(|(_, page)| page)
 }
 
 /// Reads a level when the request waits: whoever asks on it has joined by then. All its lists are there at once, so that
 /// a row is looked at again once and not for each.
-fn reading(session: Session, asking: Arc<Mutex<Option<Level>>>) -> Told {
+fn reading(session: Session, asking: Arc<Mutex<State>>) -> Told {
     let read = async move {
-        let level = locked(&asking).take();
-        let rounds = level.map_or_else(Vec::new, |level| level.rounds);
-        session
+        let level = locked(&asking).level.take();
+        let mut rounds = level.map_or_else(Vec::new, |level| level.rounds);
+        let rounds = session
             .read(move |conn, caller| {
-                let mut rounds = rounds.iter();
-                rounds.try_for_each(|round| (round.fill)(round, conn, caller.company))
+                for round in &mut rounds {
+                    round.fill(conn, caller.company)?;
+                }
+                Ok(rounds)
             })
-            .await
+            .await?;
+        locked(&asking).read.extend(rounds);
+        Ok(())
     };
     tokio::spawn(read)
         .map(|read| match read {
@@ -119,43 +144,116 @@ fn reading(session: Session, asking: Arc<Mutex<Option<Level>>>) -> Told {
         .shared()
 }
 
-fn fill<R: Below + Clone>(round: &Round, conn: &mut Conn, company: CompanyId) -> Result<()> {
-    let Some(pages) = round.pages.downcast_ref::<Pages<R>>() else {
-        return Ok(());
-    };
-    let mut places: Vec<(Uuid, usize)> = round.parents.iter().copied().zip(0..).collect();
-    places.sort_unstable();
-    let mut parents: Vec<Uuid> = places.iter().map(|(parent, _)| *parent).collect();
-    parents.dedup();
-    let children = R::children(conn, company, round.list, &parents, &round.keyset)?;
-    let mut found: Vec<Vec<Child<R>>> = Vec::new();
-    found.resize_with(places.len(), Vec::new);
-    for child in children {
-        let first = places.partition_point(|(parent, _)| *parent < child.parent);
-        let same = places[first..].iter();
-        let mut same = same.take_while(|(parent, _)| *parent == child.parent);
-        let own = same.next();
-        for (_, place) in same {
-            found[*place].push(child.clone());
-        }
-        if let Some((_, place)) = own {
-            found[*place].push(child);
+impl Round {
+    fn is(&self, list: Nested, keyset: &Keyset) -> bool {
+        self.list == list && self.keyset == *keyset
+    }
+
+    fn fill(&mut self, conn: &mut Conn, company: CompanyId) -> Result<()> {
+        match self.list {
+            Nested::InvoicesOfClient
+            | Nested::CreditNotesOfClient
+            | Nested::CreditNotesOfInvoice => self.fill_with::<Document>(conn, company),
+            Nested::PaymentsOfClient => self.fill_with::<Payment>(conn, company),
+            Nested::DisputesOfClient | Nested::DisputesOfInvoice => {
+                self.fill_with::<Dispute>(conn, company)
+            }
+            Nested::DeductionsOfClient | Nested::DeductionsOfInvoice => {
+                self.fill_with::<Deduction>(conn, company)
+            }
+            Nested::AllocationsOfInvoice
+            | Nested::AllocationsOfCreditNote
+            | Nested::AllocationsOfPayment
+            | Nested::AllocationsOfItem => self.fill_with::<Allocation>(conn, company),
         }
     }
-    *locked(pages) = found;
-    Ok(())
+
+    fn fill_with<R: Below + Clone>(&mut self, conn: &mut Conn, company: CompanyId) -> Result<()> {
+        self.parents.sort_unstable();
+        let parents = self.parents.iter();
+        let mut pages: Pages<R> = parents.map(|parent| (*parent, Some(Vec::new()))).collect();
+        self.parents.dedup();
+        for child in R::children(conn, company, self.list, &self.parents, &self.keyset)? {
+            let mut same = of(&mut pages, child.parent).flatten();
+            let own = same.next();
+            for page in same {
+                page.push(child.clone());
+            }
+            if let Some(page) = own {
+                page.push(child);
+            }
+        }
+        self.pages = Box::new(pages);
+        Ok(())
+    }
 }
 
-impl<R> Place<R> {
-    /// The page of the parent.
-    async fn children(self) -> std::result::Result<Vec<Child<R>>, Arc<Error>> {
-        self.read.await?;
-        let mut pages = locked(&self.pages);
-        Ok(pages
-            .get_mut(self.place)
-            .map(std::mem::take)
-            .unwrap_or_default())
+/// The lists that a row of this type may be asked for.
+fn lists(type_name: &str) -> &'static [(&'static str, Nested)] {
+    match type_name {
+        "Client" => &[
+            ("invoices", Nested::InvoicesOfClient),
+            ("creditNotes", Nested::CreditNotesOfClient),
+            ("payments", Nested::PaymentsOfClient),
+            ("disputes", Nested::DisputesOfClient),
+            ("deductions", Nested::DeductionsOfClient),
+        ],
+        "Invoice" => &[
+            ("creditNotes", Nested::CreditNotesOfInvoice),
+            ("deductions", Nested::DeductionsOfInvoice),
+            ("disputes", Nested::DisputesOfInvoice),
+            ("allocations", Nested::AllocationsOfInvoice),
+        ],
+        "CreditNote" => &[("allocations", Nested::AllocationsOfCreditNote)],
+        "Payment" => &[("allocations", Nested::AllocationsOfPayment)],
+        _ => &[],
     }
+}
+
+/// Reads what is asked below the rows of a page, before they are resolved. Where that fails the rows ask for themselves,
+/// and say why there is no answer.
+pub async fn ahead(
+    ctx: &Context<'_>,
+    type_name: &str,
+    rows: impl Iterator<Item = Uuid> + Clone,
+    asked: Vec<SelectionField<'_>>,
+) {
+    let known = lists(type_name);
+    let (Ok(session), Some(asking)) = (session(ctx), ctx.data_opt::<Asking>()) else {
+        return;
+    };
+    let mut told = None;
+    if !known.is_empty() {
+        for field in asked {
+            if let Some((_, list)) = known.iter().find(|(name, _)| *name == field.name())
+                && let Some(keyset) = first_page(&field)
+            {
+                told = Some(asking.join(session, *list, &keyset, rows.clone()));
+            }
+        }
+    }
+    if let Some(told) = told {
+        told.await.ok();
+    }
+}
+
+/// The page that a field asks for, when it is one at an end of the list: the others have cursors of their own.
+fn first_page(field: &SelectionField<'_>) -> Option<Keyset> {
+    let mut window = Window::default();
+    for (name, value) in field.arguments().ok()? {
+        let rows = match &value {
+            Value::Number(rows) => Some(i32::try_from(rows.as_i64()?).ok()?),
+            Value::Null => None,
+            _ => return None,
+        };
+        match name.as_str() {
+            "first" => window.first = rows,
+            "last" => window.last = rows,
+            _ if rows.is_none() => {}
+            _ => return None,
+        }
+    }
+    Some(Asked::new(&window, "").ok()?.keyset)
 }
 
 /// A page of a list below a record: one statement for all parents. In a box, so that what it waits for takes no room in
@@ -168,15 +266,22 @@ pub fn nested<'a, R, V>(
     view: fn(R) -> V,
 ) -> BoxFuture<'a, Result<Connection<V>>>
 where
-    R: Below + Clone,
+    R: Below,
     V: ContainerType + 'a,
 {
     let page = async move {
         let asked = Asked::new(&window, Name::Below(list, parent))?;
         let session = session(ctx)?;
         let asking = ctx.data_opt::<Asking>().ok_or(Error::Unauthenticated)?;
-        let place = asking.join::<R>(session, list, parent, &asked.keyset);
-        let children = place.children().await.map_err(shared)?;
+        let children = match asking.taken::<R>(list, &asked.keyset, parent) {
+            Some(children) => children,
+            None => {
+                let told = asking.join(session, list, &asked.keyset, [parent]);
+                told.await.map_err(shared)?;
+                let children = asking.taken::<R>(list, &asked.keyset, parent);
+                children.unwrap_or_default()
+            }
+        };
         let (children, more) = asked.keyset.page(children);
         let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
         for child in children {

@@ -7,6 +7,7 @@
 //! are none, see `watch`.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 
 use async_graphql::async_trait::async_trait;
 use async_graphql::indexmap::IndexMap;
@@ -16,17 +17,20 @@ use async_graphql::resolver_utils::{ContainerType, resolve_container};
 use async_graphql::{ContextSelectionSet, OutputType, Positioned, ServerResult, Value};
 use futures_util::future::join_all;
 
-/// An object that is resolved this way.
-pub struct Lean<T>(pub T);
+/// Leads to an object that is resolved this way.
+pub struct Lean<P>(pub P);
 
 #[async_trait]
-impl<T: ContainerType> OutputType for Lean<T> {
+impl<P> OutputType for Lean<P>
+where
+    P: Deref<Target: ContainerType + Sized> + Send + Sync,
+{
     fn type_name() -> Cow<'static, str> {
-        T::type_name()
+        P::Target::type_name()
     }
 
     fn create_type_info(registry: &mut Registry) -> String {
-        T::create_type_info(registry)
+        P::Target::create_type_info(registry)
     }
 
     async fn resolve(
@@ -34,7 +38,7 @@ impl<T: ContainerType> OutputType for Lean<T> {
         ctx: &ContextSelectionSet<'_>,
         _: &Positioned<Field>,
     ) -> ServerResult<Value> {
-        resolve(ctx, &self.0).await
+        resolve(ctx, &*self.0).await
     }
 }
 
@@ -152,8 +156,8 @@ mod tests {
 
     #[Object]
     impl Query {
-        async fn lean(&self) -> Vec<Lean<Invoice>> {
-            (1..4).map(Invoice).map(Lean).collect()
+        async fn lean(&self) -> Vec<Lean<Box<Invoice>>> {
+            (1..4).map(Invoice).map(Box::new).map(Lean).collect()
         }
         async fn usual(&self) -> Vec<Invoice> {
             (1..4).map(Invoice).collect()

@@ -13,11 +13,13 @@ use async_graphql::parser::types::{Field, Selection, SelectionSet};
 use async_graphql::registry::Registry;
 use async_graphql::resolver_utils::ContainerType;
 use async_graphql::{
-    ContextSelectionSet, OutputType, Positioned, ServerResult, SimpleObject, TypeName, Value,
+    Context, ContextSelectionSet, OutputType, Positioned, SelectionField, ServerResult,
+    SimpleObject, TypeName, Value,
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::below;
 use super::lean::{self, Lean};
 use crate::domain::access::Caller;
 use crate::domain::hex::hex;
@@ -269,7 +271,15 @@ struct Fields<'a, T>(&'a Connection<T>);
 #[async_graphql::Object(name_type)]
 impl<'a, T: ContainerType> Fields<'a, T> {
     /// The rows with their cursors.
-    async fn edges(&self) -> Vec<Lean<Edge<Lean<&'a T>>>> {
+    async fn edges(&self, ctx: &Context<'_>) -> Vec<Lean<Box<Edge<Lean<&'a T>>>>> {
+        let edge = ctx.field();
+        let mut asked = Vec::new();
+        for field in edge.selection_set() {
+            if field.name() == "node" {
+                asked.extend(field.selection_set());
+            }
+        }
+        self.read_ahead(ctx, asked).await;
         let cursors = self.0.cursors.iter().map(Cursor::show);
         cursors
             .zip(&self.0.nodes)
@@ -277,12 +287,14 @@ impl<'a, T: ContainerType> Fields<'a, T> {
                 cursor,
                 node: Lean(node),
             })
-            .map(Lean)
+            .map(|edge| Lean(Box::new(edge)))
             .collect()
     }
 
     /// The rows alone.
-    async fn nodes(&self) -> Vec<Lean<&'a T>> {
+    async fn nodes(&self, ctx: &Context<'_>) -> Vec<Lean<&'a T>> {
+        let asked = ctx.field().selection_set().collect();
+        self.read_ahead(ctx, asked).await;
         self.0.nodes.iter().map(Lean).collect()
     }
 
@@ -295,6 +307,14 @@ impl<'a, T: ContainerType> Fields<'a, T> {
     async fn total_count(&self) -> Result<i32> {
         let count = (self.0.count)().await?;
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+}
+
+impl<T: ContainerType> Fields<'_, T> {
+    /// What is asked of the rows is read for all of them.
+    async fn read_ahead(&self, ctx: &Context<'_>, asked: Vec<SelectionField<'_>>) {
+        let rows = self.0.cursors.iter().map(|cursor| cursor.id);
+        below::ahead(ctx, &T::type_name(), rows, asked).await;
     }
 }
 
