@@ -16,7 +16,8 @@ const SCREEN: &str =
     allocations(first: 5) { nodes { amount debit { reference } credit { kind reference } } }
 } } } } }";
 
-fn client_with_everything(api: &Api, number: usize) {
+/// A client `C001` with two invoices that have one of each kind of record below them.
+pub fn client_with_everything(api: &Api, number: usize) {
     let client = format!("C{number:03}");
     api.client(&client);
     for invoice in [format!("FA-{number}-1"), format!("FA-{number}-2")] {

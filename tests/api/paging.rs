@@ -179,3 +179,79 @@ fn first_with_last_is_an_error() {
         assert_eq!(extensions["field"], field, "{arguments}");
     }
 }
+
+/// What can be asked of the lists of a client: from both ends, twice under two names, with and without variables, by
+/// rows and by edges, through fragments, and left out.
+const BELOW: &str = "fragment Below on Client { number
+  two: invoices(first: 2) { nodes { ...OfInvoice } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount }
+  same: invoices(first: 2) { edges { cursor node { ...OfInvoice } } }
+  oldest: invoices(last: $one) { nodes { number ... on Invoice { allocations(first: $one) { nodes { amount } } } } pageInfo { hasNextPage hasPreviousPage } }
+  all: invoices { rows: nodes { number } }
+  none: invoices(first: 0) { nodes { number } pageInfo { hasNextPage } }
+  kept: invoices(first: 20) @include(if: true) { __typename }
+  left: invoices(first: 1) @skip(if: true) { nodes { number } }
+  creditNotes(first: $one, after: null) { nodes { number allocations(first: 3) { nodes { amount } } } }
+  payments(first: 3) { nodes { number allocations(last: 1) { nodes { amount effectiveOn } } } }
+  disputes { nodes { number amount } } deductions { edges { node { number dispute { number } } } } }
+fragment OfInvoice on Invoice { number allocations(first: $one) { nodes { amount } pageInfo { hasNextPage endCursor } }
+  last: allocations(last: 2) { nodes { amount } } first: allocations(first: $one) { edges { node { amount } cursor } }
+  creditNotes(first: 3) { nodes { number } } deductions(first: 3) { nodes { amount } totalCount } disputes(last: 3) { nodes { number } } }";
+
+#[test]
+fn lists_below_the_rows_of_a_page_are_those_of_each_record_alone() {
+    let api = Company::new().admin();
+    (1..=3).for_each(|number| crate::limits::client_with_everything(&api, number));
+    api.client("C004");
+    let ask = |query: &str| api.data(&format!("{query} {BELOW}"), json!({ "one": 1 }));
+    let alone = |number: usize| {
+        let client = format!("client(ref: {{ number: \"C{number:03}\" }}) {{ ...Below }}");
+        ask(&format!("query($one: Int) {{ {client} }}"))["client"].clone()
+    };
+    let alone: Vec<Value> = (1..=4).map(alone).collect();
+    let page = |asked: &str| ask(&format!("query($one: Int) {{ {asked} }}"));
+    let rows = page("clients(first: 4) { nodes { ...Below } }");
+    assert_eq!(rows["clients"]["nodes"], json!(alone));
+    let edges = page("clients(first: 3) { edges { node { ...Below } } }");
+    for (place, edge) in edges["clients"]["edges"]
+        .as_array()
+        .expect("edges")
+        .iter()
+        .enumerate()
+    {
+        assert_eq!(edge["node"], alone[place]);
+    }
+    // One record in two rows of a level.
+    let twice = page(
+        "clients(last: 2) { nodes { ...Below } } again: clients(last: 2) { nodes { ...Below } }",
+    );
+    assert_eq!(twice["clients"]["nodes"], json!(alone[2..]));
+    assert_eq!(twice["again"], twice["clients"]);
+    // What they are compared with has something in it.
+    let (invoice, other) = (&alone[0]["two"]["nodes"][0], &alone[0]["same"]["edges"][0]);
+    assert_eq!(*invoice, other["node"]);
+    let amounts = |list: &Value| list["nodes"].as_array().map_or(0, Vec::len);
+    let counts = [
+        "allocations",
+        "last",
+        "creditNotes",
+        "deductions",
+        "disputes",
+    ];
+    assert_eq!(
+        counts.map(|list| amounts(&invoice[list])),
+        [1, 2, 1, 1, 2],
+        "{invoice}"
+    );
+    assert_eq!(invoice["allocations"]["pageInfo"]["hasNextPage"], true);
+    assert_eq!(
+        alone[3]["two"],
+        json!({ "nodes": [], "totalCount": 0,
+        "pageInfo": { "hasNextPage": false, "hasPreviousPage": false, "startCursor": null, "endCursor": null } })
+    );
+    assert!(alone[0].get("left").is_none());
+    // A page that cannot be is refused below each row, and the other lists are there.
+    let wrong = api.run("{ clients(first: 2) { nodes { number invoices(first: 101) { nodes { number } } disputes(first: 1) { nodes { number } } } } }", json!({}));
+    let errors = wrong["errors"].as_array().expect("errors");
+    assert_eq!(errors.len(), 2, "{wrong}");
+    assert_eq!(errors[0]["extensions"]["field"], "first", "{wrong}");
+}
