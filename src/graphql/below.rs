@@ -2,11 +2,13 @@
 //!
 //! A page knows what is asked below its rows and reads that before they are resolved: a screen has a thousand lists, and
 //! a thousand that wait take more memory than the processor keeps at hand. A record that stands alone, or in a list of
-//! other things, asks when it is its turn.
+//! other things, asks when it is its turn, and so does a list that goes on from a cursor. What fails to be read fails for
+//! all lists of its level: they are one look at the books.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_graphql::parser::types::OperationType;
 use async_graphql::resolver_utils::ContainerType;
 use async_graphql::{Context, SelectionField, Value};
 use futures_util::FutureExt;
@@ -36,6 +38,9 @@ struct State {
     level: Option<Level>,
     /// Read: each page is there until it is taken.
     read: Vec<Round>,
+    /// What could not be read, with all of its level. It is not asked for again: another read would see another state of
+    /// the books.
+    failed: Vec<(Nested, Keyset, Arc<Error>)>,
 }
 
 /// Lists that are asked for before the request waits.
@@ -44,8 +49,8 @@ struct Level {
     told: Told,
 }
 
-/// When they have been read: what kept them from it.
-type Told = Shared<BoxFuture<'static, std::result::Result<(), Arc<Error>>>>;
+/// When they have been read, or could not be.
+type Told = Shared<BoxFuture<'static, ()>>;
 
 /// A page of one list, for all parents that want it at once.
 struct Round {
@@ -91,22 +96,28 @@ impl Asking {
         told.clone()
     }
 
-    /// A parent's page, when it was read.
+    /// A parent's page, when it was read. Whoever comes takes it: another place that waits for the same must ask again.
     fn taken<R: 'static>(
         &self,
         list: Nested,
         keyset: &Keyset,
         parent: Uuid,
-    ) -> Option<Vec<Child<R>>> {
+    ) -> Result<Option<Vec<Child<R>>>> {
         let mut state = locked(&self.0);
+        let mut failed = state.failed.iter();
+        let failed = failed.find(|(other, page, _)| *other == list && page == keyset);
+        if let Some((_, _, error)) = failed {
+            return Err(shared(Arc::clone(error)));
+        }
         let mut rounds = state.read.iter_mut();
-        rounds.find_map(|round| {
+        let found = rounds.find_map(|round| {
             if !round.is(list, keyset) {
                 return None;
             }
             let pages = round.pages.downcast_mut::<Pages<R>>()?;
             of(pages, parent).find_map(Option::take)
-        })
+        });
+        Ok(found)
     }
 }
 
@@ -124,24 +135,30 @@ fn reading(session: Session, asking: Arc<Mutex<State>>) -> Told {
     let read = async move {
         let level = locked(&asking).level.take();
         let mut rounds = level.map_or_else(Vec::new, |level| level.rounds);
-        let rounds = session
+        let lists = rounds.iter();
+        let lists: Vec<(Nested, Keyset)> = lists
+            .map(|round| (round.list, round.keyset.clone()))
+            .collect();
+        let read = session
             .read(move |conn, caller| {
                 for round in &mut rounds {
                     round.fill(conn, caller.company)?;
                 }
                 Ok(rounds)
             })
-            .await?;
-        locked(&asking).read.extend(rounds);
-        Ok(())
+            .await;
+        let mut state = locked(&asking);
+        match read {
+            Ok(rounds) => state.read.extend(rounds),
+            Err(error) => {
+                let error = Arc::new(error);
+                let failed = lists.into_iter();
+                let failed = failed.map(|(list, keyset)| (list, keyset, Arc::clone(&error)));
+                state.failed.extend(failed);
+            }
+        }
     };
-    tokio::spawn(read)
-        .map(|read| match read {
-            Ok(read) => read.map_err(Arc::new),
-            Err(fault) => Err(Arc::new(Error::Internal(fault.to_string()))),
-        })
-        .boxed()
-        .shared()
+    tokio::spawn(read).map(drop).boxed().shared()
 }
 
 impl Round {
@@ -163,8 +180,7 @@ impl Round {
             }
             Nested::AllocationsOfInvoice
             | Nested::AllocationsOfCreditNote
-            | Nested::AllocationsOfPayment
-            | Nested::AllocationsOfItem => self.fill_with::<Allocation>(conn, company),
+            | Nested::AllocationsOfPayment => self.fill_with::<Allocation>(conn, company),
         }
     }
 
@@ -210,8 +226,8 @@ fn lists(type_name: &str) -> &'static [(&'static str, Nested)] {
     }
 }
 
-/// Reads what is asked below the rows of a page, before they are resolved. Where that fails the rows ask for themselves,
-/// and say why there is no answer.
+/// Reads what is asked below the rows of a page of a query, before they are resolved. A mutation may write between one
+/// look at a list and the next: there the rows ask for themselves.
 pub async fn ahead(
     ctx: &Context<'_>,
     type_name: &str,
@@ -219,21 +235,23 @@ pub async fn ahead(
     asked: Vec<SelectionField<'_>>,
 ) {
     let known = lists(type_name);
+    let is_query = ctx.query_env.operation.node.ty == OperationType::Query;
+    if known.is_empty() || !is_query || rows.clone().next().is_none() {
+        return;
+    }
     let (Ok(session), Some(asking)) = (session(ctx), ctx.data_opt::<Asking>()) else {
         return;
     };
     let mut told = None;
-    if !known.is_empty() {
-        for field in asked {
-            if let Some((_, list)) = known.iter().find(|(name, _)| *name == field.name())
-                && let Some(keyset) = first_page(&field)
-            {
-                told = Some(asking.join(session, *list, &keyset, rows.clone()));
-            }
+    for field in asked {
+        if let Some((_, list)) = known.iter().find(|(name, _)| *name == field.name())
+            && let Some(keyset) = first_page(&field)
+        {
+            told = Some(asking.join(session, *list, &keyset, rows.clone()));
         }
     }
     if let Some(told) = told {
-        told.await.ok();
+        told.await;
     }
 }
 
@@ -273,15 +291,7 @@ where
         let asked = Asked::new(&window, Name::Below(list, parent))?;
         let session = session(ctx)?;
         let asking = ctx.data_opt::<Asking>().ok_or(Error::Unauthenticated)?;
-        let children = match asking.taken::<R>(list, &asked.keyset, parent) {
-            Some(children) => children,
-            None => {
-                let told = asking.join(session, list, &asked.keyset, [parent]);
-                told.await.map_err(shared)?;
-                let children = asking.taken::<R>(list, &asked.keyset, parent);
-                children.unwrap_or_default()
-            }
-        };
+        let children = children(asking, session, list, &asked.keyset, parent).await?;
         let (children, more) = asked.keyset.page(children);
         let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
         for child in children {
@@ -300,6 +310,24 @@ where
         })
     };
     page.boxed()
+}
+
+/// A parent's page: one that was read ahead, or by asking. When others took what was asked for, it is asked for again.
+async fn children<R: Below>(
+    asking: &Asking,
+    session: &Session,
+    list: Nested,
+    keyset: &Keyset,
+    parent: Uuid,
+) -> Result<Vec<Child<R>>> {
+    for _ in 0..3 {
+        if let Some(children) = asking.taken(list, keyset, parent)? {
+            return Ok(children);
+        }
+        asking.join(session, list, keyset, [parent]).await;
+    }
+    let children = asking.taken(list, keyset, parent)?;
+    children.ok_or_else(|| Error::Internal("a list that was asked for was not read".into()))
 }
 
 async fn count_of(session: &Session, list: Nested, parent: Uuid) -> Result<i64> {

@@ -77,6 +77,11 @@ impl Sql {
         self
     }
 
+    /// Adds the value of a `?` that is there.
+    pub fn bind(&mut self, bind: Bind) -> &mut Sql {
+        self.push("", [bind])
+    }
+
     /// Adds ` AND text`.
     pub fn and(&mut self, text: &str, binds: impl IntoIterator<Item = Bind>) -> &mut Sql {
         self.text.push_str(" AND ");
@@ -331,6 +336,9 @@ pub struct Keys {
     pub more: bool,
 }
 
+/// How many rows are read for a first page: for a smaller one too, so that the statements are few.
+const COMMON_PAGES: [i64; 3] = [21, 51, 101];
+
 /// `from` is `FROM … WHERE …` over a table with the alias `t` and an `id`.
 pub fn keys(conn: &mut PgConnection, from: &Sql, sort: Sort, page: &Keyset) -> QueryResult<Keys> {
     let Sort {
@@ -346,19 +354,20 @@ pub fn keys(conn: &mut PgConnection, from: &Sql, sort: Sort, page: &Keyset) -> Q
             [Bind::Text(value.clone()), Bind::Id(*id)],
         );
     }
-    let (order, limit) = (
-        format!(" ORDER BY {column} {order}, t.id {order} LIMIT "),
-        page.limit(),
-    );
-    // The first page of all records of a company: screens begin with it, and its text is one of few when the number of
-    // rows stands in it. PostgreSQL then sees without the values, too, that an index in this order has them soonest.
-    let is_whole = from.binds.len() == 1 && page.from.is_none();
-    let statement = if is_whole {
-        sql.push(&format!("{order}{limit}"), []);
-        sql.steady()
-    } else {
-        sql.push(&format!("{order}?"), [Bind::Number(limit)]);
-        sql.query()
+    let order = format!(" ORDER BY {column} {order}, t.id {order} LIMIT ");
+    // The first page of all that a company has, which screens begin with: its text is one of few when the number of rows
+    // stands in it, and PostgreSQL sees without the values, too, that an index in this order has them soonest.
+    let is_whole = from.text.ends_with("WHERE t.company_id = ?") && page.from.is_none();
+    let common = COMMON_PAGES.iter().find(|rows| page.limit() <= **rows);
+    let statement = match common {
+        Some(rows) if is_whole => {
+            sql.push(&format!("{order}{rows}"), []);
+            sql.steady()
+        }
+        _ => {
+            sql.push(&format!("{order}?"), [Bind::Number(page.limit())]);
+            sql.query()
+        }
     };
     let (keys, more) = page.page(statement.load(conn)?);
     Ok(Keys { keys, more })

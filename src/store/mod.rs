@@ -448,8 +448,9 @@ struct Report {
 /// The request's connection, from its first use to the end of the request.
 #[derive(Default)]
 struct Slot {
-    permit: Option<OwnedSemaphorePermit>,
+    /// Given back before its place in the pool: whoever takes the place finds one.
     conn: Option<Connection>,
+    permit: Option<OwnedSemaphorePermit>,
     reading: bool,
     /// The connection is the replica's.
     on_replica: bool,

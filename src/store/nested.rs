@@ -1,8 +1,8 @@
 //! Lists below many parents at once: one statement whatever the number of parents.
 //!
-//! Of a client, which may have thousands of invoices, a page is read for each by a probe of the index. What hangs on an
-//! invoice is a handful, and nothing for most: all of it is read in one pass, for half of what a probe each costs, and
-//! the pages are cut from that.
+//! A client may have thousands of invoices: of each the first are read, in the order of an index. What hangs on an
+//! invoice is a handful, and nothing for most: there all is read and put in order once, which costs half of putting it in
+//! order for each.
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -26,7 +26,6 @@ pub enum Nested {
     AllocationsOfCreditNote,
     /// Of its items, which are credits, and a debit when it was a bill or came back unpaid.
     AllocationsOfPayment,
-    AllocationsOfItem,
     InvoicesOfClient,
     CreditNotesOfClient,
     PaymentsOfClient,
@@ -68,9 +67,6 @@ impl Nested {
                      WHERE o.company_id = a.company_id AND o.id = a.credit_item_id AND o.source_id = p.id)) t \
                  WHERE t.company_id = ?"
             }
-            Nested::AllocationsOfItem => {
-                "allocations t WHERE t.company_id = ? AND (t.debit_item_id = p.id OR t.credit_item_id = p.id)"
-            }
             Nested::InvoicesOfClient => {
                 "documents t WHERE t.company_id = ? AND t.client_id = p.id AND t.kind = 'INVOICE'"
             }
@@ -85,36 +81,15 @@ impl Nested {
         }
     }
 
-    /// The rows below any of the `parents`, under the alias `t`, and the column that names the parent: of lists that
-    /// are short, and so read whole. What PostgreSQL knows of the parents beforehand is nothing, see [`keys`].
-    fn short(self, company: CompanyId, parents: &[Uuid]) -> Option<(Sql, &'static str)> {
-        const ANY: &str = "ANY((SELECT ?::uuid[])::uuid[])";
-        let (company, parents) = (Bind::Id(company.0), Bind::Ids(parents.to_vec()));
-        let mut from = Sql::default();
-        let table = match self {
-            Nested::CreditNotesOfInvoice => "documents",
-            Nested::DeductionsOfInvoice => "deductions",
-            Nested::DisputesOfInvoice => "disputes",
-            Nested::AllocationsOfInvoice => {
-                from.push(
-                    &format!(
-                        "(SELECT i.source_id, a.* FROM (SELECT * FROM items i \
-                           WHERE i.company_id = ? AND i.source_id = {ANY} OFFSET 0) i \
-                         CROSS JOIN LATERAL (SELECT * FROM allocations a \
-                           WHERE a.company_id = i.company_id AND a.debit_item_id = i.id OFFSET 0) a) t \
-                         WHERE t.company_id = ?"
-                    ),
-                    [company.clone(), parents, company],
-                );
-                return Some((from, "source_id"));
-            }
-            _ => return None,
-        };
-        from.push(
-            &format!("{table} t WHERE t.company_id = ? AND t.invoice_id = {ANY}"),
-            [company, parents],
-        );
-        Some((from, "invoice_id"))
+    /// Whether a parent has a handful at most.
+    fn is_short(self) -> bool {
+        matches!(
+            self,
+            Nested::CreditNotesOfInvoice
+                | Nested::DeductionsOfInvoice
+                | Nested::DisputesOfInvoice
+                | Nested::AllocationsOfInvoice
+        )
     }
 
     /// The day the list is ordered by, latest first; ids break ties.
@@ -127,8 +102,7 @@ impl Nested {
             Nested::DisputesOfInvoice | Nested::DisputesOfClient => "opened_on",
             Nested::AllocationsOfInvoice
             | Nested::AllocationsOfCreditNote
-            | Nested::AllocationsOfPayment
-            | Nested::AllocationsOfItem => "effective_on",
+            | Nested::AllocationsOfPayment => "effective_on",
             Nested::PaymentsOfClient => "received_on",
         }
     }
@@ -171,10 +145,9 @@ where
         page: &Keyset,
     ) -> QueryResult<Vec<Child<Self>>> {
         let reading = page.reading(Direction::Descending);
-        let (others, from) = match list.short(company, parents) {
-            Some((rows, parent)) => cut(rows, parent, list.day(), R::TABLE, reading, page),
-            None => probed(list, company, parents, R::TABLE, reading, page),
-        };
+        let from = first_of_each(list, company, parents, R::TABLE, page);
+        let (day, table) = (list.day(), R::TABLE);
+        let others = format!("\"{table}\".above, \"{table}\".{day}::text, \"{table}\".id");
         let found = keys::picked_beside(conn, &others, from)?;
         let child = |((parent, sort, id), record)| Child {
             parent,
@@ -196,65 +169,50 @@ where
     }
 }
 
-/// What is beyond the page before.
-fn behind(rows: &mut Sql, day: &str, reading: Direction, page: &Keyset) {
+/// `FROM` the first rows below each parent, with the parent as `above`.
+fn first_of_each(
+    list: Nested,
+    company: CompanyId,
+    parents: &[Uuid],
+    table: &str,
+    page: &Keyset,
+) -> Sql {
+    let (day, reading) = (list.day(), page.reading(Direction::Descending));
+    let latest = format!("t.{day} {order}, t.id {order}", order = reading.order());
+    let mut rows = Sql::new(list.from());
+    rows.bind(Bind::Id(company.0));
     if let Some((value, id)) = &page.from {
         rows.and(
             &format!("(t.{day}, t.id) {} (?::date, ?)", reading.beyond()),
             [Bind::Text(value.clone()), Bind::Id(*id)],
         );
     }
-}
-
-/// The first rows of each parent, out of all that lie below them: what names their parent, place and id, and where they
-/// come from.
-fn cut(
-    mut rows: Sql,
-    parent: &str,
-    day: &str,
-    table: &str,
-    reading: Direction,
-    page: &Keyset,
-) -> (String, Sql) {
-    behind(&mut rows, day, reading, page);
-    let order = reading.order();
-    let mut from = Sql::new(&format!(
-        " FROM (SELECT t.*, t.{parent} AS above, row_number() OVER \
-           (PARTITION BY t.{parent} ORDER BY t.{day} {order}, t.id {order}) AS nth FROM "
-    ));
-    from.append(&rows).push(
-        &format!(") \"{table}\" WHERE \"{table}\".nth <= ?"),
-        [Bind::Number(page.limit())],
-    );
-    let others = format!("\"{table}\".above, \"{table}\".{day}::text, \"{table}\".id");
-    (others, from)
-}
-
-/// The same by a probe for each parent.
-fn probed(
-    list: Nested,
-    company: CompanyId,
-    parents: &[Uuid],
-    table: &str,
-    reading: Direction,
-    page: &Keyset,
-) -> (String, Sql) {
-    let (day, order) = (list.day(), reading.order());
+    let of_each = "FROM unnest((SELECT ?::uuid[])) p(id) CROSS JOIN LATERAL (SELECT t.* FROM";
+    let parents = Bind::Ids(parents.to_vec());
+    let limit = Bind::Number(page.limit());
     let mut from = Sql::default();
-    from.push(
-        &format!(
-            " FROM unnest((SELECT ?::uuid[])) p(id) CROSS JOIN LATERAL (SELECT t.* FROM {}",
-            list.from()
-        ),
-        [Bind::Ids(parents.to_vec()), Bind::Id(company.0)],
-    );
-    behind(&mut from, day, reading, page);
-    from.push(
-        &format!(" ORDER BY t.{day} {order}, t.id {order} LIMIT ?) \"{table}\""),
-        [Bind::Number(page.limit())],
-    );
-    let others = format!("p.id, \"{table}\".{day}::text, \"{table}\".id");
-    (others, from)
+    if list.is_short() {
+        from.push(
+            &format!(
+                " FROM (SELECT t.*, p.id AS above, row_number() OVER (PARTITION BY p.id ORDER BY {latest}) AS nth {of_each} "
+            ),
+            [parents],
+        );
+        from.append(&rows).push(
+            &format!(" OFFSET 0) t) \"{table}\" WHERE \"{table}\".nth <= ?"),
+            [limit],
+        );
+    } else {
+        from.push(
+            &format!(" FROM (SELECT t.*, p.id AS above {of_each} "),
+            [parents],
+        );
+        from.append(&rows).push(
+            &format!(" ORDER BY {latest} LIMIT ?) t) \"{table}\""),
+            [limit],
+        );
+    }
+    from
 }
 
 /// A parent and how many children it has.

@@ -16,7 +16,7 @@ const SCREEN: &str =
     allocations(first: 5) { nodes { amount debit { reference } credit { kind reference } } }
 } } } } }";
 
-/// A client `C001` with two invoices that have one of each kind of record below them.
+/// A client with two invoices that have one of each kind of record below them.
 pub fn client_with_everything(api: &Api, number: usize) {
     let client = format!("C{number:03}");
     api.client(&client);

@@ -255,3 +255,39 @@ fn lists_below_the_rows_of_a_page_are_those_of_each_record_alone() {
     assert_eq!(errors.len(), 2, "{wrong}");
     assert_eq!(errors[0]["extensions"]["field"], "first", "{wrong}");
 }
+
+#[test]
+fn one_page_that_two_places_wait_for_is_there_in_both() {
+    let api = Company::new().admin();
+    crate::limits::client_with_everything(&api, 1);
+    let ask = |asked: &str| {
+        let query = format!("{{ client(ref: {{ number: \"C001\" }}) {{ {asked} }} }}");
+        api.data(&query, json!({}))["client"].clone()
+    };
+    let note = ask(
+        "creditNotes(first: 1) { nodes { number allocations(first: 1) { nodes { amount } pageInfo { endCursor } } } }",
+    );
+    let note = &note["creditNotes"]["nodes"][0];
+    // The same list from a later day on: a cursor, so that it is not read ahead.
+    let cursor = note["allocations"]["pageInfo"]["endCursor"].as_str();
+    let cursor = cursor.expect("an allocation");
+    let (place, day) = cursor.split_at(cursor.len() - 20);
+    let day = day
+        .as_bytes()
+        .chunks(2)
+        .map(|sign| std::str::from_utf8(sign).expect("hex"));
+    let day: String = day
+        .enumerate()
+        .map(|(sign, hex)| if sign < 4 { "39" } else { hex })
+        .collect();
+    let rest = format!(
+        "nodes {{ number allocations(first: 1, after: \"{place}{day}\") {{ nodes {{ amount }} }} }}"
+    );
+    let both = ask(&format!(
+        "invoices(first: 1) {{ nodes {{ number creditNotes(first: 1) {{ {rest} }} }} }} creditNotes(first: 1) {{ {rest} }}"
+    ));
+    let below = &both["invoices"]["nodes"][0]["creditNotes"]["nodes"][0];
+    assert_eq!(*below, both["creditNotes"]["nodes"][0], "{both}");
+    assert_eq!(below["allocations"]["nodes"], note["allocations"]["nodes"]);
+    assert_eq!(below["number"], note["number"]);
+}
