@@ -77,11 +77,6 @@ impl Sql {
         self
     }
 
-    /// Adds the value of a `?` that is there.
-    pub fn bind(&mut self, bind: Bind) -> &mut Sql {
-        self.push("", [bind])
-    }
-
     /// Adds ` AND text`.
     pub fn and(&mut self, text: &str, binds: impl IntoIterator<Item = Bind>) -> &mut Sql {
         self.text.push_str(" AND ");

@@ -179,8 +179,8 @@ fn first_of_each(
 ) -> Sql {
     let (day, reading) = (list.day(), page.reading(Direction::Descending));
     let latest = format!("t.{day} {order}, t.id {order}", order = reading.order());
-    let mut rows = Sql::new(list.from());
-    rows.bind(Bind::Id(company.0));
+    let mut rows = Sql::default();
+    rows.push(list.from(), [Bind::Id(company.0)]);
     if let Some((value, id)) = &page.from {
         rows.and(
             &format!("(t.{day}, t.id) {} (?::date, ?)", reading.beyond()),
