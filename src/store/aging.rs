@@ -11,7 +11,8 @@ use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Uuid as SqlUu
 use uuid::Uuid;
 
 use super::client;
-use super::list::{Bind, Direction, Keys, Keyset, Sql};
+use super::item;
+use super::list::{Bind, Direction, Keys, Keyset, Sql, Statement};
 use crate::domain::ids::{ClientId, CompanyId};
 
 /// The population of a report and the moment it is read for.
@@ -83,36 +84,53 @@ impl Population {
             ]
             .concat(),
         );
-        if !self.client_ids.is_empty() {
-            sql.and(
-                "i.client_id = ANY(?)",
-                [Bind::Ids(self.client_ids.iter().map(|id| id.0).collect())],
-            );
-        }
         if let Some(currency) = &self.currency {
             sql.and("i.currency = ?::bpchar", [Bind::Text(currency.clone())]);
         }
         sql.append(&self.client_condition("i.client_id"));
+        sql.push(
+            "), aged AS (SELECT r.*, CASE WHEN r.open > 0 THEN LEAST(coalesce(x.amount, 0), r.open) ELSE 0 END AS disputed FROM residual r ",
+            [],
+        );
         let closed = by_then("d.closed_at");
-        sql.push(&format!("), in_dispute AS (SELECT di.item_id, sum(di.amount)::bigint AS amount FROM disputes d \
+        let mut contested = Sql::default();
+        contested.push(
+            &format!(
+                "sum(di.amount)::bigint AS amount FROM disputes d \
                JOIN dispute_items di ON di.company_id = d.company_id AND di.dispute_id = d.id \
                WHERE d.company_id = ? AND di.company_id = ? AND d.opened_on <= ?{opened} \
-                 AND NOT (d.closed_on IS NOT NULL AND d.closed_on <= ?{closed}) GROUP BY di.item_id), \
-             aged AS (SELECT r.*, CASE WHEN r.open > 0 THEN LEAST(coalesce(x.amount, 0), r.open) ELSE 0 END AS disputed \
-               FROM residual r LEFT JOIN in_dispute x ON x.item_id = r.id)"),
-            [
-                bind(&[&company, &company, &as_of]),
-                bind(&[&as_of]),
-            ]
-            .concat());
+                 AND NOT (d.closed_on IS NOT NULL AND d.closed_on <= ?{closed})"
+            ),
+            [bind(&[&company, &company, &as_of]), bind(&[&as_of])].concat(),
+        );
+        // What is contested is added up once for all, but for a single client: then its few items are looked up.
+        if self.is_of_one_client() {
+            sql.push("LEFT JOIN LATERAL (SELECT ", [])
+                .append(&contested)
+                .push(" AND di.item_id = r.id) x ON true)", []);
+        } else {
+            sql.push("LEFT JOIN (SELECT di.item_id, ", [])
+                .append(&contested)
+                .append(&self.client_condition("d.client_id"))
+                .push(" GROUP BY di.item_id) x ON x.item_id = r.id)", []);
+        }
         sql
     }
 
-    /// ` AND column IN (clients of the filter)`, or nothing without a filter.
+    fn is_of_one_client(&self) -> bool {
+        self.client_ids.len() == 1
+    }
+
+    /// ` AND column` is among the clients that are asked for; nothing when all are.
     fn client_condition(&self, column: &str) -> Sql {
+        let mut sql = Sql::default();
+        match self.client_ids.as_slice() {
+            [] => &mut sql,
+            [one] => sql.and(&format!("{column} = ?"), [Bind::Id(one.0)]),
+            several => sql.and(&format!("{column} = ANY(?)"), [Bind::ids(several)]),
+        };
         let mut inner = Sql::default();
         client::narrow(&mut inner, "c", &self.clients);
-        let mut sql = Sql::default();
         if inner.is_empty() {
             return sql;
         }
@@ -480,7 +498,10 @@ fn open_items_from(
         sql.and("a.is_debit = ?", [Bind::Flag(is_debit)]);
     }
     if let Some(invoice) = invoice {
-        sql.and("a.invoice_id = ?", [Bind::Id(invoice)]);
+        sql.and(
+            &item::of_invoice("a", "= ?"),
+            [Bind::Id(invoice), Bind::Id(invoice)],
+        );
     }
     sql
 }
@@ -511,9 +532,19 @@ impl OpenItems {
         sql
     }
 
+    /// Of one client they are found by keys, and a screen asks for those of fifty: that is planned once.
+    fn planned(&self, sql: Sql) -> Statement {
+        match self.population.is_of_one_client() && self.cell.is_none() {
+            true => sql.steady(),
+            false => sql.query(),
+        }
+    }
+
     /// How many there are.
     pub fn count(&self, conn: &mut PgConnection) -> QueryResult<i64> {
-        let row: Sum = self.replaced("count(*) AS open").query().get_result(conn)?;
+        let row: Sum = self
+            .planned(self.replaced("count(*) AS open"))
+            .get_result(conn)?;
         Ok(row.open)
     }
 
@@ -532,7 +563,7 @@ impl OpenItems {
             &format!(" ORDER BY coalesce(a.due_on, a.posted_on) {order}, a.id {order} LIMIT ?"),
             [Bind::Number(page.limit())],
         );
-        Ok(page.page(sql.query().load(conn)?))
+        Ok(page.page(self.planned(sql).load(conn)?))
     }
 
     /// Calls `each` with every open item, by client, then oldest due first; memory stays flat.
@@ -632,14 +663,19 @@ pub fn late_entries(
 fn late_from(population: &Population, since: DateTime<Utc>) -> Sql {
     let mut from = Sql::default();
     from.push(
-        "FROM items t WHERE t.company_id = ? AND t.posted_on <= ? AND t.recorded_at > ? AND t.family = ANY(?::bpchar[])",
+        "FROM items t WHERE t.company_id = ? AND t.posted_on <= ? AND t.recorded_at > ? AND t.changed_at > ? AND t.family = ANY(?::bpchar[])",
         [
             Bind::Id(population.company.0),
             Bind::Day(population.as_of),
             Bind::Instant(Some(since)),
+            // No item changed before it was recorded, and of the two days this one has an index.
+            Bind::Instant(Some(since)),
             Bind::Texts(population.families.clone()),
         ],
     );
+    if let Some(currency) = &population.currency {
+        from.and("t.currency = ?::bpchar", [Bind::Text(currency.clone())]);
+    }
     from.append(&population.client_condition("t.client_id"));
     from
 }

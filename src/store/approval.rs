@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Uuid as SqlUuid;
 use uuid::Uuid;
 
+use super::item;
 use super::list::{self, Bind, Sql};
 use super::schema::{approval_events, approval_requests, approval_rules};
 use crate::domain::ids::{ApprovalId, ClientId, CompanyId, DocumentId, ItemId, UserId};
@@ -364,12 +365,13 @@ pub fn credited_alone(
         #[diesel(sql_type = SqlUuid)]
         id: Uuid,
     }
+    let concerned = item::of_invoice("d", "= i.invoice_id");
     // Items, then their matchings, then the notes: see `recorded_receipts`.
     let text = format!(
         "SELECT i.id FROM items i WHERE i.company_id = ? AND i.id = ANY(?) AND i.is_debit AND EXISTS ( \
            SELECT 1 FROM documents n WHERE n.company_id = i.company_id AND n.invoice_id = i.invoice_id AND n.kind = 'CREDIT_NOTE' \
              AND n.recorded_by = ? AND {ALONE} \
-           UNION ALL SELECT 1 FROM (SELECT d.id FROM items d WHERE d.company_id = i.company_id AND d.invoice_id = i.invoice_id AND d.is_debit \
+           UNION ALL SELECT 1 FROM (SELECT d.id FROM items d WHERE d.company_id = i.company_id AND {concerned} AND d.is_debit \
                UNION SELECT i.id) d \
              CROSS JOIN LATERAL (SELECT a.credit_item_id FROM allocations a WHERE a.company_id = i.company_id AND a.debit_item_id = d.id OFFSET 0) a \
              CROSS JOIN LATERAL (SELECT c.source_id FROM items c WHERE c.company_id = i.company_id AND c.id = a.credit_item_id \

@@ -4,13 +4,12 @@ use chrono::{DateTime, NaiveDate, Utc};
 use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{
-    Array, BigInt, Bool, Date, Nullable, Numeric, SmallInt, Text, Uuid as SqlUuid,
-};
+use diesel::sql_types::{BigInt, Bool, Date, Nullable, Numeric, SmallInt, Text, Uuid as SqlUuid};
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::item::Item;
+use super::item::{self, Item};
+use super::keys;
 use super::list::{Bind, Sql, containing, folded, reads_like};
 use super::schema::{
     bank_accounts, bank_lines, bank_matches, bank_statements, clients, items, payer_accounts,
@@ -663,32 +662,6 @@ pub fn clients_named(
         .load(conn)
 }
 
-/// What the indexes of numbers hold: no receipts. In these words, or the planner does not know that they serve.
-const NUMBERED: &str = "(items.is_debit OR items.kind <> 'PAYMENT')";
-
-/// Open items on 411 and 416 in a currency; a receipt that is still on account is not one of them.
-macro_rules! candidates {
-    ($company:expr, $currency:expr) => {
-        items::table
-            .filter(items::company_id.eq($company))
-            .filter(items::currency.eq($currency))
-            .filter(items::open_amount.gt(0))
-            .filter(items::family.eq_any(["411", "416"]))
-            .filter(sql::<Bool>(NUMBERED))
-    };
-}
-
-/// Items whose number has one of these keys, or keys in runs.
-macro_rules! bears {
-    ($keys:expr, $runs:expr) => {
-        sql::<Bool>("(items.ref_key = ANY(")
-            .bind::<Array<Text>, _>($keys)
-            .sql(") OR items.ref_runs = ANY(")
-            .bind::<Array<Text>, _>($runs)
-            .sql("))")
-    };
-}
-
 /// Open items of any client whose number has one of these keys, or keys in runs; at most `limit`.
 pub fn named(
     conn: &mut PgConnection,
@@ -698,12 +671,23 @@ pub fn named(
     runs: &[String],
     limit: i64,
 ) -> QueryResult<Vec<Item>> {
-    candidates!(company, currency)
-        .filter(bears!(keys, runs))
-        .order((items::due_on, items::id))
-        .limit(limit)
-        .select(Item::as_select())
-        .load(conn)
+    let mut from = Sql::default();
+    from.push(
+        &format!(
+            " FROM (SELECT i.* FROM documents d \
+               CROSS JOIN LATERAL (SELECT * FROM items i WHERE i.company_id = ? AND i.source_id = d.id OFFSET 0) i \
+               WHERE {INVOICE_BEARS} UNION ALL SELECT * FROM items i WHERE {}) items \
+             WHERE items.currency = ?::bpchar AND items.open_amount > 0 AND items.family IN ('411', '416') \
+             ORDER BY items.due_on, items.id LIMIT ?",
+            other_bears()
+        ),
+        [Bind::Id(company.0)],
+    );
+    for _ in 0..2 {
+        from.push("", bearing(company, keys, runs));
+    }
+    from.push("", [Bind::Text(currency.to_owned()), Bind::Number(limit)]);
+    keys::picked(conn, from)
 }
 
 /// The numbers of settled debts whose number has one of these keys, or keys in runs; at most five.
@@ -713,18 +697,45 @@ pub fn settled(
     keys: &[String],
     runs: &[String],
 ) -> QueryResult<Vec<String>> {
-    items::table
-        .filter(items::company_id.eq(company))
-        .filter(items::is_debit)
-        .filter(items::open_amount.eq(0))
-        .filter(items::kind.eq_any(["INVOICE", "IMPORTED"]))
-        .filter(sql::<Bool>(NUMBERED))
-        .filter(bears!(keys, runs))
-        .select(items::reference)
-        .distinct()
-        .order(items::reference)
-        .limit(5)
-        .load(conn)
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Text)]
+        number: String,
+    }
+    let mut sql = Sql::new(&format!(
+        "SELECT d.number FROM documents d WHERE {INVOICE_BEARS} \
+           AND EXISTS (SELECT 1 FROM items i WHERE i.company_id = ? AND i.source_id = d.id AND i.open_amount = 0) \
+         UNION SELECT i.reference FROM items i WHERE {} AND i.kind = 'IMPORTED' AND i.is_debit AND i.open_amount = 0 \
+         ORDER BY number LIMIT 5",
+        other_bears()
+    ));
+    sql.push("", bearing(company, keys, runs))
+        .push("", [Bind::Id(company.0)])
+        .push("", bearing(company, keys, runs));
+    let found: Vec<Found> = sql.steady().load(conn)?;
+    Ok(found.into_iter().map(|found| found.number).collect())
+}
+
+/// Invoices whose number has one of some keys, or keys in runs.
+const INVOICE_BEARS: &str = "d.company_id = ? AND d.kind = 'INVOICE' \
+    AND (d.number_key = ANY((SELECT ?)::text[]) OR d.number_runs = ANY((SELECT ?)::text[]))";
+
+/// Other items whose number has one of some keys, or keys in runs. Receipts are none: one that is still on account is no
+/// debt.
+fn other_bears() -> String {
+    format!(
+        "i.company_id = ? AND i.{} AND (i.ref_key = ANY((SELECT ?)::text[]) OR i.ref_runs = ANY((SELECT ?)::text[]))",
+        item::OTHER
+    )
+}
+
+/// The values of either.
+fn bearing(company: CompanyId, keys: &[String], runs: &[String]) -> [Bind; 3] {
+    [
+        Bind::Id(company.0),
+        Bind::Texts(keys.to_vec()),
+        Bind::Texts(runs.to_vec()),
+    ]
 }
 
 /// Open items of clients, oldest due first; at most `limit`. With an amount, only debits open for it.
@@ -736,7 +747,13 @@ pub fn open_of(
     amount: Option<i64>,
     limit: i64,
 ) -> QueryResult<Vec<Item>> {
-    let mut query = candidates!(company, currency)
+    let mut query = items::table
+        .filter(items::company_id.eq(company))
+        .filter(items::currency.eq(currency))
+        .filter(items::open_amount.gt(0))
+        .filter(items::family.eq_any(["411", "416"]))
+        // A receipt that is still on account is no debt.
+        .filter(items::kind.ne("PAYMENT"))
         .filter(items::client_id.eq_any(of))
         .order((items::due_on, items::id))
         .limit(limit)

@@ -102,6 +102,15 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
          WHERE d.company_id = $1 AND (d.net IS DISTINCT FROM t.net OR d.vat IS DISTINCT FROM t.vat OR d.total IS DISTINCT FROM i.total)",
     ),
     (
+        "ITEM_NUMBERS",
+        "the items of invoices and receipts bear the numbers of these: they are found by them",
+        "SELECT min('item ' || i.id) AS broken FROM items i \
+         LEFT JOIN documents d ON d.company_id = i.company_id AND d.id = i.source_id AND d.kind = i.kind \
+         LEFT JOIN payments p ON p.company_id = i.company_id AND p.id = i.source_id AND i.kind = 'PAYMENT' \
+         WHERE i.company_id = $1 AND i.kind IN ('INVOICE', 'PAYMENT') AND (i.is_debit <> (i.kind = 'INVOICE') \
+           OR i.reference IS DISTINCT FROM coalesce(d.number, p.number) OR i.invoice_id IS DISTINCT FROM d.id)",
+    ),
+    (
         "CREDIT_NOTES",
         "credit notes never exceed their invoice at any VAT rate (R2.5)",
         "SELECT min('invoice ' || x.number) AS broken FROM (SELECT v.number, t.vat_rate FROM documents c \

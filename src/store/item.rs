@@ -17,6 +17,16 @@ use crate::domain::ids::{
 
 keyed!(Item => "items");
 
+/// Items that stand for neither an invoice nor a receipt. In these words, or the planner does not know that the indexes
+/// of them serve: the item of an invoice or a receipt is found through its document, whose number it bears.
+pub const OTHER: &str = "kind NOT IN ('INVOICE', 'PAYMENT')";
+
+/// Which `item`s concern an invoice: its own, and those that follow it, such as its deductions and where its claims were
+/// moved to. `is` compares with the invoice's id and stands in the condition twice.
+pub fn of_invoice(item: &str, is: &str) -> String {
+    format!("({item}.source_id {is} OR {item}.{OTHER} AND {item}.invoice_id {is})")
+}
+
 /// A line on a third-party account. `amount` and `open_amount` are positive; `is_debit` gives the side.
 #[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = items)]
@@ -298,16 +308,19 @@ pub fn debits_of_invoice(
     company: CompanyId,
     invoice: DocumentId,
 ) -> QueryResult<Vec<Item>> {
-    items::table
-        .filter(
-            items::company_id
-                .eq(company)
-                .and(items::invoice_id.eq(invoice))
-                .and(items::is_debit),
-        )
-        .order((items::due_on, items::id))
-        .select(Item::as_select())
-        .load(conn)
+    let mut from = Sql::default();
+    from.push(
+        &format!(
+            " FROM items WHERE items.company_id = ? AND {} AND items.is_debit ORDER BY items.due_on, items.id",
+            of_invoice("items", "= ?")
+        ),
+        [
+            Bind::Id(company.0),
+            Bind::Id(invoice.0),
+            Bind::Id(invoice.0),
+        ],
+    );
+    keys::picked(conn, from)
 }
 
 /// `FROM items t WHERE …` of a client, narrowed to open or settled ones.
@@ -334,10 +347,27 @@ pub fn by_references(
         return Ok(Vec::new());
     }
     let references = Bind::Texts(references.iter().copied().map(str::to_owned).collect());
-    let mut side = Sql::default();
-    side.and("t.is_debit = ?", [Bind::Flag(is_debit)]);
-    let mut from = keys::probes("items", company, "reference", references, &side, "");
-    from.push(" ORDER BY k.n, items.due_on, items.id", []);
+    let (table, kind, only) = match is_debit {
+        true => ("documents", "INVOICE", " AND s.kind = 'INVOICE'"),
+        false => ("payments", "PAYMENT", ""),
+    };
+    let mut from = Sql::default();
+    from.push(
+        &format!(
+            " FROM unnest((SELECT ?)) WITH ORDINALITY k(key, n) CROSS JOIN LATERAL ( \
+               SELECT i.* FROM (SELECT s.id FROM {table} s WHERE s.company_id = ? AND s.number = k.key{only} OFFSET 0) s \
+                 CROSS JOIN LATERAL (SELECT * FROM items i WHERE i.company_id = ? AND i.source_id = s.id AND i.kind = '{kind}' OFFSET 0) i \
+               UNION ALL SELECT * FROM items i WHERE i.company_id = ? AND i.reference = k.key AND i.{OTHER} AND i.is_debit = ?) items \
+             ORDER BY k.n, items.due_on, items.id"
+        ),
+        [
+            references,
+            Bind::Id(company.0),
+            Bind::Id(company.0),
+            Bind::Id(company.0),
+            Bind::Flag(is_debit),
+        ],
+    );
     keys::picked(conn, from)
 }
 

@@ -6,8 +6,9 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use uuid::Uuid;
 
+use super::item;
 use super::keys::{self, keyed};
-use super::list::{Bind, Sql, steady};
+use super::list::{Bind, Sql};
 use super::schema::{operations, penalty_claims, penalty_waivers, vat_moves};
 use crate::domain::ids::{ClientId, CompanyId, DocumentId, DoubtfulFileId, OperationId, PaymentId};
 
@@ -202,22 +203,23 @@ pub fn vat_standings(
     company: CompanyId,
     invoices: &[DocumentId],
 ) -> QueryResult<Vec<VatStanding>> {
-    steady(
+    let concerns = item::of_invoice("i", "= d.id");
+    let mut sql = Sql::new(&format!(
         "SELECT d.id AS invoice_id, \
            coalesce((SELECT sum(a.amount) FROM items i JOIN allocations a ON a.company_id = i.company_id AND a.debit_item_id = i.id AND a.ended_on IS NULL \
               JOIN items c ON c.company_id = a.company_id AND c.id = a.credit_item_id \
               LEFT JOIN payments p ON p.company_id = c.company_id AND p.id = c.source_id \
-              WHERE i.company_id = d.company_id AND i.invoice_id = d.id AND i.is_debit AND (c.kind = 'DEPOSIT' OR c.kind = 'PAYMENT' AND (p.method <> 'BILL' \
+              WHERE i.company_id = d.company_id AND {concerns} AND i.is_debit AND (c.kind = 'DEPOSIT' OR c.kind = 'PAYMENT' AND (p.method <> 'BILL' \
                 OR EXISTS (SELECT 1 FROM remittance_lines rl JOIN remittances r ON r.company_id = rl.company_id AND r.id = rl.remittance_id \
                      WHERE rl.company_id = p.company_id AND rl.payment_id = p.id AND r.kind = 'BILLS_FOR_COLLECTION' AND r.credited_on IS NOT NULL) \
                 OR EXISTS (SELECT 1 FROM operations o WHERE o.company_id = p.company_id AND o.payment_id = p.id AND o.kind = 'BILL_MATURITY')))), 0)::bigint AS received, \
-           coalesce((SELECT sum(i.open_amount) FROM items i WHERE i.company_id = d.company_id AND i.invoice_id = d.id AND i.is_debit), 0)::bigint AS open, \
+           coalesce((SELECT sum(i.open_amount) FROM items i WHERE i.company_id = d.company_id AND {concerns} AND i.is_debit), 0)::bigint AS open, \
            coalesce((SELECT sum(m.amount) FROM vat_moves m WHERE m.company_id = d.company_id AND m.invoice_id = d.id AND m.kind = 'RECEIPT'), 0)::bigint AS moved, \
            coalesce((SELECT sum(m.amount) FROM vat_moves m WHERE m.company_id = d.company_id AND m.invoice_id = d.id AND m.kind <> 'RECEIPT'), 0)::bigint AS reduced \
-         FROM documents d WHERE d.company_id = ? AND d.id = ANY(?) AND d.kind = 'INVOICE' AND d.vat_due = 'RECEIPTS' AND d.vat > 0 ORDER BY d.id",
-        [Bind::Id(company.0), Bind::ids(invoices)],
-    )
-    .load(conn)
+         FROM documents d WHERE d.company_id = ? AND d.id = ANY(?) AND d.kind = 'INVOICE' AND d.vat_due = 'RECEIPTS' AND d.vat > 0 ORDER BY d.id"
+    ));
+    sql.push("", [Bind::Id(company.0), Bind::ids(invoices)]);
+    sql.steady().load(conn)
 }
 
 /// VAT of losses and recoveries in one currency.

@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Date, Uuid as SqlUuid};
 use uuid::Uuid;
 
+use super::item;
 use super::list::{Bind, Sql};
 use crate::domain::ids::{ClientId, CompanyId, DocumentId};
 
@@ -31,11 +32,12 @@ pub fn dues(
 ) -> QueryResult<Vec<Due>> {
     let mut sql = Sql::default();
     sql.push(
-        "SELECT i.source_id AS invoice_id, i.due_on, sum(i.amount)::bigint AS amount, \
+        &format!("SELECT i.source_id AS invoice_id, i.due_on, sum(i.amount)::bigint AS amount, \
            coalesce(sum((SELECT sum(di.amount) FROM items o JOIN dispute_items di ON di.company_id = o.company_id AND di.item_id = o.id \
               JOIN disputes d ON d.company_id = di.company_id AND d.id = di.dispute_id AND d.closed_on IS NULL \
-              WHERE o.company_id = i.company_id AND o.invoice_id = i.invoice_id AND o.due_on = i.due_on)), 0)::bigint AS disputed \
+              WHERE o.company_id = i.company_id AND {} AND o.due_on = i.due_on)), 0)::bigint AS disputed \
          FROM items i WHERE i.company_id = ? AND i.source_id = ANY(?) AND i.kind = 'INVOICE' GROUP BY i.source_id, i.due_on ORDER BY 1, 2",
+            item::of_invoice("o", "= i.source_id")),
         [
             Bind::Id(company.0),
             Bind::Ids(invoices.iter().map(|id| id.0).collect()),
@@ -69,18 +71,16 @@ pub fn reductions(
     invoices: &[DocumentId],
 ) -> QueryResult<Vec<Reduced>> {
     let mut sql = Sql::default();
+    let invoices = Bind::Ids(invoices.iter().map(|id| id.0).collect());
     sql.push(
-        "SELECT i.invoice_id, i.due_on, CASE WHEN p.id IS NULL THEN a.effective_on ELSE coalesce(p.matures_on, p.received_on) END AS paid_on, \
+        &format!("SELECT i.invoice_id, i.due_on, CASE WHEN p.id IS NULL THEN a.effective_on ELSE coalesce(p.matures_on, p.received_on) END AS paid_on, \
            a.amount, (c.kind = 'CREDIT_NOTE' AND c.invoice_id IS NOT DISTINCT FROM i.invoice_id) AS corrects \
          FROM items i JOIN allocations a ON a.company_id = i.company_id AND a.debit_item_id = i.id AND a.ended_on IS NULL \
          JOIN items c ON c.company_id = a.company_id AND c.id = a.credit_item_id \
          LEFT JOIN payments p ON p.company_id = c.company_id AND p.id = c.source_id AND c.kind = 'PAYMENT' \
-         WHERE i.company_id = ? AND i.invoice_id = ANY(?) AND i.is_debit AND i.kind IN ('INVOICE', 'DEDUCTION', 'DOUBTFUL', 'RECOURSE') \
-           AND c.kind NOT IN ('DEDUCTION_SETTLEMENT', 'DOUBTFUL')",
-        [
-            Bind::Id(company.0),
-            Bind::Ids(invoices.iter().map(|id| id.0).collect()),
-        ],
+         WHERE i.company_id = ? AND {} AND i.is_debit AND i.kind IN ('INVOICE', 'DEDUCTION', 'DOUBTFUL', 'RECOURSE') \
+           AND c.kind NOT IN ('DEDUCTION_SETTLEMENT', 'DOUBTFUL')", item::of_invoice("i", "= ANY(?)")),
+        [Bind::Id(company.0), invoices.clone(), invoices],
     );
     sql.query().load(conn)
 }

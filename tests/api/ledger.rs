@@ -509,7 +509,7 @@ fn a_changed_entry_is_named_by_the_check_and_by_the_command_r10_1() {
     }
     let check = || crate::harness::outcome(&["check", "--company", &company.id]);
     let (done, shown) = check();
-    assert!(done && shown.contains("22 checks hold"), "{shown}");
+    assert!(done && shown.contains("23 checks hold"), "{shown}");
     let id = company.id.trim_start_matches("com_");
     crate::harness::tamper(&format!(
         "UPDATE journal_entries SET label = label || ' (changé)' WHERE company_id = '{id}' AND number = 2"
