@@ -15,13 +15,15 @@ use diesel::pg::PgConnection;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::audit;
+use super::db::{Db, blocking};
 use super::document::{self, Issue};
 use super::foreseen::{self, Receipt, Rest};
 use super::idempotency::{self, Claim};
 use super::numbering::Drawers;
 use super::patience::{LATE, checkout};
 use super::replica::{self, Position};
-use super::{Db, audit, blocking, our_time, transaction, wall};
+use super::transaction::{our_time, transaction, wall};
 use crate::domain::access::Caller;
 use crate::domain::audit::Origin;
 use crate::domain::ids::{CompanyId, Id};

@@ -12,7 +12,7 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool};
 
-use super::{Connection, checkout};
+use super::patience::{Connection, checkout};
 use crate::domain::access::Caller;
 use crate::error::Result;
 

@@ -90,7 +90,7 @@ impl Session {
         let ids = self
             .read(|conn, _| Ok(session::revoked_lately(conn)?))
             .await?;
-        self.inner.db.revoked.take(ids, began)
+        self.db().revoked.take(ids, began)
     }
 }
 
