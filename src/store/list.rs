@@ -341,7 +341,19 @@ pub fn keys(conn: &mut PgConnection, from: &Sql, sort: Sort, page: &Keyset) -> Q
     } = sort;
     let reading = page.reading(sort.direction);
     let (beyond, order) = (reading.beyond(), reading.order());
+    let order = format!(" ORDER BY {column} {order}, t.id {order} LIMIT ");
     let mut sql = Sql::new(&format!("SELECT t.id, {column}::text AS sort "));
+    // The first page of all that a company has, which screens begin with: its text is one of few when the number of rows
+    // stands in it. Which company it is the planner is not told, or it would plan anew for each that is larger than most.
+    let whole = from.text.strip_suffix(OF_A_COMPANY);
+    let common = COMMON_PAGES.iter().find(|rows| page.limit() <= **rows);
+    if let (Some(rows), Some(whole), None) = (common, whole, &page.from) {
+        sql.push(
+            &format!("{whole}{OF_SOME_COMPANY}{order}{rows}"),
+            from.binds.iter().cloned(),
+        );
+        return found_keys(conn, sql.steady(), page);
+    }
     sql.append(from);
     if let Some((value, id)) = &page.from {
         sql.and(
@@ -349,22 +361,17 @@ pub fn keys(conn: &mut PgConnection, from: &Sql, sort: Sort, page: &Keyset) -> Q
             [Bind::Text(value.clone()), Bind::Id(*id)],
         );
     }
-    let order = format!(" ORDER BY {column} {order}, t.id {order} LIMIT ");
-    // The first page of all that a company has, which screens begin with: its text is one of few when the number of rows
-    // stands in it, and PostgreSQL sees without the values, too, that an index in this order has them soonest.
-    let is_whole = from.text.ends_with("WHERE t.company_id = ?") && page.from.is_none();
-    let common = COMMON_PAGES.iter().find(|rows| page.limit() <= **rows);
-    let statement = match common {
-        Some(rows) if is_whole => {
-            sql.push(&format!("{order}{rows}"), []);
-            sql.steady()
-        }
-        _ => {
-            sql.push(&format!("{order}?"), [Bind::Number(page.limit())]);
-            sql.query()
-        }
-    };
-    let (keys, more) = page.page(statement.load(conn)?);
+    sql.push(&format!("{order}?"), [Bind::Number(page.limit())]);
+    found_keys(conn, sql.query(), page)
+}
+
+/// How the text of a list without a filter ends.
+const OF_A_COMPANY: &str = "WHERE t.company_id = ?";
+/// The same without a company to plan for.
+const OF_SOME_COMPANY: &str = "WHERE t.company_id = (SELECT ?)";
+
+fn found_keys(conn: &mut PgConnection, keys: Statement, page: &Keyset) -> QueryResult<Keys> {
+    let (keys, more) = page.page(keys.load(conn)?);
     Ok(Keys { keys, more })
 }
 
