@@ -13,7 +13,7 @@ use crate::domain::ids::{DeductionId, DisputeId, DocumentId, Id, UserId};
 use crate::domain::money::Minor;
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::Result;
-use crate::store::dispute::{Deduction, Dispute, DisputedItem};
+use crate::store::dispute::{Deduction, Dispute, DisputedItem, Event};
 use crate::store::document::{self, Document};
 use crate::store::item::Item;
 use crate::store::{self};
@@ -60,6 +60,11 @@ pub fn reopen(
         .detail("status", old.status)
         .into());
     }
+    // Who answered it may have left the company.
+    let owner = match old.owner_id {
+        Some(owner) => store::member::of_company(conn, caller.company, owner)?,
+        None => None,
+    };
     let input = DisputeInput {
         invoice: Ref::Id(old.invoice_id.show()),
         kind: None,
@@ -67,7 +72,7 @@ pub fn reopen(
         amount: again.amount,
         opened_on: None,
         respond_by: again.respond_by,
-        owner: old.owner_id,
+        owner: owner.map(|owner| owner.id),
         description: again.description,
         reopens: Some(old.id),
     };
@@ -181,10 +186,8 @@ fn insert(
     if respond_by < opened_on {
         return Err(Refusal::invalid("respondBy", "the deadline is before the opening").into());
     }
-    if let Some(owner) = input.owner
-        && store::member::by_ids(conn, &[owner])?.is_empty()
-    {
-        return Err(Refusal::not_found("owner", "member").into());
+    if let Some(owner) = input.owner {
+        reference::member(conn, caller.company, "owner", owner)?;
     }
     let number = books.next_number(
         conn,
@@ -261,10 +264,7 @@ pub fn update(
 ) -> Result<DisputeId> {
     let mut dispute = locked(conn, caller, target)?;
     if let Some(owner) = owner {
-        if store::member::by_ids(conn, &[owner])?.is_empty() {
-            return Err(Refusal::not_found("owner", "member").into());
-        }
-        dispute.owner_id = Some(owner);
+        dispute.owner_id = Some(reference::member(conn, caller.company, "owner", owner)?);
     }
     if let Some(day) = respond_by {
         if day < dispute.opened_on {
@@ -398,6 +398,33 @@ pub fn resolve(
     settle(conn, caller, dispute, &invoice, input)
 }
 
+/// What was decided on a day is not settled before it. A review says nothing of that: it has the day it was noted on.
+fn refuse_before_the_decision(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    dispute: &Dispute,
+    on: NaiveDate,
+) -> Result<()> {
+    let decided = |event: &Event| {
+        let decisions = ["ACCEPTED", "PARTLY_ACCEPTED", "REJECTED", "DOCUMENT_SENT"];
+        event
+            .status
+            .as_deref()
+            .is_some_and(|status| decisions.contains(&status))
+    };
+    let events = store::dispute::events(conn, caller.company, &[dispute.id])?;
+    let decisions = events.iter().filter(|event| decided(event));
+    let last = decisions.map(|event| event.happened_on).max();
+    match last.filter(|last| on < *last) {
+        Some(last) => Err(Refusal::invalid(
+            "closedOn",
+            format!("the dispute was decided on {last}: take that day or a later one"),
+        )
+        .into()),
+        None => Ok(()),
+    }
+}
+
 /// The common end of disputes and deductions.
 fn settle(
     conn: &mut PgConnection,
@@ -418,6 +445,7 @@ fn settle(
         )
         .into());
     }
+    refuse_before_the_decision(conn, caller, &dispute, on)?;
     let decided_before = dispute.outcome.is_some();
     decide(conn, caller, &books, &mut dispute, input, on)?;
     let credited = dispute.accepted_amount.unwrap_or_default() > 0;

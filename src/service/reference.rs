@@ -7,7 +7,7 @@ use diesel::pg::PgConnection;
 
 use crate::domain::access::Caller;
 use crate::domain::ids::{
-    ClientId, CompanyId, DeductionId, DisputeId, DocumentId, Id, ItemId, PaymentId,
+    ClientId, CompanyId, DeductionId, DisputeId, DocumentId, Id, ItemId, PaymentId, UserId,
 };
 use crate::domain::refusal::Refusal;
 use crate::error::Result;
@@ -148,6 +148,19 @@ pub fn deduction(
         },
     };
     found.ok_or_else(|| Refusal::not_found(field, "deduction").into())
+}
+
+/// A person of the company: those of others are nobody here.
+pub fn member(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    field: &str,
+    user: UserId,
+) -> Result<UserId> {
+    match store::member::of_company(conn, company, user)? {
+        Some(member) => Ok(member.id),
+        None => Err(Refusal::not_found(field, "member").into()),
+    }
 }
 
 /// How a caller names open items: one item, or a document and perhaps one of its instalments.

@@ -48,6 +48,25 @@ pub fn by_ids(conn: &mut PgConnection, ids: &[UserId]) -> QueryResult<Vec<User>>
         .load(conn)
 }
 
+/// A person who belongs to the company now; none when it is nobody here.
+pub fn of_company(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    user: UserId,
+) -> QueryResult<Option<User>> {
+    users::table
+        .inner_join(memberships::table.on(memberships::user_id.eq(users::id)))
+        .filter(
+            users::id
+                .eq(user)
+                .and(memberships::company_id.eq(company))
+                .and(memberships::ended_at.is_null()),
+        )
+        .select(User::as_select())
+        .first(conn)
+        .optional()
+}
+
 /// Adds a user, or renames the one with this e-mail; a password is only set for a new user.
 pub fn save_user(
     conn: &mut PgConnection,
