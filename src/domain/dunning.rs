@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::access::codes;
 use super::calendar::working_day_from;
 use super::money::Minor;
+use super::vat;
 
 codes! {
     /// How a reminder reaches the client.
@@ -91,6 +92,14 @@ pub struct Level {
     /// Whether it states penalties and the flat indemnity (R6.12).
     #[serde(default)]
     pub interest: bool,
+}
+
+impl Level {
+    /// Whether its tone is none for what it sends. The file that is handed over speaks for itself.
+    fn speaks_out_of_turn(&self) -> bool {
+        let is_written = !matches!(self.channel, Channel::Phone | Channel::FileTransfer);
+        self.tone == Tone::Courtesy || self.tone == Tone::PreLitigation && is_written
+    }
 }
 
 /// The notice before the due date (level 0).
@@ -203,20 +212,33 @@ impl Scenario {
         scenario
     }
 
-    /// Why the scenario contradicts itself, if it does.
-    pub fn fault(&self) -> Option<&'static str> {
+    /// The field in which the scenario contradicts itself, and why, if it does.
+    pub fn fault(&self) -> Option<(&'static str, &'static str)> {
         let rising = self
             .levels
             .windows(2)
             .all(|pair| pair[0].level + 1 == pair[1].level && pair[0].day < pair[1].day);
         if self.chased && self.levels.is_empty() {
-            Some("a scenario that chases has a level")
+            Some(("levels", "a scenario that chases has a level"))
         } else if self.levels.first().is_some_and(|first| first.level != 1) || !rising {
-            Some("levels count from 1 without a gap, each later than the one before")
+            Some((
+                "levels",
+                "levels count from 1 without a gap, each later than the one before",
+            ))
         } else if self.levels.len() > 10 || self.levels.iter().any(|level| level.day > 730) {
-            Some("at most 10 levels, within 730 days of the due date")
-        } else if self.min_residual < 0 || self.min_gap_days > 90 {
-            Some("the least amount is not negative, the gap at most 90 days")
+            Some((
+                "levels",
+                "at most 10 levels, within 730 days of the due date",
+            ))
+        } else if self.min_residual < 0 {
+            Some(("minResidual", "the least amount is not negative"))
+        } else if self.min_gap_days > 90 {
+            Some(("minGapDays", "0 to 90 days lie between two actions"))
+        } else if self.levels.iter().any(Level::speaks_out_of_turn) {
+            Some((
+                "levels",
+                "COURTESY is the tone before the due date, and PRE_LITIGATION that of a file handed over or of a call: no letter has it",
+            ))
         } else if self.levels.iter().any(|level| {
             level.tone == Tone::FormalNotice
                 && (level.level < FORMAL_NOTICE
@@ -225,13 +247,19 @@ impl Scenario {
                         Channel::RegisteredLetter | Channel::ElectronicRegisteredLetter
                     ))
         }) {
-            Some("a formal notice is level 5 or later, and registered (R7.7)")
+            Some((
+                "levels",
+                "a formal notice is level 5 or later, and registered (R7.7)",
+            ))
         } else if self
             .courtesy
             .as_ref()
             .is_some_and(|notice| !(1..=60).contains(&notice.days_before))
         {
-            Some("a courtesy notice goes out 1 to 60 days before the due date")
+            Some((
+                "courtesy.daysBefore",
+                "a courtesy notice goes out 1 to 60 days before the due date",
+            ))
         } else {
             None
         }
@@ -312,6 +340,9 @@ pub struct Claim {
     pub due_on: NaiveDate,
     /// What is open, positive.
     pub residual: Minor,
+    /// What the whole was booked at in the company's currency, and what it was: the amounts of a scenario are in the
+    /// former.
+    pub booked: (Minor, Minor),
     /// Of which in disputes that stop dunning.
     pub disputed: Minor,
     /// The last level sent for it; 0 for none.
@@ -378,6 +409,12 @@ codes! {
 }
 
 impl Claim {
+    /// What a part of it is in the company's currency.
+    pub fn worth(&self, part: Minor) -> Minor {
+        let (base, amount) = self.booked;
+        vat::proportion(part, base.into(), amount.into()).unwrap_or(part)
+    }
+
     /// What keeps it from a formal notice: it has to be certain, liquid and due (R7.7).
     pub fn formal_faults(&self, on: NaiveDate) -> Vec<FormalFault> {
         let mut faults = Vec::new();
@@ -503,7 +540,7 @@ fn notice(scenario: &Scenario, claims: &[Claim], verdicts: &mut [Verdict], on: N
     for (position, claim) in claims.iter().enumerate() {
         let left = claim.residual - claim.disputed.min(claim.residual);
         if soon(claim) && left > 0 && !claim.promised && !claim.planned && !claim.in_litigation {
-            total += left;
+            total += claim.worth(left);
             marked.push((position, left));
         }
     }
@@ -539,7 +576,7 @@ fn verdict(scenario: &Scenario, claim: &Claim, whole: Option<Exclusion>, on: Nai
         Some(Exclusion::Planned)
     } else if claim.in_litigation {
         Some(Exclusion::Litigation)
-    } else if left < scenario.min_residual {
+    } else if claim.worth(left) < scenario.min_residual {
         Some(Exclusion::BelowMinimum)
     } else if deserved == 0 && claim.last_level == 0 {
         Some(Exclusion::NotYet)
@@ -552,7 +589,7 @@ fn verdict(scenario: &Scenario, claim: &Claim, whole: Option<Exclusion>, on: Nai
     let too_small = |level: u8| {
         scenario
             .level(level)
-            .is_some_and(|found| left < found.min_amount)
+            .is_some_and(|found| claim.worth(left) < found.min_amount)
     };
     while level > claim.last_level && too_small(level) {
         level -= 1;
@@ -560,6 +597,8 @@ fn verdict(scenario: &Scenario, claim: &Claim, whole: Option<Exclusion>, on: Nai
     if level >= FORMAL_NOTICE && !claim.formal_faults(on).is_empty() {
         level = claim.last_level.max(FORMAL_NOTICE - 1);
     }
+    // Too small for any level, and nothing was sent for it: nothing is claimed by a reminder about others.
+    let exclusion = exclusion.or((level == 0).then_some(Exclusion::NotYet));
     Verdict {
         deserved,
         level,
@@ -583,6 +622,7 @@ mod tests {
         Claim {
             due_on: date(due_on),
             residual,
+            booked: (residual, residual),
             disputed: 0,
             last_level: 0,
             promised: false,
@@ -860,6 +900,7 @@ mod tests {
             let claims: Vec<Claim> = days.iter().map(|(late, residual, disputed, last_level, promised)| Claim {
                 due_on: on - chrono::Duration::days(*late),
                 residual: *residual,
+                booked: (*residual, *residual),
                 disputed: *disputed,
                 last_level: *last_level,
                 promised: *promised,

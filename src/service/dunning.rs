@@ -17,6 +17,7 @@ use crate::domain::ids::{ClientId, DunningActionId, DunningScenarioId, Id, ItemI
 use crate::domain::money::Minor;
 use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::task::TaskKind;
+use crate::domain::vat;
 use crate::error::{Error, Result};
 use crate::store::aging::{Open, OpenItems, Population};
 use crate::store::client::Client;
@@ -86,8 +87,8 @@ pub fn save_scenario(
         )
         .into());
     }
-    if let Some(fault) = scenario.fault() {
-        return Err(Refusal::invalid("levels", fault).into());
+    if let Some((field, fault)) = scenario.fault() {
+        return Err(Refusal::invalid(field, fault).into());
     }
     let before = scenarios(conn, caller)?
         .remove(name)
@@ -161,6 +162,8 @@ pub struct Judged {
     pub open: Open,
     pub facts: Facts,
     pub verdict: Verdict,
+    /// What is claimed of it, in the company's currency at the rate it was booked at.
+    pub worth: Minor,
     /// What a formal notice about it lacks (R7.7).
     pub formal_faults: Vec<FormalFault>,
 }
@@ -183,6 +186,23 @@ impl Reminder {
     /// What is claimed.
     pub fn claimed(&self) -> Minor {
         self.items.iter().map(|item| item.verdict.claimed).sum()
+    }
+
+    /// How many claims a reminder of a level lists.
+    pub fn listed(&self, level: &Level) -> i32 {
+        let items = self.items.iter();
+        let listed = items.filter(|item| item.verdict.listed_at(level.level));
+        i32::try_from(listed.count()).unwrap_or(i32::MAX)
+    }
+
+    /// Whether an amount in its currency is above what the client's scenario lets go without the director at a level.
+    pub fn is_above(&self, level: u8, amount: Minor) -> bool {
+        let worth: Minor = self.items.iter().map(|item| item.worth).sum();
+        let worth = vat::proportion(amount, worth.into(), self.claimed().into()).unwrap_or(amount);
+        let level = self.chosen.scenario.level(level);
+        level
+            .and_then(|level| level.approval_above)
+            .is_some_and(|most| worth > most)
     }
 }
 
@@ -283,6 +303,7 @@ fn judged(
         .map(|(item, facts)| Claim {
             due_on: item.due_on.unwrap_or(item.posted_on),
             residual: item.open,
+            booked: (facts.base, facts.amount),
             disputed: facts.blocked.min(item.open),
             last_level: u8::try_from(facts.last_level).unwrap_or_default(),
             promised: facts.promised,
@@ -307,6 +328,7 @@ fn judged(
                 open: open.clone(),
                 facts,
                 verdict,
+                worth: claim.worth(verdict.claimed),
                 formal_faults: claim.formal_faults(on),
             })
             .collect(),
@@ -424,11 +446,10 @@ pub fn may_act(caller: &Caller, reminder: &Reminder, level: &Level) -> Result<()
         )
         .into());
     }
-    match level.approval_above {
-        Some(most) if reminder.claimed() > most && !caller.may(Action::ApproveFormalNotice) => {
-            Err(approval_required(level.level, "level"))
-        }
-        _ => Ok(()),
+    let is_above = reminder.is_above(level.level, reminder.claimed());
+    match is_above && !caller.may(Action::ApproveFormalNotice) {
+        true => Err(approval_required(level.level, "level")),
+        false => Ok(()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Runs of reminders: proposed, reviewed, validated, sent (section 7). What is sent is computed anew at that
 //! moment (R7.6), so that a payment of the last minute is respected and a run that is repeated changes nothing.
 
+use std::collections::{BTreeSet, HashMap};
+
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 
@@ -24,7 +26,7 @@ use crate::store::list::Keyset;
 use crate::store::{self};
 
 /// Clients that are judged at once.
-const PAGE: i64 = 200;
+const PAGE: usize = 200;
 /// Reminders that one call sends: the next call goes on, and so does the server by itself.
 pub const AT_ONCE: usize = 50;
 
@@ -135,7 +137,7 @@ fn lines(
     };
     let before = dunning::horizon(&dunning::scenarios(conn, caller)?, caller.today);
     let mut page = Keyset {
-        size: PAGE,
+        size: PAGE as i64,
         from: None,
         backward: false,
     };
@@ -193,11 +195,6 @@ fn is_asked(
 }
 
 fn line(caller: &Caller, run: DunningRunId, reminder: &Reminder, level: &Level) -> RunLine {
-    let items = reminder
-        .items
-        .iter()
-        .filter(|item| item.verdict.listed_at(level.level))
-        .count();
     RunLine {
         company_id: caller.company,
         run_id: run,
@@ -207,7 +204,7 @@ fn line(caller: &Caller, run: DunningRunId, reminder: &Reminder, level: &Level) 
         level: i16::from(level.level),
         channel: level.channel.code().to_owned(),
         claimed: reminder.claimed(),
-        items: i32::try_from(items).unwrap_or(i32::MAX),
+        items: reminder.listed(level),
         status: "READY".into(),
         reason: None,
         action_id: None,
@@ -276,22 +273,8 @@ pub fn review(
 /// Validates a run: what is left in it may be sent. Formal notices above their threshold need the director.
 pub fn validate(conn: &mut PgConnection, caller: &Caller, id: &str) -> Result<DunningRunId> {
     let mut run = locked(conn, caller, id, &["PROPOSED"])?;
-    let scenarios = dunning::scenarios(conn, caller)?;
-    let lines = store::dunning_run::lines(conn, caller.company, run.id, None)?;
     if !caller.may(Action::ApproveFormalNotice) {
-        let threshold = |line: &RunLine| {
-            let level = u8::try_from(line.level).unwrap_or_default();
-            scenarios
-                .values()
-                .filter_map(|chosen| chosen.scenario.level(level)?.approval_above)
-                .min()
-        };
-        for line in lines.iter().filter(|line| line.status == "READY") {
-            if threshold(line).is_some_and(|most| line.claimed > most) {
-                let level = u8::try_from(line.level).unwrap_or_default();
-                return Err(dunning::approval_required(level, "run"));
-            }
-        }
+        refuse_above_thresholds(conn, caller, &run)?;
     }
     run.status = "VALIDATED".into();
     run.validated_at = Some(chrono::Utc::now());
@@ -299,6 +282,30 @@ pub fn validate(conn: &mut PgConnection, caller: &Caller, id: &str) -> Result<Du
     store::dunning_run::update(conn, &run)?;
     store::task::finish_of(conn, caller.company, run.id.0, &caller.author)?;
     Ok(run.id)
+}
+
+/// Refuses a run with a reminder above the threshold that its client's scenario sets for the level.
+fn refuse_above_thresholds(conn: &mut PgConnection, caller: &Caller, run: &Run) -> Result<()> {
+    let mut lines = store::dunning_run::lines(conn, caller.company, run.id, None)?;
+    lines.retain(|line| line.status == "READY");
+    lines.sort_by_key(|line| line.client_id);
+    for some in lines.chunks(PAGE) {
+        let ids: BTreeSet<ClientId> = some.iter().map(|line| line.client_id).collect();
+        let clients = store::client::by_ids(conn, caller.company, &Vec::from_iter(ids))?;
+        let reminders = dunning::preview(conn, caller, caller.today, &clients)?.into_iter();
+        let reminders: HashMap<(ClientId, String), Reminder> = reminders
+            .map(|reminder| ((reminder.client.id, reminder.currency.clone()), reminder))
+            .collect();
+        for line in some {
+            let level = u8::try_from(line.level).unwrap_or_default();
+            // What is settled by now is not sent.
+            let own = reminders.get(&(line.client_id, line.currency.clone()));
+            if own.is_some_and(|reminder| reminder.is_above(level, line.claimed)) {
+                return Err(dunning::approval_required(level, "run"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives a run up; what was sent of it stays sent.
@@ -397,7 +404,13 @@ fn settle(
         cancelled(line, "OTHER_LEVEL");
         return Ok(());
     }
-    line.claimed = reminder.claimed();
+    // Nobody who may approve it has seen what has grown above the threshold.
+    let claimed = reminder.claimed();
+    if reminder.is_above(level.level, claimed) && !reminder.is_above(level.level, line.claimed) {
+        cancelled(line, "ABOVE_THRESHOLD");
+        return Ok(());
+    }
+    (line.claimed, line.items) = (claimed, reminder.listed(&level));
     match level.channel {
         Channel::Email => mail(conn, caller, objects, line, &reminder, &level),
         Channel::Letter | Channel::RegisteredLetter | Channel::ElectronicRegisteredLetter => {
@@ -459,8 +472,13 @@ fn written(
     level: &Level,
     how: Made,
 ) -> Result<(DunningActionId, letter::Composed, FileId)> {
-    let kind = Kind::of_tone(level.tone)
-        .ok_or_else(|| Error::Internal(format!("no letter has the tone {}", level.tone.code())))?;
+    let kind = Kind::of_tone(level.tone).ok_or_else(|| {
+        let message = format!(
+            "no letter has the tone {}: save another one in its scenario",
+            level.tone.code()
+        );
+        Refusal::new(RefusalCode::WrongState, "level", message)
+    })?;
     let language = letter::language_of(&reminder.client);
     let used = letter::template(conn, caller, kind, language)?;
     let writer = Writer::new(conn, caller, objects, caller.today)?;
@@ -626,13 +644,25 @@ pub fn prove(
         .into());
     }
     let before = store::dunning_run::proofs(conn, caller.company, &[action.id])?;
-    if input.kind != "DEPOSIT" && before.iter().all(|proof| proof.kind != "DEPOSIT") {
-        return Err(Refusal::new(
-            RefusalCode::WrongState,
-            "kind",
-            "the deposit is recorded first",
-        )
-        .into());
+    let deposit = before.iter().find(|proof| proof.kind == "DEPOSIT");
+    match deposit {
+        _ if input.kind == "DEPOSIT" => {}
+        Some(deposit) if on < deposit.happened_on => {
+            return Err(Refusal::invalid(
+                "happenedOn",
+                format!("the letter was deposited on {}", deposit.happened_on),
+            )
+            .into());
+        }
+        Some(_) => {}
+        None => {
+            return Err(Refusal::new(
+                RefusalCode::WrongState,
+                "kind",
+                "the deposit is recorded first",
+            )
+            .into());
+        }
     }
     let over = before
         .iter()

@@ -192,6 +192,14 @@ pub fn step(conn: &mut PgConnection, caller: &Caller, input: &StepInput) -> Resu
     }
     let reference = books::optional_text("reference", input.reference.as_deref(), 100)?;
     let note = books::optional_text("note", input.note.as_deref(), 2000)?;
+    refuse_before_the_last(conn, caller, &case, input, on)?;
+    if input.event.is_some() && input.outcome.is_some() {
+        let message = "a case has an outcome when it is closed: with the stage CLOSED";
+        return Err(Refusal::invalid("outcome", message).into());
+    }
+    if input.event == Some("NOTE") && note.is_none() {
+        return Err(Refusal::invalid("note", "say what is noted").into());
+    }
     if let Some(handler) = &input.handler {
         case.handler = books::optional_text("handler", Some(handler), 200)?;
     }
@@ -244,6 +252,30 @@ pub fn step(conn: &mut PgConnection, caller: &Caller, input: &StepInput) -> Resu
         interrupt(conn, caller, case.client_id, &ids, cause, on, note.trim())?;
     }
     Ok(case.id)
+}
+
+/// Steps follow each other: prescription and the time to contest run from their days. Notes may come late.
+fn refuse_before_the_last(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    case: &Case,
+    input: &StepInput,
+    on: NaiveDate,
+) -> Result<()> {
+    if input.event == Some("NOTE") {
+        return Ok(());
+    }
+    let events = store::litigation::events_of(conn, caller.company, case.id)?;
+    let steps = events.iter().filter(|event| event.kind != "NOTE");
+    let last = steps.map(|event| event.happened_on).max();
+    match last.filter(|last| on < *last) {
+        Some(last) => Err(Refusal::invalid(
+            "happenedOn",
+            format!("the last step of the case is of {last}: take that day or a later one"),
+        )
+        .into()),
+        None => Ok(()),
+    }
 }
 
 fn over() -> Error {

@@ -160,7 +160,7 @@ fn notice(
     let name = format!("avis-de-litige-{}.pdf", dispute.number);
     let (file, composed) = keep(conn, Kind::DisputeNotice, &id.show(), name)?;
     let owner = match dispute.owner_id {
-        Some(owner) => store::member::by_ids(conn, &[owner])?.pop(),
+        Some(owner) => store::member::of_company(conn, caller.company, owner)?,
         None => None,
     };
     if let Some(owner) = owner {
@@ -194,15 +194,27 @@ pub fn automatic(desk: &Desk, caller: &Caller) -> Result<()> {
             Ok(run) => {
                 let id = run.show();
                 let state = store::dunning_run::by_ids(conn, caller.company, &[run])?.pop();
-                if state.is_some_and(|run| run.status == "PROPOSED") {
-                    dunning_run::validate(conn, caller, &id)?;
+                if state.is_none_or(|run| run.status != "PROPOSED") {
+                    return Ok(());
                 }
-                Ok(())
+                match dunning_run::validate(conn, caller, &id) {
+                    Err(error) if needs_a_person(&error) => {
+                        let what = format!("Valider les relances du {}", caller.today);
+                        let (kind, source) = (TaskKind::RunToValidate, run.0);
+                        task::ask(conn, caller, kind, None, source, caller.today, what)
+                    }
+                    done => done.map(drop),
+                }
             }
             Err(error) if is_nothing_due(&error) => Ok(()),
             Err(error) => Err(error),
         }
     })
+}
+
+/// Something in the run is above its threshold: the run waits for who may validate it.
+fn needs_a_person(error: &Error) -> bool {
+    matches!(error, Error::Refused(why) if why.iter().all(|why| why.code == RefusalCode::ApprovalRequired))
 }
 
 fn is_nothing_due(error: &Error) -> bool {

@@ -118,6 +118,11 @@ pub struct Facts {
     /// Whether a file proves its delivery, or that the debtor acknowledged it (R7.7).
     #[diesel(sql_type = Bool)]
     pub proven: bool,
+    /// The item's amount, and what it was booked at in the company's currency.
+    #[diesel(sql_type = BigInt)]
+    pub amount: i64,
+    #[diesel(sql_type = BigInt)]
+    pub base: i64,
 }
 
 /// The facts of items on a day.
@@ -145,7 +150,9 @@ pub fn facts(
            EXISTS (SELECT 1 FROM dunning_action_items x JOIN dunning_actions a ON a.company_id = x.company_id AND a.id = x.action_id \
              WHERE x.company_id = i.company_id AND x.item_id = i.id AND a.done_on <= $3) AS reminded, \
            EXISTS (SELECT 1 FROM files f WHERE f.company_id = i.company_id AND (f.subject_id IN (i.id, i.invoice_id) AND f.kind IN ('DELIVERY_PROOF', 'ACKNOWLEDGMENT_OF_DEBT') \
-             OR f.subject_id = i.client_id AND f.kind = 'ACKNOWLEDGMENT_OF_DEBT')) AS proven \
+             OR f.subject_id = i.client_id AND f.kind = 'ACKNOWLEDGMENT_OF_DEBT')) AS proven, i.amount, \
+           coalesce((SELECT l.base_debit + l.base_credit FROM journal_lines l WHERE l.company_id = i.company_id AND l.entry_id = i.entry_id \
+             AND l.line = i.entry_line), i.amount)::bigint AS base \
          FROM items i WHERE i.company_id = $1 AND i.id = ANY($2)",
     )
     .bind::<SqlUuid, _>(company)

@@ -163,6 +163,8 @@ pub fn settle_line(conn: &mut PgConnection, line: &RunLine) -> QueryResult<()> {
     diesel::update(dunning_run_lines::table.find((line.company_id, line.run_id, line.id)))
         .set((
             dunning_run_lines::status.eq(&line.status),
+            dunning_run_lines::claimed.eq(line.claimed),
+            dunning_run_lines::items.eq(line.items),
             dunning_run_lines::reason.eq(&line.reason),
             dunning_run_lines::action_id.eq(line.action_id),
             dunning_run_lines::decided_by.eq(&line.decided_by),

@@ -7,7 +7,6 @@ use super::{
 };
 use crate::domain::dunning::{self as rules, Scenario};
 use crate::domain::ids::PromiseId;
-use crate::domain::refusal::Refusal;
 use crate::error::Result;
 use crate::graphql::client::Client;
 use crate::graphql::document::one;
@@ -191,13 +190,13 @@ impl DunningMutation {
             };
             let courtesy = match &input.courtesy {
                 Some(notice) => Some(rules::Courtesy {
-                    days_before: u16::try_from(notice.days_before).unwrap_or_default(),
+                    // One that is out of range is told with the others.
+                    days_before: u16::try_from(notice.days_before).unwrap_or(u16::MAX),
                     min_amount: least("courtesy.minAmount", notice.min_amount, books.currency)?,
                 }),
                 None => None,
             };
-            let gap = u16::try_from(input.min_gap_days)
-                .map_err(|_| Refusal::invalid("minGapDays", "a number of days is not negative"))?;
+            let gap = u16::try_from(input.min_gap_days).unwrap_or(u16::MAX);
             let scenario = Scenario {
                 chased: input.chased,
                 min_gap_days: gap,
