@@ -4,12 +4,12 @@ use uuid::Uuid;
 
 use super::access::{Caller, codes};
 use super::ids::{
-    AllocationId, AssessmentId, BankAccountId, BankLineId, BankMatchId, BankStatementId, CaseId,
-    ClientId, CompanyId, ContactId, DeductionId, DisputeId, DocumentId, DoubtfulFileId, DraftId,
-    DunningActionId, DunningRunId, DunningScenarioId, EntryId, ErasureId, FileId, Id, InvitationId,
-    ItemId, LetterTemplateId, MailId, MatchingId, NoteId, OperationId, PaymentId, PlanId, PolicyId,
-    PromiseId, ProvisionRunId, RectifiedInvoiceId, RemittanceId, ServiceAccountId, TaskId, UserId,
-    WebhookId,
+    AllocationId, ApprovalId, AssessmentId, BankAccountId, BankLineId, BankMatchId,
+    BankStatementId, CaseId, ClientId, CompanyId, ContactId, DeductionId, DisputeId, DocumentId,
+    DoubtfulFileId, DraftId, DunningActionId, DunningRunId, DunningScenarioId, EntryId, ErasureId,
+    FileId, Id, InvitationId, ItemId, LetterTemplateId, MailId, MatchingId, NoteId, OperationId,
+    PaymentId, PlanId, PolicyId, PromiseId, ProvisionRunId, RectifiedInvoiceId, RemittanceId,
+    ServiceAccountId, TaskId, UserId, WebhookId,
 };
 
 /// Who works when nobody asks: as the authors of records.
@@ -121,6 +121,7 @@ const PREFIXES: &[(&str, &str)] = &[
     ("MATCHING", MatchingId::PREFIX),
     ("OPERATION", OperationId::PREFIX),
     ("REMITTANCE", RemittanceId::PREFIX),
+    ("APPROVAL_REQUESTS", ApprovalId::PREFIX),
     ("DEDUCTION", DeductionId::PREFIX),
     ("DISPUTE", DisputeId::PREFIX),
     ("DOUBTFUL_FILE", DoubtfulFileId::PREFIX),

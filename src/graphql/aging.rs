@@ -2,6 +2,8 @@
 
 mod item;
 
+use std::collections::HashMap;
+
 use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
 use chrono::{DateTime, NaiveTime, TimeZone, Utc};
 use uuid::Uuid;
@@ -16,6 +18,7 @@ use crate::domain::ids::{ClientId, ItemId};
 use crate::domain::money::{Currency, Minor, convert};
 use crate::error::{Error, Result};
 use crate::service::books;
+use crate::store;
 use crate::store::aging::{self, Cell, Group, Layout, OpenItems, Population, RowSort};
 
 pub use item::{ItemKind, OpenItem, open_items};
@@ -682,21 +685,29 @@ impl AgedBalance {
             .read(move |conn, caller| {
                 let keys = aging::late_entries(conn, &population, since, &keyset)?;
                 let ids: Vec<ItemId> = keys.keys.iter().map(|key| ItemId(key.id)).collect();
-                let items = crate::store::item::by_ids(conn, caller.company, &ids)?;
-                Ok((
-                    keys,
-                    items
-                        .into_iter()
-                        .map(|item| (item.id.0, item))
-                        .collect::<std::collections::HashMap<_, _>>(),
-                ))
+                let mut items: HashMap<_, _> = store::item::by_ids(conn, caller.company, &ids)?
+                    .into_iter()
+                    .map(|item| (item.id.0, item))
+                    .collect();
+                let ids: Vec<Uuid> = items.keys().copied().collect();
+                let stood = aging::standings(conn, &population, &ids)?.into_iter();
+                let stood: HashMap<_, _> = stood
+                    .filter_map(|standing| {
+                        Some((standing.id, (items.remove(&standing.id)?, standing)))
+                    })
+                    .collect();
+                Ok((keys, stood))
             })
             .await?;
         let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
         for key in &keys.keys {
-            if let Some(item) = items.remove(&key.id) {
+            if let Some((item, standing)) = items.remove(&key.id) {
                 cursors.push(asked.cursor(&key.sort, key.id));
-                nodes.push(OpenItem::now(ctx, item)?);
+                nodes.push(OpenItem::standing(
+                    self.population.as_of.into(),
+                    item,
+                    standing,
+                )?);
             }
         }
         let (session, population) = (session.clone(), self.population.clone());

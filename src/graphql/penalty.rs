@@ -84,7 +84,10 @@ impl LatePenalty {
             claimed_indemnity: amount(late.claimed_indemnity),
             interest_waived: late.interest_waived,
             indemnity_waived: late.indemnity_waived,
-            claimable: amount(late.claimable_interest() + late.claimable_indemnity()),
+            claimable: amount(match late.disputed {
+                true => 0,
+                false => late.claimable_interest() + late.claimable_indemnity(),
+            }),
             disputed: late.disputed,
             below_floor: late.below_floor,
             segments: late

@@ -498,7 +498,7 @@ impl ProvisionQuery {
         Ok(DoubtfulDebtProvision(Question::new(run)))
     }
 
-    /// Stored policies, every version, latest first.
+    /// Stored policies by name, every version, latest first.
     #[graphql(guard = "Permitted(\"Query.provisionPolicies\")")]
     async fn provision_policies(&self, ctx: &Context<'_>) -> Result<Vec<ProvisionPolicy>> {
         let rows = session(ctx)?

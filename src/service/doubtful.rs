@@ -132,14 +132,24 @@ pub fn propose(
         decision: None,
         decided_at: None,
     };
-    let open: Minor = concerned(conn, caller, &file)?
-        .iter()
-        .map(|item| item.open_amount)
-        .sum();
+    let items = concerned(conn, caller, &file)?;
+    let known = items.iter().map(|item| item.posted_on).max();
+    if let Some(known) = known.filter(|known| on < *known) {
+        return Err(Refusal::invalid(
+            "on",
+            format!("the claim is posted on {known}: take that day or a later one"),
+        )
+        .into());
+    }
+    let open: Minor = items.iter().map(|item| item.open_amount).sum();
     if open == 0 || amount.is_some_and(|amount| amount > open) {
         return Err(Refusal::new(
             RefusalCode::OverAllocation,
-            if amount.is_some() { "amount" } else { "client" },
+            match (amount, &input.client) {
+                (Some(_), _) => "amount",
+                (None, Some(_)) => "client",
+                (None, None) => "invoice",
+            },
             format!("{} is open that could be moved", currency.show(open)),
         )
         .detail("open", currency.decimal(open).to_string())

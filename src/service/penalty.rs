@@ -59,7 +59,7 @@ pub struct LateInvoice {
     pub segments: Vec<Segment>,
     /// Whether a part is in an open dispute: then nothing is claimed yet (R8.5).
     pub disputed: bool,
-    /// The contractual rate is below the legal floor of the first late day (R6.7).
+    /// The contractual rate is below the legal floor by now (R6.7).
     pub below_floor: bool,
 }
 
@@ -163,11 +163,9 @@ pub fn late(
                     && (waiver.scope == scope.code() || waiver.scope == WaiverScope::Both.code())
             })
         };
-        let below_floor = match (client.penalty_rate, segments.first()) {
-            (Some(rate), Some(first)) => law
-                .rates
-                .floor_on(first.from)
-                .is_ok_and(|floor| rate < floor),
+        let floor = law.rates.floor_on(through);
+        let below_floor = match (client.penalty_rate, floor) {
+            (Some(rate), Ok(floor)) if !segments.is_empty() => rate < floor,
             _ => false,
         };
         found.push(LateInvoice {

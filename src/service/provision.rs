@@ -123,10 +123,14 @@ pub struct Totals {
 /// Refuses a policy that is not one rate per bucket from 0 to 100.
 fn check(content: &PolicyContent) -> Result<()> {
     Buckets::new(AgingBasis::DueDate, &content.bounds)
-        .map_err(|error| Refusal::invalid("bounds", error.to_string()))?;
+        .map_err(|error| Refusal::invalid("policy.bounds", error.to_string()))?;
     let wanted = content.bounds.len() + 2;
-    let lists = std::iter::once(("rates", &content.rates))
-        .chain(content.segments.values().map(|rates| ("segments", rates)));
+    let lists = std::iter::once(("policy.rates", &content.rates)).chain(
+        content
+            .segments
+            .values()
+            .map(|rates| ("policy.segments", rates)),
+    );
     for (field, rates) in lists {
         if rates.len() != wanted {
             return Err(Refusal::invalid(
@@ -140,9 +144,9 @@ fn check(content: &PolicyContent) -> Result<()> {
         check_rates(field, rates)?;
     }
     for (field, rate) in [
-        ("disputedRate", content.disputed_rate),
-        ("liquidationRate", content.liquidation_rate),
-        ("insolvencyRate", content.insolvency_rate),
+        ("policy.disputedRate", content.disputed_rate),
+        ("policy.liquidationRate", content.liquidation_rate),
+        ("policy.insolvencyRate", content.insolvency_rate),
     ] {
         check_rates(field, &[rate])?;
     }
@@ -154,7 +158,11 @@ fn check_rates(field: &str, rates: &[Decimal]) -> Result<()> {
         .iter()
         .any(|rate| *rate < Decimal::ZERO || *rate > Decimal::ONE_HUNDRED || rate.scale() > 4)
     {
-        return Err(Refusal::invalid(field, "rates are percentages from 0 to 100").into());
+        return Err(Refusal::invalid(
+            field,
+            "rates are percentages from 0 to 100, with at most 4 decimals",
+        )
+        .into());
     }
     Ok(())
 }

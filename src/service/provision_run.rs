@@ -46,6 +46,14 @@ pub fn propose(
         )
         .into());
     }
+    if let Some(later) = store::provision::moved_after(conn, caller.company, as_of)? {
+        // What it would charge is counted from what 491 held on its day: it could never be posted.
+        return Err(Refusal::invalid(
+            "asOf",
+            format!("491 has moved since that day, on {later}: propose a run of {later} or later"),
+        )
+        .into());
+    }
     let id = ProvisionRunId::new();
     let content = serde_json::to_value(&computed.content)
         .map_err(|error| Error::Internal(error.to_string()))?;

@@ -737,6 +737,49 @@ pub fn statement(
     Ok((opening.open, movements.query().load(conn)?))
 }
 
+/// How an item stands on a day: what is open, signed, and of it in dispute.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub struct Standing {
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    pub open: i64,
+    #[diesel(sql_type = BigInt)]
+    pub disputed: i64,
+}
+
+/// How these items stand on a population's day, in no order.
+pub fn standings(
+    conn: &mut PgConnection,
+    population: &Population,
+    items: &[Uuid],
+) -> QueryResult<Vec<Standing>> {
+    let (company, day) = (
+        || Bind::Id(population.company.0),
+        || Bind::Day(population.as_of),
+    );
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT i.id, l.open, CASE WHEN l.open > 0 THEN LEAST(coalesce(x.amount, 0), l.open) ELSE 0 END AS disputed \
+         FROM unnest((SELECT ?)) i(id) CROSS JOIN LATERAL (SELECT coalesce(sum(l.delta), 0)::bigint AS open FROM receivable_ledger l \
+           WHERE l.company_id = ? AND l.item_id = i.id AND l.effective_on <= ?) l \
+         CROSS JOIN LATERAL (SELECT sum(di.amount)::bigint AS amount FROM disputes d \
+           JOIN dispute_items di ON di.company_id = d.company_id AND di.dispute_id = d.id \
+           WHERE d.company_id = ? AND di.company_id = ? AND di.item_id = i.id AND d.opened_on <= ? \
+             AND (d.closed_on IS NULL OR d.closed_on > ?)) x",
+        [
+            Bind::Ids(items.to_vec()),
+            company(),
+            day(),
+            company(),
+            company(),
+            day(),
+            day(),
+        ],
+    );
+    sql.steady().load(conn)
+}
+
 /// How many late entries there are.
 pub fn late_count(
     conn: &mut PgConnection,

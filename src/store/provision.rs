@@ -245,16 +245,41 @@ pub fn held(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<Prov
     sql.query().load(conn)
 }
 
-/// The individual estimates in force that are tax-deductible (R5.4).
+/// The last day on which 491 moved after this one, of any client for whom it holds something else by now.
+pub fn moved_after(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    on: NaiveDate,
+) -> QueryResult<Option<NaiveDate>> {
+    #[derive(QueryableByName)]
+    struct Last {
+        #[diesel(sql_type = Nullable<diesel::sql_types::Date>)]
+        day: Option<NaiveDate>,
+    }
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT max(m.day) AS day FROM (SELECT max(posted_on) AS day FROM provision_movements WHERE company_id = ? AND posted_on > ? \
+           GROUP BY client_id HAVING sum(amount) <> 0) m",
+        [Bind::Id(company.0), Bind::Day(on)],
+    );
+    let last: Last = sql.query().get_result(conn)?;
+    Ok(last.day)
+}
+
+/// The individual estimates in force, latest first, and whether each is tax-deductible (R5.4).
 #[derive(Clone, Debug, Default)]
-pub struct Deductible(Vec<(ClientId, Option<Uuid>)>);
+pub struct Deductible(Vec<(ClientId, Option<Uuid>, bool)>);
 
 impl Deductible {
-    /// Whether a claim's estimate is deductible: its own, else its client's.
+    /// Whether the estimate that counts for a claim is deductible: the latest of its own, else of its client's.
     pub fn holds(&self, client: ClientId, invoice: Option<Uuid>) -> bool {
-        self.0
-            .iter()
-            .any(|(of, document)| *of == client && (document.is_none() || *document == invoice))
+        let latest = |about: Option<Uuid>| {
+            let mut estimates = self.0.iter();
+            estimates.find(|(of, document, _)| *of == client && *document == about)
+        };
+        let own = invoice.and_then(|invoice| latest(Some(invoice)));
+        own.or_else(|| latest(None))
+            .is_some_and(|(_, _, deductible)| *deductible)
     }
 }
 
@@ -267,11 +292,11 @@ pub fn deductible_claims(
     Ok(Deductible(
         assessments(conn, company, on, None)?
             .into_iter()
-            .filter(|assessment| assessment.deductible)
             .map(|assessment| {
                 (
                     assessment.client_id,
                     assessment.invoice_id.map(|invoice| invoice.0),
+                    assessment.deductible,
                 )
             })
             .collect(),

@@ -122,6 +122,15 @@ impl OpenItem {
         })
     }
 
+    /// The item as it stood on a day.
+    pub fn standing(as_of: Date, item: Item, standing: aging::Standing) -> Result<OpenItem> {
+        Ok(OpenItem {
+            open: standing.open,
+            disputed: Some(standing.disputed),
+            ..OpenItem::on(as_of, item)?
+        })
+    }
+
     /// The item as of a day.
     pub fn then(open: aging::Open, as_of: Date) -> Result<OpenItem> {
         Ok(OpenItem {
