@@ -577,6 +577,7 @@ impl PaymentMutation {
                 &input.payment.into(),
                 &input.client.into(),
                 super::scalars::on(input.identified_on),
+                payment::Learning::Account,
             )
         })
         .await?;

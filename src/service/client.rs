@@ -73,8 +73,10 @@ pub struct CreditTerms {
     pub credit_limit: Option<Decimal>,
     pub insured_percent: Option<Decimal>,
     pub insured_limit: Option<Decimal>,
-    /// Insolvency state and the day of the judgment.
-    pub insolvency: Option<(&'static str, Option<NaiveDate>)>,
+    /// Insolvency state.
+    pub insolvency: Option<&'static str>,
+    /// The day of the judgment.
+    pub insolvency_on: Option<NaiveDate>,
     /// The day the judgment was published (BODACC).
     pub insolvency_published_on: Option<NaiveDate>,
     /// Contractual late-payment rate in percent per year; `None` inside takes it away (R6.5).
@@ -89,6 +91,7 @@ impl CreditTerms {
             || self.insured_percent.is_some()
             || self.insured_limit.is_some()
             || self.insolvency.is_some()
+            || self.insolvency_on.is_some()
             || self.insolvency_published_on.is_some()
     }
 }
@@ -252,6 +255,24 @@ pub fn close(
     on: Option<NaiveDate>,
 ) -> Result<ClientId> {
     let mut client = locked(conn, caller, target, None)?;
+    if let Some(closed) = client.closed_on {
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            "client",
+            format!("the account was closed on {closed} already"),
+        )
+        .into());
+    }
+    let on = on.unwrap_or(caller.today);
+    let last = store::item::last_day_of_client(conn, caller.company, client.id)?;
+    if on > caller.today || last.is_some_and(|last| on < last) {
+        let since = last.map_or_else(String::new, |last| format!(" from {last}, its last entry,"));
+        return Err(Refusal::invalid(
+            "closedOn",
+            format!("an account closes on a day{since} up to today"),
+        )
+        .into());
+    }
     if !store::item::open_of_client(conn, caller.company, client.id)?.is_empty() {
         return Err(Refusal::new(
             RefusalCode::WrongState,
@@ -260,7 +281,7 @@ pub fn close(
         )
         .into());
     }
-    client.closed_on = Some(on.unwrap_or(caller.today));
+    client.closed_on = Some(on);
     save(conn, client)
 }
 
@@ -328,16 +349,20 @@ fn apply_identity(conn: &mut PgConnection, client: &mut Client, identity: &Ident
     }
     if let Some(siret) = &identity.siret {
         let siret = checked("siret", identity::siret(siret))?;
-        let siren = siret[..9].to_owned();
-        if client.siren.as_ref().is_some_and(|known| *known != siren) {
-            return Err(Refusal::invalid(
-                "siret",
-                "the SIRET does not begin with the client's SIREN",
-            )
-            .into());
-        }
-        client.siren = Some(siren);
+        client.siren.get_or_insert_with(|| siret[..9].to_owned());
         client.siret = Some(siret);
+    }
+    if let (Some(siren), Some(siret)) = (&client.siren, &client.siret)
+        && !siret.starts_with(siren.as_str())
+    {
+        let (field, message) = match &identity.siret {
+            Some(_) => ("siret", "the SIRET does not begin with the client's SIREN"),
+            None => (
+                "siren",
+                "the client's SIRET is of another SIREN: give the new SIRET too, or clear it",
+            ),
+        };
+        return Err(Refusal::invalid(field, message).into());
     }
     if let Some(vat) = &identity.vat_number {
         client.vat_number = Some(checked("vatNumber", identity::vat_number(vat))?);
@@ -371,13 +396,7 @@ fn apply_identity(conn: &mut PgConnection, client: &mut Client, identity: &Ident
         ("collector", identity.collector, &mut client.collector_id),
     ] {
         if let Some(user) = user {
-            let belongs = store::member::memberships_of(conn, user)?
-                .iter()
-                .any(|(company, _)| *company == client.company_id);
-            if !belongs {
-                return Err(Refusal::not_found(field, "member").into());
-            }
-            *slot = Some(user);
+            *slot = Some(reference::member(conn, client.company_id, field, user)?);
         }
     }
     Ok(())
@@ -435,6 +454,13 @@ fn apply_credit(
             )
             .into());
         }
+        if terms.then_day.is_some() && terms.rule != TermsRule::DaysThenEom {
+            return Err(Refusal::invalid(
+                "paymentTerms.thenDay",
+                "a day of the month goes with DAYS_THEN_EOM",
+            )
+            .into());
+        }
         let checked = super::invoice::buyer(client).map(|buyer| terms.check_terms(buyer, &law));
         if let Some(Err(unlawful)) = checked {
             return Err(Refusal::new(
@@ -475,7 +501,19 @@ fn apply_credit(
         }
         client.insured_limit = Some(books::amount("insuredLimit", limit, currency)?);
     }
-    if let Some((state, on)) = credit.insolvency {
+    if let (None, Some(_)) = (credit.insolvency, credit.insolvency_on)
+        && client.insolvency == "NONE"
+    {
+        return Err(Refusal::invalid(
+            "insolvencyOn",
+            "no insolvency is known of this client: give its state with the day",
+        )
+        .into());
+    }
+    let known = credit.insolvency_on.map(|_| client.insolvency.clone());
+    let state = credit.insolvency.map(str::to_owned).or(known);
+    if let Some(state) = state {
+        let on = credit.insolvency_on;
         if (state == "NONE") != on.is_none() {
             return Err(Refusal::invalid(
                 "insolvencyOn",
@@ -483,7 +521,7 @@ fn apply_credit(
             )
             .into());
         }
-        client.insolvency = state.to_owned();
+        client.insolvency = state;
         client.insolvency_on = on;
         client.insolvency_published_on = client.insolvency_published_on.filter(|_| on.is_some());
     }

@@ -393,6 +393,18 @@ pub fn rate_of(conn: &mut PgConnection, caller: &Caller, item: &Item) -> Result<
     Ok((books.currency.decimal(value) / currency.decimal(item.amount)).round_dp(8))
 }
 
+/// Refuses a day before that of what is moved.
+fn refuse_before(known: Option<NaiveDate>, on: NaiveDate, why: &str) -> Result<()> {
+    match known.filter(|known| on < *known) {
+        Some(known) => Err(Refusal::invalid(
+            "on",
+            format!("{why} {known}: take that day or a later one"),
+        )
+        .into()),
+        None => Ok(()),
+    }
+}
+
 /// Uses a deposit on an invoice: D 4191 / C 411, and its VAT line taken back (2.4).
 pub fn use_deposit(
     conn: &mut PgConnection,
@@ -445,6 +457,8 @@ pub fn use_deposit(
         .into_iter()
         .filter(|item| item.is_debit && item.family == "411" && item.open_amount > 0)
         .collect();
+    let known = [payment.received_on, invoice.issued_on].into_iter().max();
+    refuse_before(known, on, "the deposit and the invoice are known since")?;
     let open: Minor = debits.iter().map(|item| item.open_amount).sum();
     let amount = match amount {
         Some(amount) => books::amount("amount", amount, currency)?,
@@ -550,8 +564,6 @@ pub fn transfer(
     input: &TransferInput,
 ) -> Result<OperationId> {
     let books = books::open(conn, caller)?;
-    let on = input.on.unwrap_or(caller.today);
-    books.check_day("on", on)?;
     let to = reference::client(conn, caller, "to", &input.to)?;
     let reason = books::text("reason", &input.reason, 500)?;
     let credit = reference::items(conn, caller, "credit", &input.credit, false)?
@@ -564,6 +576,9 @@ pub fn transfer(
                 "nothing is left on account of this credit",
             )
         })?;
+    let on = input.on.unwrap_or(caller.today.max(credit.posted_on));
+    books.check_day("on", on)?;
+    refuse_before(Some(credit.posted_on), on, "the money is there since")?;
     if credit.client_id == to.id && !input.doubtful {
         return Err(Refusal::invalid("to", "the money is on this client's account already").into());
     }

@@ -121,7 +121,21 @@ pub fn settle(
     let assignment = assignment(conn, caller, &input.assignment)?;
     let on = day(&books, caller, &assignment, input.on)?;
     let currency = books::currency(&assignment.currency)?;
-    refuse_second(conn, caller, &assignment, OperationKind::FactorSettlement)?;
+    in_turn(conn, &books, &assignment, on)?;
+    refuse_after(
+        conn,
+        caller,
+        &assignment,
+        "assignment",
+        OperationKind::FactorSettlement,
+    )?;
+    refuse_after(
+        conn,
+        caller,
+        &assignment,
+        "assignment",
+        OperationKind::Recourse,
+    )?;
     let read = |field: &str, value: Option<Decimal>| match value {
         Some(value) if !value.is_zero() => books::amount(field, value, currency),
         _ => Ok(0),
@@ -199,7 +213,14 @@ pub fn release_retention(
         return Err(Refusal::invalid("settlement", "this is not a factor's settlement").into());
     }
     let on = day(&books, caller, &settlement, on)?;
-    refuse_second(conn, caller, &settlement, OperationKind::RetentionRelease)?;
+    in_turn(conn, &books, &settlement, on)?;
+    refuse_after(
+        conn,
+        caller,
+        &settlement,
+        "settlement",
+        OperationKind::RetentionRelease,
+    )?;
     let currency = books::currency(&settlement.currency)?;
     let retained = settlement.details["retention"]
         .as_str()
@@ -252,11 +273,26 @@ pub fn record_diverted(
     let on = day(&books, caller, &assignment, on)?;
     let currency = books::currency(&assignment.currency)?;
     let amount = books::amount("amount", amount, currency)?;
-    if amount > assignment.amount {
+    in_turn(conn, &books, &assignment, on)?;
+    refuse_after(
+        conn,
+        caller,
+        &assignment,
+        "assignment",
+        OperationKind::Recourse,
+    )?;
+    let kind = OperationKind::FactorDiverted.code();
+    let before = store::operation::followers(conn, caller.company, assignment.id, kind)?;
+    let left = assignment.amount - before.iter().map(|paid| paid.amount).sum::<Minor>();
+    if amount > left {
         return Err(Refusal::new(
             RefusalCode::OverAllocation,
             "amount",
-            format!("{} was assigned", currency.show(assignment.amount)),
+            format!(
+                "{} was assigned, and {} of it was not paid to you yet",
+                currency.show(assignment.amount),
+                currency.show(left)
+            ),
         )
         .into());
     }
@@ -303,7 +339,14 @@ pub fn return_claim(
         )
         .into());
     }
-    refuse_second(conn, caller, &assignment, OperationKind::Recourse)?;
+    in_turn(conn, &books, &assignment, on)?;
+    refuse_after(
+        conn,
+        caller,
+        &assignment,
+        "assignment",
+        OperationKind::Recourse,
+    )?;
     let settled = !store::operation::followers(
         conn,
         caller.company,
@@ -385,10 +428,17 @@ fn follower(
     }
 }
 
-fn refuse_second(
+/// Waits for whoever else records something of this operation: what has followed it is looked at afterwards.
+fn in_turn(conn: &mut PgConnection, books: &Books, of: &Operation, on: NaiveDate) -> Result<()> {
+    books.hold_entries(conn, [of.happened_on, on])
+}
+
+/// Refuses what cannot come after this, or comes once only.
+fn refuse_after(
     conn: &mut PgConnection,
     caller: &Caller,
     of: &Operation,
+    field: &str,
     kind: OperationKind,
 ) -> Result<()> {
     if store::operation::followers(conn, caller.company, of.id, kind.code())?.is_empty() {
@@ -396,7 +446,7 @@ fn refuse_second(
     }
     Err(Refusal::new(
         RefusalCode::WrongState,
-        "",
+        field,
         format!("{} was recorded for {} already", kind.code(), of.number),
     )
     .into())

@@ -151,7 +151,7 @@ pub fn work_out(
         if discount < Decimal::ZERO || discount > Decimal::ONE_HUNDRED || discount.scale() > 4 {
             return Err(refuse(
                 "discountPercent",
-                "a discount in percent from 0 to 100 is needed",
+                "a discount in percent from 0 to 100 is needed, with at most 4 decimals",
             ));
         }
         let account = line.account.as_deref().unwrap_or(account);
@@ -694,26 +694,22 @@ pub fn save_draft(
     books::optional_text("number", input.number.as_deref(), 60)?;
     books::optional_text("externalRef", input.external_ref.as_deref(), 100)?;
     books::optional_text("purchaseOrder", input.purchase_order.as_deref(), 100)?;
-    if let Some(id) = draft
-        && store::document::draft(conn, caller.company, id)?.is_none()
-    {
-        return Err(Refusal::not_found("draft", "draft").into());
-    }
-    let id = draft.unwrap_or_else(DraftId::new);
     let content =
         serde_json::to_value(input).map_err(|error| Error::Internal(error.to_string()))?;
-    document::save_draft(
-        conn,
-        &Draft {
-            company_id: caller.company,
-            id,
-            client_id: client.id,
-            content,
-            updated_at: Utc::now(),
-            updated_by: caller.author.clone(),
-        },
-    )?;
-    Ok(id)
+    let saved = Draft {
+        company_id: caller.company,
+        id: draft.unwrap_or_else(DraftId::new),
+        client_id: client.id,
+        content,
+        updated_at: Utc::now(),
+        updated_by: caller.author.clone(),
+    };
+    match draft {
+        None => document::insert_draft(conn, &saved)?,
+        Some(_) if document::update_draft(conn, &saved)? => {}
+        Some(_) => return Err(Refusal::not_found("draft", "draft").into()),
+    }
+    Ok(saved.id)
 }
 
 /// Throws a draft away.
@@ -737,14 +733,16 @@ pub fn issue_draft(
     caller: &Caller,
     draft: DraftId,
     issued_on: Option<NaiveDate>,
+    late_entry: bool,
 ) -> Result<DocumentId> {
     let books = books::open(conn, caller)?;
-    let draft = store::document::draft(conn, caller.company, draft)?
+    let draft = store::document::draft_for_update(conn, caller.company, draft)?
         .ok_or_else(|| Refusal::not_found("draft", "draft"))?;
     let client = store::client::by_id(conn, caller.company, draft.client_id)?
         .ok_or_else(|| Refusal::not_found("client", "client"))?;
     let mut input = draft_input(&draft)?;
     input.issued_on = issued_on.or(input.issued_on);
+    input.late_entry |= late_entry;
     let id = issue_for(conn, caller, &books, &client, &input)?;
     // Two who issue the same draft at once: the second finds it gone.
     delete_draft(conn, caller, draft.id)?;

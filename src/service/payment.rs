@@ -198,6 +198,13 @@ fn prepare(
         )
         .into());
     }
+    if client.is_none() && input.method == "BILL" {
+        return Err(Refusal::invalid(
+            "client",
+            "a bill stands on its client's account: name the client",
+        )
+        .into());
+    }
     if client.is_none() && !input.allocations.is_empty() {
         return Err(Refusal::invalid(
             "allocations",
@@ -613,6 +620,15 @@ pub fn client_of(payment: &Payment, events: &[Event]) -> Option<ClientId> {
     })
 }
 
+/// What is remembered of a payer that was named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Learning {
+    /// That the account pays for the client.
+    Account,
+    /// Nothing here: whoever names it decides that.
+    Nothing,
+}
+
 /// Names the payer of a receipt: D 471 / C 411 on that day (section 2.4).
 pub fn identify(
     conn: &mut PgConnection,
@@ -620,6 +636,7 @@ pub fn identify(
     payment: &Ref,
     client: &Ref,
     on: Option<NaiveDate>,
+    learning: Learning,
 ) -> Result<PaymentId> {
     let books = books::open(conn, caller)?;
     let payment = reference::payment(conn, caller, "payment", payment)?;
@@ -678,7 +695,9 @@ pub fn identify(
     );
     entry.journal = "OD".into();
     books::post(conn, caller, &books, vec![entry])?;
-    bank::identified(conn, caller, payment.id, client.id)?;
+    if learning == Learning::Account {
+        bank::identified(conn, caller, payment.id, client.id)?;
+    }
     Ok(payment.id)
 }
 

@@ -556,13 +556,14 @@ pub fn mature(
     let accounts = &books.settings.accounts;
     let mut made = Vec::new();
     for payment in payments {
-        let on = books.first_open_day(payment.matures_on.unwrap_or(payment.received_on));
+        let matured_on = payment.matures_on.unwrap_or(payment.received_on);
+        let on = books.first_open_day(matured_on);
         let operation = New {
             client: payment.client_id,
             payment: Some(payment.id),
             ..New::of(
                 OperationKind::BillMaturity,
-                on,
+                matured_on,
                 payment.amount,
                 books::currency(&payment.currency)?,
             )

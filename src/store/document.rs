@@ -569,15 +569,34 @@ pub fn drafts(
         .load(conn)
 }
 
-/// Writes a draft, new or changed.
-pub fn save_draft(conn: &mut PgConnection, draft: &Draft) -> QueryResult<()> {
+/// A draft, locked: it stays as it is until the transaction ends.
+pub fn draft_for_update(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    id: DraftId,
+) -> QueryResult<Option<Draft>> {
+    invoice_drafts::table
+        .find((company, id))
+        .select(Draft::as_select())
+        .for_update()
+        .first(conn)
+        .optional()
+}
+
+/// Writes a new draft.
+pub fn insert_draft(conn: &mut PgConnection, draft: &Draft) -> QueryResult<()> {
     diesel::insert_into(invoice_drafts::table)
         .values(draft)
-        .on_conflict((invoice_drafts::company_id, invoice_drafts::id))
-        .do_update()
-        .set(draft)
         .execute(conn)
         .map(drop)
+}
+
+/// Changes a draft; false when there is none: it may have been issued meanwhile.
+pub fn update_draft(conn: &mut PgConnection, draft: &Draft) -> QueryResult<bool> {
+    diesel::update(invoice_drafts::table.find((draft.company_id, draft.id)))
+        .set(draft)
+        .execute(conn)
+        .map(|rows| rows == 1)
 }
 
 /// Throws a draft away; false when there was none.

@@ -310,7 +310,7 @@ fn held(
 fn moving(company: CompanyId, moved: &[Moved]) -> Statement {
     let groups = moved.iter().map(|moved| moved.group.map(|id| id.0));
     steady(
-        "UPDATE items i SET open_amount = t.open_amount, settled_on = t.settled_on, changed_at = now(), matching_id = t.matching_id \
+        "UPDATE items i SET open_amount = t.open_amount, settled_on = t.settled_on, changed_at = greatest(i.changed_at, now()), matching_id = t.matching_id \
          FROM unnest((SELECT ?), (SELECT ?), (SELECT ?), (SELECT ?)) t(id, open_amount, settled_on, matching_id) \
          WHERE EXISTS (SELECT FROM g) AND i.company_id = ? AND i.id = t.id",
         [

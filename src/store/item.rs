@@ -191,7 +191,7 @@ fn refreshing(company: CompanyId, standings: &[Standing]) -> Statement {
     let of = |added: &Standing| added.added.unzip();
     // Sub-selects hide how many rows there are, or PostgreSQL would plan for each number of them anew.
     steady(
-        "UPDATE items i SET open_amount = abs(s.open), settled_on = CASE WHEN s.open = 0 THEN s.last_on END, changed_at = now(), \
+        "UPDATE items i SET open_amount = abs(s.open), settled_on = CASE WHEN s.open = 0 THEN s.last_on END, changed_at = greatest(i.changed_at, now()), \
            matching_id = s.matching_id \
          FROM (SELECT t.id, t.matching_id, (l.open + coalesce(t.delta, 0))::bigint AS open, greatest(l.last_on, t.last_on) AS last_on \
                FROM unnest((SELECT ?), (SELECT ?), (SELECT ?), (SELECT ?)) t(id, matching_id, delta, last_on) CROSS JOIN LATERAL \
@@ -321,6 +321,26 @@ pub fn debits_of_invoice(
         ],
     );
     keys::picked(conn, from)
+}
+
+/// The last day on which an item of a client was posted or settled.
+pub fn last_day_of_client(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    client: ClientId,
+) -> QueryResult<Option<NaiveDate>> {
+    #[derive(QueryableByName)]
+    struct Last {
+        #[diesel(sql_type = Nullable<Date>)]
+        day: Option<NaiveDate>,
+    }
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT max(greatest(posted_on, settled_on)) AS day FROM items WHERE company_id = ? AND client_id = ?",
+        [Bind::Id(company.0), Bind::Id(client.0)],
+    );
+    let last: Last = sql.query().get_result(conn)?;
+    Ok(last.day)
 }
 
 /// `FROM items t WHERE …` of a client, narrowed to open or settled ones.

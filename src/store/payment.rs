@@ -148,7 +148,7 @@ pub fn from(company: CompanyId, filter: &Filter) -> Sql {
     if let Some(unallocated) = filter.unallocated {
         sql.exists(
             unallocated,
-            "SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.source_id = t.id AND NOT i.is_debit AND i.open_amount > 0",
+            "SELECT 1 FROM items i WHERE i.company_id = t.company_id AND i.source_id = t.id AND i.kind = 'PAYMENT' AND i.open_amount > 0",
             [],
         );
     }

@@ -269,9 +269,8 @@ pub fn set_credit_terms(
         credit_limit: input.credit_limit.map(|limit| limit.0),
         insured_percent: input.insured_percent.map(|percent| percent.0),
         insured_limit: input.insured_limit.map(|limit| limit.0),
-        insolvency: input
-            .insolvency
-            .map(|state| (state.code(), on(input.insolvency_on))),
+        insolvency: input.insolvency.map(|state| state.code()),
+        insolvency_on: on(input.insolvency_on),
         insolvency_published_on: on(input.insolvency_published_on),
         penalty_rate: match input.penalty_rate {
             Some(rate) => Some(Some(rate.0)),

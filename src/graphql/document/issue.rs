@@ -85,7 +85,7 @@ impl EarlyPaymentDiscountInput {
 struct IssueInvoiceInput {
     /// Whom it is for; not with `draft`.
     client: Option<ClientRef>,
-    /// A draft to issue: then only `issuedOn` may be given beside it.
+    /// A draft to issue: then only `issuedOn` and `lateEntry` may be given beside it.
     draft: Option<ID>,
     /// The number when another system numbers; else the next of the company's gapless series.
     number: Option<String>,
@@ -131,6 +131,36 @@ struct IssueInvoiceInput {
 }
 
 impl IssueInvoiceInput {
+    /// What is given that a draft has of its own.
+    fn beside_a_draft(&self) -> Option<&'static str> {
+        let given = [
+            ("client", self.client.is_some()),
+            ("number", self.number.is_some()),
+            ("externalRef", self.external_ref.is_some()),
+            ("receivedOn", self.received_on.is_some()),
+            ("dueOn", self.due_on.is_some()),
+            ("periodic", self.periodic),
+            ("currency", self.currency.is_some()),
+            ("exchangeRate", self.exchange_rate.is_some()),
+            ("purchaseOrder", self.purchase_order.is_some()),
+            ("vatDue", self.vat_due.is_some()),
+            (
+                "earlyPaymentDiscount",
+                self.early_payment_discount.is_some(),
+            ),
+            (
+                "deductedDiscountPercent",
+                self.deducted_discount_percent.is_some(),
+            ),
+            ("lines", !self.lines.is_empty()),
+            ("installments", !self.installments.is_empty()),
+        ];
+        given
+            .into_iter()
+            .find(|(_, is_given)| *is_given)
+            .map(|(field, _)| field)
+    }
+
     fn invoice(self) -> InvoiceInput {
         InvoiceInput {
             number: self.number,
@@ -291,12 +321,17 @@ async fn issue_one_invoice(
     let done = mutate_or_gather(ctx, how, ahead, move |conn, caller| {
         let input = input.clone();
         match (&input.draft, input.client.clone()) {
-            (Some(draft), None) if input.lines.is_empty() => {
+            (Some(draft), _) => {
                 let draft: DraftId = read("draft", "draft", draft)?;
-                invoice::issue_draft(conn, caller, draft, on(input.issued_on))
+                if let Some(field) = input.beside_a_draft() {
+                    let message =
+                        "a draft is issued as it stands: change it with saveInvoiceDraft first";
+                    return Err(Refusal::invalid(field, message).into());
+                }
+                invoice::issue_draft(conn, caller, draft, on(input.issued_on), input.late_entry)
             }
             (None, Some(client)) => invoice::issue(conn, caller, &client.into(), &input.invoice()),
-            _ => {
+            (None, None) => {
                 Err(Refusal::invalid("client", "give a client and lines, or a draft alone").into())
             }
         }

@@ -19,7 +19,7 @@ use super::client::{CreditTerms, Identity};
 use super::credit_note::CreditNoteInput;
 use super::dispute::{DeductionInput, DisputeInput, Resolution};
 use super::invoice::{InstallmentInput, InvoiceInput, LineInput};
-use super::payment::PaymentInput;
+use super::payment::{Learning, PaymentInput};
 use super::provision::AssessmentInput;
 use super::reference::{ItemRef, Ref};
 use super::{client, company, credit_note, dispute, invoice, law, matching, payment, provision};
@@ -103,6 +103,7 @@ fn found(owner_url: &str) -> Result<Option<Demo>> {
             Some(&siren(1)),
             "EUR",
             false,
+            1,
         )?;
         store::enter(conn, company)?;
         let mut members = Vec::with_capacity(PEOPLE.len());
@@ -227,8 +228,13 @@ fn credit_terms(row: &Row, position: usize, today: NaiveDate) -> CreditTerms {
         insured_percent: cover.map(|(_, percent, _)| Decimal::from(*percent)),
         insured_limit: cover.map(|(_, _, limit)| Decimal::from(*limit)),
         insolvency: match position {
-            names::LIQUIDATED => Some(("LIQUIDATION", Some(today - Duration::days(75)))),
-            names::IN_RECEIVERSHIP => Some(("RECEIVERSHIP", Some(today - Duration::days(120)))),
+            names::LIQUIDATED => Some("LIQUIDATION"),
+            names::IN_RECEIVERSHIP => Some("RECEIVERSHIP"),
+            _ => None,
+        },
+        insolvency_on: match position {
+            names::LIQUIDATED => Some(today - Duration::days(75)),
+            names::IN_RECEIVERSHIP => Some(today - Duration::days(120)),
             _ => None,
         },
         insolvency_published_on: match position {
@@ -332,6 +338,7 @@ impl Writer {
                 &self.payment(*key)?,
                 &named(*client),
                 Some(on),
+                Learning::Account,
             )
             .map(drop),
             Act::Return { key, reason } => payment::record_return(
