@@ -386,6 +386,10 @@ pub struct CreateCompany {
     /// Segregation of duties (séparation des tâches): whoever decides a dispute does not close it
     #[arg(long, value_enum, default_value_t = Switch::On)]
     pub segregation: Switch,
+
+    /// The month its financial year begins in (exercice), 1 to 12; it stays so
+    #[arg(long, value_name = "MONTH", default_value_t = 1, value_parser = clap::value_parser!(i16).range(1..=12))]
+    pub year_begins: i16,
 }
 
 /// On or off.

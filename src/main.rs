@@ -529,6 +529,7 @@ fn create_company(args: &CreateCompany) -> anyhow::Result<()> {
             args.siren.as_deref(),
             &args.currency,
             segregation,
+            args.year_begins,
         )
     })?;
     say(&id.show())

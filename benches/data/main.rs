@@ -234,7 +234,7 @@ fn one_company(
     report: &mut Report,
 ) -> anyhow::Result<CompanyId> {
     let id = store::owner(&arguments.database_url)?
-        .transaction(|conn| company::create(conn, name, Some("732829320"), "EUR", false))?;
+        .transaction(|conn| company::create(conn, name, Some("732829320"), "EUR", false, 1))?;
     let caller = |role| Caller {
         today: until,
         ..auth::script(id, role)

@@ -468,7 +468,7 @@ pub const FIELDS: &[(&str, Action)] = &[
     ("Mutation.reopenDispute", Action::OpenDisputes),
     ("Mutation.linkPayerAccount", Action::RecordPayments),
     ("Mutation.unlinkPayerAccount", Action::RecordPayments),
-    ("Mutation.completeTask", Action::RecordPayments),
+    ("Mutation.completeTask", Action::Dun),
     ("Mutation.claimPenalties", Action::DecidePenalties),
     ("Mutation.waivePenalties", Action::DecidePenalties),
     ("Mutation.proposeDoubtful", Action::ProposeLosses),

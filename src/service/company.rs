@@ -21,13 +21,15 @@ use crate::store::provision::Policy;
 /// Who stands as the author of what a company starts with.
 const AUTHOR: &str = "encours";
 
-/// Creates a company. `conn` is the owner's, in a transaction: nobody's company is behind its wall yet.
+/// Creates a company, whose financial years begin in a month. `conn` is the owner's, in a transaction: nobody's company is
+/// behind its wall yet.
 pub fn create(
     conn: &mut PgConnection,
     name: &str,
     siren: Option<&str>,
     currency: &str,
     segregation: bool,
+    year_begins: i16,
 ) -> Result<CompanyId> {
     let id = CompanyId::new();
     let company = Company {
@@ -42,7 +44,7 @@ pub fn create(
         currency: books::currency_input("currency", currency)?
             .code()
             .to_owned(),
-        fiscal_year_start_month: 1,
+        fiscal_year_start_month: year_begins,
         segregation,
         settings: json(&Settings::default())?,
     };

@@ -81,7 +81,7 @@ pub fn allocate(
             None => sum(&debits).min(sum(&credits)),
         };
         for (side, available) in [("debit", sum(&debits)), ("credit", sum(&credits))] {
-            if wanted > available || wanted == 0 {
+            if wanted > available || available == 0 {
                 return Err(over_allocation(
                     &field,
                     side,

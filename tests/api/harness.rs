@@ -397,23 +397,18 @@ pub struct Company {
 impl Company {
     /// A fresh company without segregation of duties.
     pub fn new() -> Company {
-        Company::with_segregation("off")
+        Company::created(&["--segregation", "off"])
     }
 
     /// A fresh company with segregation of duties.
     pub fn segregated() -> Company {
-        Company::with_segregation("on")
+        Company::created(&["--segregation", "on"])
     }
 
-    fn with_segregation(segregation: &str) -> Company {
-        let id = command(&[
-            "company",
-            "create",
-            "--name",
-            "Test",
-            "--segregation",
-            segregation,
-        ]);
+    /// A fresh company as these options of the command line make it.
+    pub fn created(options: &[&str]) -> Company {
+        let create = ["company", "create", "--name", "Test"];
+        let id = command(&[&create, options].concat());
         Company {
             id,
             tokens: Mutex::default(),

@@ -20,7 +20,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::service::approval;
 use crate::service::books::{self, Books};
-use crate::service::payment::{self, PaymentInput};
+use crate::service::payment::{self, Learning, PaymentInput};
 use crate::service::reference::{self, ItemRef, Ref};
 use crate::service::{matching, operation};
 use crate::store::bank::{Line, Match};
@@ -114,7 +114,9 @@ fn put(
         Some(owner) => owner,
         None => {
             let target = Ref::Id(client.show());
-            payment::identify(conn, caller, &Ref::Id(payment.show()), &target, Some(on))?;
+            let own = Ref::Id(payment.show());
+            // What is decided here is kept once, below.
+            payment::identify(conn, caller, &own, &target, Some(on), Learning::Nothing)?;
             client
         }
     };

@@ -61,7 +61,7 @@ pub fn save_account(
         .into());
     }
     let label = books::text("label", &input.label, 100)?;
-    let bic = books::optional_text("bic", input.bic.as_deref(), 11)?;
+    let bic = input.bic.as_deref().map(self::bic).transpose()?;
     if let Some(id) = &input.id {
         let mut row = find_account(conn, caller, "id", id)?;
         let same = |given: &Option<String>, is: &str| {
@@ -75,8 +75,8 @@ pub fn save_account(
             .into());
         }
         row.label = label;
-        row.bic = bic;
-        row.account = account;
+        row.bic = bic.or(row.bic);
+        row.account = input.account.clone().unwrap_or(row.account);
         store::bank::update_account(conn, &row)?;
         return Ok(row.id);
     }
@@ -101,6 +101,22 @@ pub fn save_account(
         )
     })?;
     Ok(row.id)
+}
+
+/// A bank's code as ISO 9362 has it: four letters, the country, two signs of the place and perhaps three of the branch.
+fn bic(text: &str) -> Result<String> {
+    let bic = plain(text);
+    let letters = |part: &str| part.bytes().all(|sign| sign.is_ascii_uppercase());
+    let signs = bic
+        .bytes()
+        .all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit());
+    match signs && matches!(bic.len(), 8 | 11) && letters(&bic[..6]) {
+        true => Ok(bic),
+        false => {
+            let message = "a BIC has 8 or 11 signs: four letters of the bank, two of its country, then letters or digits";
+            Err(Refusal::invalid("bic", message).into())
+        }
+    }
 }
 
 /// A bank account, or `NOT_FOUND`.
@@ -222,7 +238,8 @@ fn ask(
     task::ask(conn, caller, kind, None, line.id.0, caller.today, subject)
 }
 
-/// The payer of a receipt that came over the bank became known: its line is no longer unknown.
+/// The payer of a receipt that came over the bank was named: its line is no longer unknown, and the account is
+/// remembered.
 pub fn identified(
     conn: &mut PgConnection,
     caller: &Caller,

@@ -175,7 +175,7 @@ fn take_back(
     } else {
         "Extourne règlement"
     };
-    let entry = posting(
+    let mut entry = posting(
         books,
         payment,
         books::currency(&payment.currency)?,
@@ -183,6 +183,11 @@ fn take_back(
         format!("{label} {}", payment.number),
         lines,
     );
+    if taking.event == REVERSED {
+        // What comes back unpaid is a fact of its own, which a bank statement tells, too.
+        let own = store::journal::by_sources(conn, caller.company, &[payment.id.0])?;
+        entry.reversal_of = own.iter().map(|entry| entry.id).min();
+    }
     let made = books::post(conn, caller, books, vec![entry])?;
     // The receipt and its reversal settle each other, on each account they stand on.
     let mut pairs = Vec::new();
