@@ -561,7 +561,8 @@ impl CompanyMutation {
         })
     }
 
-    /// Adds a person to the company, or changes the role of one.
+    /// Adds a person to the company, or changes the role of one. Whose account another company made, with a password, is invited
+    /// instead (`inviteMember`), unless the ADMIN is in a company with them. Pending invitations of the address end.
     #[graphql(guard = "Permitted(\"Mutation.saveMember\")")]
     async fn save_member(
         &self,

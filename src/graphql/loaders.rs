@@ -192,7 +192,7 @@ impl Loader<UserId> for Loads {
         let ids = keys.to_vec();
         let rows = self
             .0
-            .read(move |conn, _| Ok(store::member::by_ids(conn, &ids)?))
+            .read(move |conn, caller| Ok(store::member::known_in(conn, caller.company, &ids)?))
             .await?;
         Ok(rows.into_iter().map(|row| (row.id, row)).collect())
     }

@@ -12,6 +12,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store;
 use crate::store::account::{Invitation, NewInvitation, NewServiceAccount, ServiceAccount};
+use crate::store::session::Reason;
 
 /// Longest life of a key, in days: two years.
 const KEY_DAYS: u64 = 731;
@@ -276,7 +277,12 @@ pub fn accept(
             password_hash,
         } => newcomer(conn, caller, &invitation.email, name, password_hash)?,
     };
+    let before = store::member::member(conn, caller.company, user)?;
     store::member::save_membership(conn, caller.company, user, &invitation.role)?;
+    if before.is_some_and(|before| before.role != invitation.role) {
+        // Access tokens carry the role: those of the former one end.
+        store::session::revoke_member(conn, caller.company, user, Reason::Membership)?;
+    }
     store::account::accepted(conn, caller.company, token.id)?;
     Ok(Some(user))
 }

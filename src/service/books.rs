@@ -161,9 +161,19 @@ impl Books {
         conn: &mut PgConnection,
         days: impl IntoIterator<Item = NaiveDate>,
     ) -> Result<()> {
+        self.hold(conn, ENTRY, days)
+    }
+
+    /// The same of another series: whoever draws from it waits.
+    pub fn hold(
+        &self,
+        conn: &mut PgConnection,
+        series: &str,
+        days: impl IntoIterator<Item = NaiveDate>,
+    ) -> Result<()> {
         let years: BTreeSet<i32> = days.into_iter().map(|on| self.year(on).name).collect();
         for year in years {
-            store::numbering::take(conn, self.company.company_id, ENTRY, year, None, 0)?;
+            store::numbering::take(conn, self.company.company_id, series, year, None, 0)?;
         }
         Ok(())
     }

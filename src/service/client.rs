@@ -63,6 +63,8 @@ codes! {
         SalesOwner = "SALES_OWNER",
         /// Collector.
         Collector = "COLLECTOR",
+        /// The day of closing: the account is open again.
+        ClosedOn = "CLOSED_ON",
     }
 }
 
@@ -247,6 +249,19 @@ fn checked_penalty_rate(
     Ok(Some(rate))
 }
 
+/// Refuses a client whose account is closed: nothing new is opened on it.
+pub fn refuse_closed(client: &Client, field: &str) -> Result<()> {
+    match client.closed_on {
+        Some(closed) => Err(Refusal::new(
+            RefusalCode::WrongState,
+            field,
+            format!("the client's account was closed on {closed}"),
+        )
+        .into()),
+        None => Ok(()),
+    }
+}
+
 /// Closes a client's account; nothing may be open on it.
 pub fn close(
     conn: &mut PgConnection,
@@ -255,14 +270,7 @@ pub fn close(
     on: Option<NaiveDate>,
 ) -> Result<ClientId> {
     let mut client = locked(conn, caller, target, None)?;
-    if let Some(closed) = client.closed_on {
-        return Err(Refusal::new(
-            RefusalCode::WrongState,
-            "client",
-            format!("the account was closed on {closed} already"),
-        )
-        .into());
-    }
+    refuse_closed(&client, "client")?;
     let on = on.unwrap_or(caller.today);
     let last = store::item::last_day_of_client(conn, caller.company, client.id)?;
     if on > caller.today || last.is_some_and(|last| on < last) {
@@ -323,6 +331,7 @@ fn apply_identity(conn: &mut PgConnection, client: &mut Client, identity: &Ident
             Cleared::Address => client.address = None,
             Cleared::SalesOwner => client.sales_owner_id = None,
             Cleared::Collector => client.collector_id = None,
+            Cleared::ClosedOn => client.closed_on = None,
         }
     }
     let checked =
@@ -352,7 +361,8 @@ fn apply_identity(conn: &mut PgConnection, client: &mut Client, identity: &Ident
         client.siren.get_or_insert_with(|| siret[..9].to_owned());
         client.siret = Some(siret);
     }
-    if let (Some(siren), Some(siret)) = (&client.siren, &client.siret)
+    let is_given = identity.siren.is_some() || identity.siret.is_some();
+    if let (true, Some(siren), Some(siret)) = (is_given, &client.siren, &client.siret)
         && !siret.starts_with(siren.as_str())
     {
         let (field, message) = match &identity.siret {

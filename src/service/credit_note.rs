@@ -82,6 +82,8 @@ pub fn issue(
         }
         // Those who credit the same invoice at once wait in line.
         document::for_update(conn, caller.company, invoice.id)?;
+    } else {
+        super::client::refuse_closed(&client, "client")?;
     }
     let currency = currency_of(&client, invoice.as_ref(), input)?;
     let id = DocumentId::new();

@@ -565,6 +565,7 @@ pub fn transfer(
 ) -> Result<OperationId> {
     let books = books::open(conn, caller)?;
     let to = reference::client(conn, caller, "to", &input.to)?;
+    super::client::refuse_closed(&to, "to")?;
     let reason = books::text("reason", &input.reason, 500)?;
     let credit = reference::items(conn, caller, "credit", &input.credit, false)?
         .into_iter()

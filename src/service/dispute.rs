@@ -62,7 +62,7 @@ pub fn reopen(
     }
     // Who answered it may have left the company.
     let owner = match old.owner_id {
-        Some(owner) => store::member::of_company(conn, caller.company, owner)?,
+        Some(owner) => store::member::member(conn, caller.company, owner)?,
         None => None,
     };
     let input = DisputeInput {
@@ -72,7 +72,7 @@ pub fn reopen(
         amount: again.amount,
         opened_on: None,
         respond_by: again.respond_by,
-        owner: owner.map(|owner| owner.id),
+        owner: owner.map(|owner| owner.user_id),
         description: again.description,
         reopens: Some(old.id),
     };
@@ -134,7 +134,7 @@ fn insert(
         .ok_or_else(|| {
             Refusal::invalid(
                 "reason",
-                "no such dispute reason: the query disputeReasons lists them",
+                "no such dispute reason is in use: the query disputeReasons lists them",
             )
         })?;
     let same_code = store::dispute::open_of_invoice(conn, caller.company, invoice.id)?;
@@ -398,31 +398,20 @@ pub fn resolve(
     settle(conn, caller, dispute, &invoice, input)
 }
 
-/// What was decided on a day is not settled before it. A review says nothing of that: it has the day it was noted on.
-fn refuse_before_the_decision(
+/// The day a dispute was decided on, if it was. A review says nothing of that: it has the day it was noted on.
+fn last_decision(
     conn: &mut PgConnection,
     caller: &Caller,
     dispute: &Dispute,
-    on: NaiveDate,
-) -> Result<()> {
+) -> Result<Option<NaiveDate>> {
+    let decisions = ["ACCEPTED", "PARTLY_ACCEPTED", "REJECTED", "DOCUMENT_SENT"];
     let decided = |event: &Event| {
-        let decisions = ["ACCEPTED", "PARTLY_ACCEPTED", "REJECTED", "DOCUMENT_SENT"];
-        event
-            .status
-            .as_deref()
-            .is_some_and(|status| decisions.contains(&status))
+        let status = event.status.as_deref();
+        status.is_some_and(|status| decisions.contains(&status))
     };
     let events = store::dispute::events(conn, caller.company, &[dispute.id])?;
-    let decisions = events.iter().filter(|event| decided(event));
-    let last = decisions.map(|event| event.happened_on).max();
-    match last.filter(|last| on < *last) {
-        Some(last) => Err(Refusal::invalid(
-            "closedOn",
-            format!("the dispute was decided on {last}: take that day or a later one"),
-        )
-        .into()),
-        None => Ok(()),
-    }
+    let days = events.iter().filter(|event| decided(event));
+    Ok(days.map(|event| event.happened_on).max())
 }
 
 /// The common end of disputes and deductions.
@@ -434,10 +423,17 @@ fn settle(
     input: &Resolution,
 ) -> Result<Resolved> {
     let books = books::open(conn, caller)?;
-    let on = input
-        .closed_on
-        .unwrap_or(caller.today.max(dispute.opened_on));
+    let decided = last_decision(conn, caller, &dispute)?;
+    let known = dispute.opened_on.max(decided.unwrap_or(dispute.opened_on));
+    let on = input.closed_on.unwrap_or(caller.today.max(known));
     books.check_day("closedOn", on)?;
+    if let Some(decided) = decided.filter(|decided| on < *decided) {
+        return Err(Refusal::invalid(
+            "closedOn",
+            format!("the dispute was decided on {decided}: take that day or a later one"),
+        )
+        .into());
+    }
     if on < dispute.opened_on {
         return Err(Refusal::invalid(
             "closedOn",
@@ -445,7 +441,6 @@ fn settle(
         )
         .into());
     }
-    refuse_before_the_decision(conn, caller, &dispute, on)?;
     let decided_before = dispute.outcome.is_some();
     decide(conn, caller, &books, &mut dispute, input, on)?;
     let credited = dispute.accepted_amount.unwrap_or_default() > 0;

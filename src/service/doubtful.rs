@@ -133,7 +133,11 @@ pub fn propose(
         decided_at: None,
     };
     let items = concerned(conn, caller, &file)?;
-    let known = items.iter().map(|item| item.posted_on).max();
+    // Of a client, what was posted later moves on its own day.
+    let known = match &invoice {
+        Some(_) => items.iter().map(|item| item.posted_on).max(),
+        None => items.iter().map(|item| item.posted_on).min(),
+    };
     if let Some(known) = known.filter(|known| on < *known) {
         return Err(Refusal::invalid(
             "on",

@@ -198,7 +198,8 @@ impl Reminder {
     /// Whether an amount in its currency is above what the client's scenario lets go without the director at a level.
     pub fn is_above(&self, level: u8, amount: Minor) -> bool {
         let worth: Minor = self.items.iter().map(|item| item.worth).sum();
-        let worth = vat::proportion(amount, worth.into(), self.claimed().into()).unwrap_or(amount);
+        // Of nothing that is claimed, nothing is above.
+        let worth = vat::proportion(amount, worth.into(), self.claimed().into()).unwrap_or(0);
         let level = self.chosen.scenario.level(level);
         level
             .and_then(|level| level.approval_above)

@@ -94,6 +94,7 @@ pub fn propose(conn: &mut PgConnection, caller: &Caller, scope: &Scope) -> Resul
         validated_by: None,
         ended_at: None,
         ended_by: None,
+        approved: false,
     };
     let lines = lines(conn, caller, scope, run.id)?;
     if lines.is_empty() {
@@ -273,7 +274,8 @@ pub fn review(
 /// Validates a run: what is left in it may be sent. Formal notices above their threshold need the director.
 pub fn validate(conn: &mut PgConnection, caller: &Caller, id: &str) -> Result<DunningRunId> {
     let mut run = locked(conn, caller, id, &["PROPOSED"])?;
-    if !caller.may(Action::ApproveFormalNotice) {
+    run.approved = caller.may(Action::ApproveFormalNotice);
+    if !run.approved {
         refuse_above_thresholds(conn, caller, &run)?;
     }
     run.status = "VALIDATED".into();
@@ -298,7 +300,7 @@ fn refuse_above_thresholds(conn: &mut PgConnection, caller: &Caller, run: &Run) 
             .collect();
         for line in some {
             let level = u8::try_from(line.level).unwrap_or_default();
-            // What is settled by now is not sent.
+            // What is settled by now is looked at again if it is due when the run is sent.
             let own = reminders.get(&(line.client_id, line.currency.clone()));
             if own.is_some_and(|reminder| reminder.is_above(level, line.claimed)) {
                 return Err(dunning::approval_required(level, "run"));
@@ -348,7 +350,7 @@ pub fn send(
         .collect();
     let left = ready.len() > most;
     for mut line in ready.into_iter().take(most) {
-        if let Err(error) = settle(conn, caller, objects, &mut line) {
+        if let Err(error) = settle(conn, caller, objects, run.approved, &mut line) {
             // What keeps one letter from being written does not keep the others from leaving. Nothing of it was
             // written: a letter is composed before its reminder is.
             let Error::Refused(why) = error else {
@@ -372,11 +374,13 @@ pub fn send(
     }
 }
 
-/// Sends one reminder, hands it to a person, or finds that it is no longer due.
+/// Sends one reminder, hands it to a person, or finds that it is no longer due. `approved` says whether who validated the
+/// run may approve what is above a threshold.
 fn settle(
     conn: &mut PgConnection,
     caller: &Caller,
     objects: &Objects,
+    approved: bool,
     line: &mut RunLine,
 ) -> Result<()> {
     let cancelled = |line: &mut RunLine, why: &str| {
@@ -406,7 +410,8 @@ fn settle(
     }
     // Nobody who may approve it has seen what has grown above the threshold.
     let claimed = reminder.claimed();
-    if reminder.is_above(level.level, claimed) && !reminder.is_above(level.level, line.claimed) {
+    let seen = approved && reminder.is_above(level.level, line.claimed);
+    if reminder.is_above(level.level, claimed) && !seen {
         cancelled(line, "ABOVE_THRESHOLD");
         return Ok(());
     }

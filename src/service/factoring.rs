@@ -430,7 +430,11 @@ fn follower(
 
 /// Waits for whoever else records something of this operation: what has followed it is looked at afterwards.
 fn in_turn(conn: &mut PgConnection, books: &Books, of: &Operation, on: NaiveDate) -> Result<()> {
-    books.hold_entries(conn, [of.happened_on, on])
+    books.hold(
+        conn,
+        &books.settings.series.operations,
+        [of.happened_on, on],
+    )
 }
 
 /// Refuses what cannot come after this, or comes once only.

@@ -312,14 +312,7 @@ fn prepare(
     client: &Client,
     input: &InvoiceInput,
 ) -> Result<Issue> {
-    if let Some(closed) = client.closed_on {
-        return Err(Refusal::new(
-            RefusalCode::WrongState,
-            "client",
-            format!("the client's account was closed on {closed}"),
-        )
-        .into());
-    }
+    super::client::refuse_closed(client, "client")?;
     let id = DocumentId::new();
     let issued_on = input.issued_on.unwrap_or(caller.today);
     books.accounting_day("issuedOn", issued_on, input.late_entry)?;

@@ -254,7 +254,8 @@ pub fn step(conn: &mut PgConnection, caller: &Caller, input: &StepInput) -> Resu
     Ok(case.id)
 }
 
-/// Steps follow each other: prescription and the time to contest run from their days. Notes may come late.
+/// Stages follow each other, and so does what happens to an order: prescription and the time to contest run from these
+/// days. A stage may be noted later than what happened in it, and notes may come late.
 fn refuse_before_the_last(
     conn: &mut PgConnection,
     caller: &Caller,
@@ -262,11 +263,16 @@ fn refuse_before_the_last(
     input: &StepInput,
     on: NaiveDate,
 ) -> Result<()> {
-    if input.event == Some("NOTE") {
+    // Of a closed case it is said that it is closed.
+    if input.event == Some("NOTE") || case.closed_on.is_some() {
         return Ok(());
     }
+    let is_like = |event: &Event| match input.stage {
+        Some(_) => event.kind == "STAGE",
+        None => !["STAGE", "NOTE"].contains(&event.kind.as_str()),
+    };
     let events = store::litigation::events_of(conn, caller.company, case.id)?;
-    let steps = events.iter().filter(|event| event.kind != "NOTE");
+    let steps = events.iter().filter(|event| is_like(event));
     let last = steps.map(|event| event.happened_on).max();
     match last.filter(|last| on < *last) {
         Some(last) => Err(Refusal::invalid(

@@ -25,6 +25,7 @@ pub fn save(
 ) -> Result<UserId> {
     let email = identity::email(email).map_err(|why| Refusal::invalid("email", why))?;
     let name = books::text("name", name, 200)?;
+    refuse_a_stranger(conn, caller, &email)?;
     let user = store::member::save_user(conn, &email, &name, password_hash).map_err(|error| {
         books::duplicate(
             error,
@@ -45,11 +46,34 @@ pub fn save(
     }
     let before = store::member::member(conn, caller.company, user)?;
     store::member::save_membership(conn, caller.company, user, role.code())?;
+    // What was offered before does not come after: an invitation to another role would undo this.
+    store::account::revoke_invitations_of(conn, caller.company, &email)?;
     if before.is_some_and(|before| before.role != role.code()) {
         // Access tokens carry the role: those of the former one end.
         store::session::revoke_member(conn, caller.company, user, Reason::Membership)?;
     }
     Ok(user)
+}
+
+/// Refuses a person whose account another company made: nobody here knows who chose its password, so it opens this
+/// company only to whoever accepts an invitation with it. Known here are those who were in this company, or are in
+/// another one together with the ADMIN who adds them.
+fn refuse_a_stranger(conn: &mut PgConnection, caller: &Caller, email: &str) -> Result<()> {
+    let (Some(admin), Some(known)) = (caller.user, store::member::by_email(conn, email)?) else {
+        return Ok(());
+    };
+    if known.password_hash.is_none()
+        || store::personal::was_member(conn, caller.company, known.id)?
+        || store::member::share_a_company(conn, admin, known.id)?
+    {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::WrongState,
+        "email",
+        "this address has an account of another company: invite the person with inviteMember, who accepts with its password",
+    )
+    .into())
 }
 
 /// Refuses to take away the last ADMIN: nobody could manage the company any more.

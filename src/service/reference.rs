@@ -157,8 +157,8 @@ pub fn member(
     field: &str,
     user: UserId,
 ) -> Result<UserId> {
-    match store::member::of_company(conn, company, user)? {
-        Some(member) => Ok(member.id),
+    match store::member::member(conn, company, user)? {
+        Some(member) => Ok(member.user_id),
         None => Err(Refusal::not_found(field, "member").into()),
     }
 }

@@ -160,7 +160,7 @@ fn notice(
     let name = format!("avis-de-litige-{}.pdf", dispute.number);
     let (file, composed) = keep(conn, Kind::DisputeNotice, &id.show(), name)?;
     let owner = match dispute.owner_id {
-        Some(owner) => store::member::of_company(conn, caller.company, owner)?,
+        Some(owner) => store::member::member(conn, caller.company, owner)?,
         None => None,
     };
     if let Some(owner) = owner {

@@ -218,6 +218,25 @@ pub fn accepted(conn: &mut PgConnection, company: CompanyId, id: InvitationId) -
         .map(drop)
 }
 
+/// Takes back the pending invitations of an address.
+pub fn revoke_invitations_of(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    email: &str,
+) -> QueryResult<()> {
+    diesel::update(invitations::table)
+        .filter(
+            invitations::company_id
+                .eq(company)
+                .and(invitations::email.eq(email.to_lowercase()))
+                .and(invitations::accepted_at.is_null())
+                .and(invitations::revoked_at.is_null()),
+        )
+        .set(invitations::revoked_at.eq(now))
+        .execute(conn)
+        .map(drop)
+}
+
 /// Takes an invitation back. False when it is not pending.
 pub fn revoke_invitation(
     conn: &mut PgConnection,

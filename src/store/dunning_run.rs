@@ -28,6 +28,8 @@ pub struct Run {
     pub validated_by: Option<String>,
     pub ended_at: Option<DateTime<Utc>>,
     pub ended_by: Option<String>,
+    /// Whether who validated it may approve what is above a threshold.
+    pub approved: bool,
 }
 
 /// A reminder in a run. `claimed` is minor units of `currency`.
@@ -182,6 +184,7 @@ pub fn update(conn: &mut PgConnection, run: &Run) -> QueryResult<()> {
             dunning_runs::validated_by.eq(&run.validated_by),
             dunning_runs::ended_at.eq(run.ended_at),
             dunning_runs::ended_by.eq(&run.ended_by),
+            dunning_runs::approved.eq(run.approved),
         ))
         .execute(conn)
         .map(drop)

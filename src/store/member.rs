@@ -3,6 +3,7 @@
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
+use super::list::{Bind, Sql};
 use super::schema::{legal_rates, memberships, users};
 use crate::domain::ids::{CompanyId, UserId};
 use chrono::NaiveDate;
@@ -48,26 +49,35 @@ pub fn by_ids(conn: &mut PgConnection, ids: &[UserId]) -> QueryResult<Vec<User>>
         .load(conn)
 }
 
-/// A person who belongs to the company now; none when it is nobody here.
-pub fn of_company(
+/// Those of these users who are or were members of a company, in no order.
+pub fn known_in(
     conn: &mut PgConnection,
     company: CompanyId,
-    user: UserId,
-) -> QueryResult<Option<User>> {
+    ids: &[UserId],
+) -> QueryResult<Vec<User>> {
     users::table
-        .inner_join(memberships::table.on(memberships::user_id.eq(users::id)))
+        .inner_join(memberships::table)
         .filter(
-            users::id
-                .eq(user)
-                .and(memberships::company_id.eq(company))
-                .and(memberships::ended_at.is_null()),
+            memberships::company_id
+                .eq(company)
+                .and(users::id.eq_any(ids)),
         )
         .select(User::as_select())
-        .first(conn)
-        .optional()
+        .load(conn)
 }
 
-/// Adds a user, or renames the one with this e-mail; a password is only set for a new user.
+/// Whether two persons are members of one company now.
+pub fn share_a_company(conn: &mut PgConnection, one: UserId, other: UserId) -> QueryResult<bool> {
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT EXISTS (SELECT 1 FROM memberships a JOIN memberships b ON b.company_id = a.company_id \
+           WHERE a.user_id = ? AND a.ended_at IS NULL AND b.user_id = ? AND b.ended_at IS NULL) AS found",
+        [Bind::Id(one.0), Bind::Id(other.0)],
+    );
+    super::list::found(conn, sql)
+}
+
+/// Adds a user, or finds the one with this e-mail; name and password are only set for a new user.
 pub fn save_user(
     conn: &mut PgConnection,
     email: &str,

@@ -153,12 +153,16 @@ pub fn from(company: CompanyId, filter: &Filter) -> Sql {
         );
     }
     if let Some(unknown) = filter.unknown_payer {
-        sql.and(
-            &format!(
-                "(t.client_id IS NULL AND NOT EXISTS ({event} AND e.kind IN ('IDENTIFIED', 'REVERSED'))) = ?"
+        // What was taken back waits for nobody's name, and it was nobody's.
+        let condition = match unknown {
+            true => format!(
+                "t.client_id IS NULL AND NOT EXISTS ({event} AND e.kind IN ('IDENTIFIED', 'REVERSED', 'RETURNED'))"
             ),
-            [Bind::Flag(unknown)],
-        );
+            false => {
+                format!("(t.client_id IS NOT NULL OR EXISTS ({event} AND e.kind = 'IDENTIFIED'))")
+            }
+        };
+        sql.and(&condition, []);
     }
     if let Some(returned) = filter.returned {
         sql.exists(returned, &format!("{event} AND e.kind = 'RETURNED'"), []);

@@ -1152,6 +1152,7 @@ diesel::table! {
         validated_by -> Nullable<Text>,
         ended_at -> Nullable<Timestamptz>,
         ended_by -> Nullable<Text>,
+        approved -> Bool,
     }
 }
 

@@ -949,6 +949,60 @@ fn whoever_invites_gets_no_hold_on_an_account_of_another_company() {
 }
 
 #[test]
+fn whoever_made_an_account_elsewhere_is_not_trusted_here() {
+    let (ours, theirs) = (Company::new(), Company::new());
+    let (known, admin) = (email(), email());
+    member(&ours, &known, "AUDITOR");
+    member(&theirs, &admin, "ADMIN");
+    // An ADMIN who does not know the person: another company has chosen the password.
+    let add = |api: &Api| {
+        let input = json!({ "email": known, "name": "Camille", "role": "DIRECTOR" });
+        let saved = mutate(api, "saveMember", input, "member { name }");
+        let error = &saved["userErrors"][0];
+        json!([error["code"], error["field"]])
+    };
+    let person = || Api::with(text(&login(&admin)["token"]));
+    assert_eq!(add(&person()), json!(["WRONG_STATE", ["email"]]));
+    let there = json!({ "email": known, "password": PASSWORD, "company": theirs.id });
+    assert_ne!(auth("login", there.clone()).status, 200);
+    // One who is in a company with them does.
+    let token = invited(&ours, &admin, "AUDITOR");
+    let accepted = auth("accept", json!({ "token": token, "password": PASSWORD }));
+    assert_eq!(accepted.status, 200);
+    let input = json!({ "email": admin, "password": PASSWORD, "company": theirs.id });
+    let session = auth("login", input).json();
+    assert_eq!(
+        add(&Api::with(text(&session["token"]))),
+        json!([null, null])
+    );
+    assert_eq!(auth("login", there).status, 200);
+}
+
+#[test]
+fn an_invitation_ends_with_what_comes_after_it() {
+    let company = Company::new();
+    let admin = company.admin();
+    let accept = |token: &str| {
+        let input = json!({ "token": token, "name": "Camille", "password": PASSWORD });
+        auth("accept", input).status
+    };
+    // A role that was given meanwhile, and the person may have been removed since.
+    let known = email();
+    let first = invited(&company, &known, "ADMIN");
+    let input = json!({ "email": known, "name": "Camille", "role": "AUDITOR" });
+    let saved = mutate(&admin, "saveMember", input, "member { id }");
+    assert_eq!(accept(&first), 401);
+    let remove = format!(
+        "mutation {{ removeMember(member: {}) {{ userErrors {{ code }} }} }}",
+        saved["member"]["id"]
+    );
+    admin.done(&remove, json!({}));
+    assert_eq!(accept(&first), 401);
+    let second = invited(&company, &known, "AUDITOR");
+    assert_eq!(accept(&second), 200);
+}
+
+#[test]
 fn a_session_goes_to_another_company_of_its_person() {
     let (one, two, other) = (Company::new(), Company::new(), Company::new());
     let email = email();

@@ -911,6 +911,11 @@ fn a_service_account_asks_and_never_approves_r12_5() {
     for iban in [&masked["input"]["iban"], &masked["after"]["iban"]] {
         assert!(!text(iban).contains("30006"), "{iban}");
     }
+    let document = "{ auditTrail(filter: { recordType: \"APPROVAL_REQUESTS\" }) { nodes { recordId after } } }";
+    let told = office.director.data(document, json!({}))["auditTrail"]["nodes"].take();
+    assert_eq!(told[0]["recordId"], id.as_str());
+    assert_eq!(told[0]["after"]["input"]["iban"], "FR76…0189");
+    assert!(!told.to_string().contains("30006"), "{told}");
     assert_eq!(
         request(&office.accountant, &id)["input"]["iban"],
         "FR7630006000011234567890189"

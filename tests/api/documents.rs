@@ -77,7 +77,16 @@ fn an_account_closes_once_on_a_day_that_fits_it() {
     assert_eq!(done(&close(None))["closedOn"], now);
     refused(&close(None), "WRONG_STATE client");
     let input = json!({ "client": { "number": "C001" }, "lines": [line("10.00", "20", None)] });
-    api.refused("IssueInvoice", input, "WRONG_STATE", &["client"]);
+    api.refused("IssueInvoice", input.clone(), "WRONG_STATE", &["client"]);
+    let mut free = input.clone();
+    free["reason"] = json!("geste");
+    let credited = mutate(&api, "issueCreditNote", free, "creditNote { number }");
+    refused(&credited, "WRONG_STATE client");
+    // Closed by mistake, it is opened again.
+    let open = json!({ "client": { "number": "C001" }, "clear": ["CLOSED_ON"] });
+    let open = done(&mutate(&api, "updateClient", open, "client { closedOn }"));
+    assert_eq!(open["closedOn"], Value::Null);
+    api.make("IssueInvoice", input);
 }
 
 #[test]

@@ -28,7 +28,7 @@ struct SaveBankAccountInput {
     iban: Option<String>,
     /// The bank's BIC.
     bic: Option<String>,
-    /// The general account, 512 and below; the account map's when absent.
+    /// The general account, 512 and below. When absent: the account map's, and that of an account that is changed stays.
     account: Option<String>,
     /// The company's currency when absent.
     currency: Option<String>,

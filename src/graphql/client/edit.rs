@@ -130,6 +130,8 @@ code_enum! {
         SalesOwner = "SALES_OWNER",
         /// The collector.
         Collector = "COLLECTOR",
+        /// That the account is closed: it is open again.
+        ClosedOn = "CLOSED_ON",
     }
 }
 
@@ -373,7 +375,8 @@ impl ClientMutation {
         payload(ctx, done).await
     }
 
-    /// Closes a client's account; nothing may be open on it.
+    /// Closes a client's account, on a day from its last entry up to today; nothing may be open on it. `updateClient`
+    /// with `clear: [CLOSED_ON]` opens it again.
     #[graphql(guard = "Permitted(\"Mutation.closeClient\")")]
     async fn close_client(
         &self,

@@ -37,7 +37,7 @@ pub struct AccountInput {
     pub label: String,
     pub iban: Option<String>,
     pub bic: Option<String>,
-    /// The general account, 512 and below; the account map's when absent.
+    /// The general account, 512 and below; the account map's for a new one when absent.
     pub account: Option<String>,
     pub currency: Option<String>,
 }
@@ -61,7 +61,11 @@ pub fn save_account(
         .into());
     }
     let label = books::text("label", &input.label, 100)?;
-    let bic = input.bic.as_deref().map(self::bic).transpose()?;
+    let bic = match input.bic.as_deref() {
+        Some(text) if plain(text).is_empty() => Some(None),
+        Some(text) => Some(Some(self::bic(text)?)),
+        None => None,
+    };
     if let Some(id) = &input.id {
         let mut row = find_account(conn, caller, "id", id)?;
         let same = |given: &Option<String>, is: &str| {
@@ -75,7 +79,7 @@ pub fn save_account(
             .into());
         }
         row.label = label;
-        row.bic = bic.or(row.bic);
+        row.bic = bic.unwrap_or(row.bic);
         row.account = input.account.clone().unwrap_or(row.account);
         store::bank::update_account(conn, &row)?;
         return Ok(row.id);
@@ -86,7 +90,7 @@ pub fn save_account(
         id: BankAccountId::new(),
         label,
         iban: number(input.iban.as_deref().unwrap_or_default())?,
-        bic,
+        bic: bic.flatten(),
         account,
         journal: "BQ".into(),
         currency: books::currency_input("currency", currency)?

@@ -418,7 +418,7 @@ fn dispute(
     let language = used.language;
     let currency = books::currency(&found.currency)?;
     let owner = match found.owner_id {
-        Some(owner) => store::member::of_company(conn, company, owner)?.map(|owner| owner.name),
+        Some(owner) => store::member::member(conn, company, owner)?.map(|owner| owner.name),
         None => None,
     };
     let mut values = challenge(conn, writer, language, found.invoice_id, &found.reason)?;
