@@ -3,7 +3,7 @@
 use chrono::{DateTime, Days, SubsecRound, Timelike, Utc};
 use diesel::pg::PgConnection;
 
-use super::{books, secret};
+use super::{books, member, secret};
 use crate::domain::access::{Action, Caller, Role};
 use crate::domain::credential::{Credential, INVITATION, KEY};
 use crate::domain::identity;
@@ -12,7 +12,6 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::error::{Error, Result};
 use crate::store;
 use crate::store::account::{Invitation, NewInvitation, NewServiceAccount, ServiceAccount};
-use crate::store::session::Reason;
 
 /// Longest life of a key, in days: two years.
 const KEY_DAYS: u64 = 731;
@@ -277,12 +276,7 @@ pub fn accept(
             password_hash,
         } => newcomer(conn, caller, &invitation.email, name, password_hash)?,
     };
-    let before = store::member::member(conn, caller.company, user)?;
-    store::member::save_membership(conn, caller.company, user, &invitation.role)?;
-    if before.is_some_and(|before| before.role != invitation.role) {
-        // Access tokens carry the role: those of the former one end.
-        store::session::revoke_member(conn, caller.company, user, Reason::Membership)?;
-    }
+    member::give_role(conn, caller, user, &invitation.role)?;
     store::account::accepted(conn, caller.company, token.id)?;
     Ok(Some(user))
 }

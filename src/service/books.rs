@@ -84,6 +84,17 @@ fn year_of(company: &Company, on: NaiveDate) -> FiscalYear {
     )
 }
 
+/// Refuses a day before the one that something else is of, and says what that is.
+pub fn not_before(field: &str, on: NaiveDate, known: Option<NaiveDate>, why: &str) -> Result<()> {
+    match known.filter(|known| on < *known) {
+        Some(known) => {
+            let message = format!("{why} {known}: take that day or a later one");
+            Err(Refusal::invalid(field, message).into())
+        }
+        None => Ok(()),
+    }
+}
+
 impl Books {
     /// Refuses a day that is closed, or that lies beyond the current financial year.
     pub fn check_day(&self, field: &str, on: NaiveDate) -> Result<()> {

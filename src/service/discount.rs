@@ -393,18 +393,6 @@ pub fn rate_of(conn: &mut PgConnection, caller: &Caller, item: &Item) -> Result<
     Ok((books.currency.decimal(value) / currency.decimal(item.amount)).round_dp(8))
 }
 
-/// Refuses a day before that of what is moved.
-fn refuse_before(known: Option<NaiveDate>, on: NaiveDate, why: &str) -> Result<()> {
-    match known.filter(|known| on < *known) {
-        Some(known) => Err(Refusal::invalid(
-            "on",
-            format!("{why} {known}: take that day or a later one"),
-        )
-        .into()),
-        None => Ok(()),
-    }
-}
-
 /// Uses a deposit on an invoice: D 4191 / C 411, and its VAT line taken back (2.4).
 pub fn use_deposit(
     conn: &mut PgConnection,
@@ -457,8 +445,9 @@ pub fn use_deposit(
         .into_iter()
         .filter(|item| item.is_debit && item.family == "411" && item.open_amount > 0)
         .collect();
-    let known = [payment.received_on, invoice.issued_on].into_iter().max();
-    refuse_before(known, on, "the deposit and the invoice are known since")?;
+    let known = payment.received_on.max(invoice.issued_on);
+    let why = "the deposit and the invoice are known since";
+    books::not_before("on", on, Some(known), why)?;
     let open: Minor = debits.iter().map(|item| item.open_amount).sum();
     let amount = match amount {
         Some(amount) => books::amount("amount", amount, currency)?,
@@ -579,7 +568,8 @@ pub fn transfer(
         })?;
     let on = input.on.unwrap_or(caller.today.max(credit.posted_on));
     books.check_day("on", on)?;
-    refuse_before(Some(credit.posted_on), on, "the money is there since")?;
+    let known = Some(credit.posted_on);
+    books::not_before("on", on, known, "the money is there since")?;
     if credit.client_id == to.id && !input.doubtful {
         return Err(Refusal::invalid("to", "the money is on this client's account already").into());
     }

@@ -427,13 +427,7 @@ fn settle(
     let known = dispute.opened_on.max(decided.unwrap_or(dispute.opened_on));
     let on = input.closed_on.unwrap_or(caller.today.max(known));
     books.check_day("closedOn", on)?;
-    if let Some(decided) = decided.filter(|decided| on < *decided) {
-        return Err(Refusal::invalid(
-            "closedOn",
-            format!("the dispute was decided on {decided}: take that day or a later one"),
-        )
-        .into());
-    }
+    books::not_before("closedOn", on, decided, "the dispute was decided on")?;
     if on < dispute.opened_on {
         return Err(Refusal::invalid(
             "closedOn",

@@ -138,13 +138,7 @@ pub fn propose(
         Some(_) => items.iter().map(|item| item.posted_on).max(),
         None => items.iter().map(|item| item.posted_on).min(),
     };
-    if let Some(known) = known.filter(|known| on < *known) {
-        return Err(Refusal::invalid(
-            "on",
-            format!("the claim is posted on {known}: take that day or a later one"),
-        )
-        .into());
-    }
+    books::not_before("on", on, known, "the claim is posted on")?;
     let open: Minor = items.iter().map(|item| item.open_amount).sum();
     if open == 0 || amount.is_some_and(|amount| amount > open) {
         return Err(Refusal::new(

@@ -121,21 +121,8 @@ pub fn settle(
     let assignment = assignment(conn, caller, &input.assignment)?;
     let on = day(&books, caller, &assignment, input.on)?;
     let currency = books::currency(&assignment.currency)?;
-    in_turn(conn, &books, &assignment, on)?;
-    refuse_after(
-        conn,
-        caller,
-        &assignment,
-        "assignment",
-        OperationKind::FactorSettlement,
-    )?;
-    refuse_after(
-        conn,
-        caller,
-        &assignment,
-        "assignment",
-        OperationKind::Recourse,
-    )?;
+    let barred = [OperationKind::FactorSettlement, OperationKind::Recourse];
+    in_turn(conn, caller, &books, &assignment, on, &barred)?;
     let read = |field: &str, value: Option<Decimal>| match value {
         Some(value) if !value.is_zero() => books::amount(field, value, currency),
         _ => Ok(0),
@@ -213,14 +200,8 @@ pub fn release_retention(
         return Err(Refusal::invalid("settlement", "this is not a factor's settlement").into());
     }
     let on = day(&books, caller, &settlement, on)?;
-    in_turn(conn, &books, &settlement, on)?;
-    refuse_after(
-        conn,
-        caller,
-        &settlement,
-        "settlement",
-        OperationKind::RetentionRelease,
-    )?;
+    let barred = [OperationKind::RetentionRelease];
+    in_turn(conn, caller, &books, &settlement, on, &barred)?;
     let currency = books::currency(&settlement.currency)?;
     let retained = settlement.details["retention"]
         .as_str()
@@ -273,14 +254,8 @@ pub fn record_diverted(
     let on = day(&books, caller, &assignment, on)?;
     let currency = books::currency(&assignment.currency)?;
     let amount = books::amount("amount", amount, currency)?;
-    in_turn(conn, &books, &assignment, on)?;
-    refuse_after(
-        conn,
-        caller,
-        &assignment,
-        "assignment",
-        OperationKind::Recourse,
-    )?;
+    let barred = [OperationKind::Recourse];
+    in_turn(conn, caller, &books, &assignment, on, &barred)?;
     let kind = OperationKind::FactorDiverted.code();
     let before = store::operation::followers(conn, caller.company, assignment.id, kind)?;
     let left = assignment.amount - before.iter().map(|paid| paid.amount).sum::<Minor>();
@@ -339,14 +314,8 @@ pub fn return_claim(
         )
         .into());
     }
-    in_turn(conn, &books, &assignment, on)?;
-    refuse_after(
-        conn,
-        caller,
-        &assignment,
-        "assignment",
-        OperationKind::Recourse,
-    )?;
+    let barred = [OperationKind::Recourse];
+    in_turn(conn, caller, &books, &assignment, on, &barred)?;
     let settled = !store::operation::followers(
         conn,
         caller.company,
@@ -428,32 +397,33 @@ fn follower(
     }
 }
 
-/// Waits for whoever else records something of this operation: what has followed it is looked at afterwards.
-fn in_turn(conn: &mut PgConnection, books: &Books, of: &Operation, on: NaiveDate) -> Result<()> {
-    books.hold(
-        conn,
-        &books.settings.series.operations,
-        [of.happened_on, on],
-    )
-}
-
-/// Refuses what cannot come after this, or comes once only.
-fn refuse_after(
+/// Waits for whoever else records something of this operation, and refuses what cannot come after one of these kinds.
+fn in_turn(
     conn: &mut PgConnection,
     caller: &Caller,
+    books: &Books,
     of: &Operation,
-    field: &str,
-    kind: OperationKind,
+    on: NaiveDate,
+    barred: &[OperationKind],
 ) -> Result<()> {
-    if store::operation::followers(conn, caller.company, of.id, kind.code())?.is_empty() {
-        return Ok(());
+    let series = &books.settings.series.operations;
+    books.hold(conn, series, [of.happened_on, on])?;
+    for kind in barred {
+        if store::operation::followers(conn, caller.company, of.id, kind.code())?.is_empty() {
+            continue;
+        }
+        let field = match of.kind == OperationKind::Assignment.code() {
+            true => "assignment",
+            false => "settlement",
+        };
+        return Err(Refusal::new(
+            RefusalCode::WrongState,
+            field,
+            format!("{} was recorded for {} already", kind.code(), of.number),
+        )
+        .into());
     }
-    Err(Refusal::new(
-        RefusalCode::WrongState,
-        field,
-        format!("{} was recorded for {} already", kind.code(), of.number),
-    )
-    .into())
+    Ok(())
 }
 
 fn day(

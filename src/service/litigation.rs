@@ -274,14 +274,7 @@ fn refuse_before_the_last(
     let events = store::litigation::events_of(conn, caller.company, case.id)?;
     let steps = events.iter().filter(|event| is_like(event));
     let last = steps.map(|event| event.happened_on).max();
-    match last.filter(|last| on < *last) {
-        Some(last) => Err(Refusal::invalid(
-            "happenedOn",
-            format!("the last step of the case is of {last}: take that day or a later one"),
-        )
-        .into()),
-        None => Ok(()),
-    }
+    books::not_before("happenedOn", on, last, "the last step of the case is of")
 }
 
 fn over() -> Error {

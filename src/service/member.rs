@@ -44,15 +44,21 @@ pub fn save(
     if role != Role::Admin {
         keep_an_admin(conn, caller, user)?;
     }
-    let before = store::member::member(conn, caller.company, user)?;
-    store::member::save_membership(conn, caller.company, user, role.code())?;
+    give_role(conn, caller, user, role.code())?;
     // What was offered before does not come after: an invitation to another role would undo this.
     store::account::revoke_invitations_of(conn, caller.company, &email)?;
-    if before.is_some_and(|before| before.role != role.code()) {
+    Ok(user)
+}
+
+/// Makes a person a member of the caller's company, or changes the role of one.
+pub fn give_role(conn: &mut PgConnection, caller: &Caller, user: UserId, role: &str) -> Result<()> {
+    let before = store::member::member(conn, caller.company, user)?;
+    store::member::save_membership(conn, caller.company, user, role)?;
+    if before.is_some_and(|before| before.role != role) {
         // Access tokens carry the role: those of the former one end.
         store::session::revoke_member(conn, caller.company, user, Reason::Membership)?;
     }
-    Ok(user)
+    Ok(())
 }
 
 /// Refuses a person whose account another company made: nobody here knows who chose its password, so it opens this

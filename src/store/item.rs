@@ -329,18 +329,12 @@ pub fn last_day_of_client(
     company: CompanyId,
     client: ClientId,
 ) -> QueryResult<Option<NaiveDate>> {
-    #[derive(QueryableByName)]
-    struct Last {
-        #[diesel(sql_type = Nullable<Date>)]
-        day: Option<NaiveDate>,
-    }
     let mut sql = Sql::default();
     sql.push(
         "SELECT max(greatest(posted_on, settled_on)) AS day FROM items WHERE company_id = ? AND client_id = ?",
         [Bind::Id(company.0), Bind::Id(client.0)],
     );
-    let last: Last = sql.query().get_result(conn)?;
-    Ok(last.day)
+    super::list::day(conn, sql)
 }
 
 /// `FROM items t WHERE …` of a client, narrowed to open or settled ones.

@@ -392,6 +392,16 @@ pub fn counted(conn: &mut PgConnection, sql: Sql) -> QueryResult<i64> {
     Ok(sql.query().get_result::<Count>(conn)?.count)
 }
 
+/// What a statement says that selects one day as `day`, which may be absent.
+pub fn day(conn: &mut PgConnection, sql: Sql) -> QueryResult<Option<NaiveDate>> {
+    #[derive(QueryableByName)]
+    struct Day {
+        #[diesel(sql_type = Nullable<Date>)]
+        day: Option<NaiveDate>,
+    }
+    Ok(sql.query().get_result::<Day>(conn)?.day)
+}
+
 /// What a statement says that selects one truth value as `found`.
 pub fn found(conn: &mut PgConnection, sql: Sql) -> QueryResult<bool> {
     #[derive(QueryableByName)]

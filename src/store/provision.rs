@@ -251,19 +251,13 @@ pub fn moved_after(
     company: CompanyId,
     on: NaiveDate,
 ) -> QueryResult<Option<NaiveDate>> {
-    #[derive(QueryableByName)]
-    struct Last {
-        #[diesel(sql_type = Nullable<diesel::sql_types::Date>)]
-        day: Option<NaiveDate>,
-    }
     let mut sql = Sql::default();
     sql.push(
         "SELECT max(m.day) AS day FROM (SELECT max(posted_on) AS day FROM provision_movements WHERE company_id = ? AND posted_on > ? \
            GROUP BY client_id HAVING sum(amount) <> 0) m",
         [Bind::Id(company.0), Bind::Day(on)],
     );
-    let last: Last = sql.query().get_result(conn)?;
-    Ok(last.day)
+    super::list::day(conn, sql)
 }
 
 /// The individual estimates in force, latest first, and whether each is tax-deductible (R5.4).
