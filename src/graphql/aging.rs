@@ -12,6 +12,7 @@ use super::client::{Client, ClientFilter, client_filter_id};
 use super::document::{OrderDirection, one};
 use super::page::{Asked, Connection, Window, counted};
 use super::scalars::{ClientRef, Date, Decimal, Instant, at, day, money, show};
+use super::text::untold;
 use super::{Permitted, Roots, balances, loader, session};
 use crate::domain::aging::{AgingBasis as Basis, Buckets};
 use crate::domain::ids::{ClientId, ItemId};
@@ -22,6 +23,8 @@ use crate::store;
 use crate::store::aging::{self, Cell, Group, Layout, OpenItems, Population, RowSort};
 
 pub use item::{ItemKind, OpenItem, open_items};
+
+untold!(AgedBalanceRow);
 
 /// What age is counted from.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug, Default)]

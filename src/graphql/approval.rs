@@ -10,6 +10,7 @@ use super::mutation::{Done, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Window, listed};
 use super::scalars::{ClientRef, Decimal, Instant, JsonObject, money, show};
+use super::text::untold;
 use super::{Permitted, loader, session};
 use super::{bank, client, dispute, document, loaders, matching, penalty};
 use crate::domain::access::{Action, Caller};
@@ -19,6 +20,8 @@ use crate::service::{approval as service, books};
 use crate::store::approval::{Event, Request, RulesInForce, Wanted};
 use crate::store::list::{Direction, Sort};
 use crate::store::{self, Conn};
+
+untold!(ApprovalRequest);
 
 /// A mutation that may have to wait: how its kept input is done.
 type Performer = fn(&mut Conn, &Caller, serde_json::Value) -> Result<serde_json::Value>;

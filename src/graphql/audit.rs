@@ -5,6 +5,7 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use super::client::code_enum;
 use super::page::{Asked, Connection, Window, counted};
 use super::scalars::{Instant, JsonObject, at, read, show};
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::audit;
 use crate::domain::hex::hex;
@@ -14,6 +15,8 @@ use crate::service;
 use crate::store;
 use crate::store::audit::{Entry as Row, Filter};
 use crate::store::list::Direction;
+
+untold!(AuditEntry);
 
 code_enum! {
     /// What stands behind an entry of the audit trail.

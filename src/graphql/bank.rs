@@ -12,6 +12,7 @@ use super::loaders::{MatchesOf, PayerAccountsOf};
 use super::page::{self, Asked, Connection, Window, listed};
 use super::payment::Payment;
 use super::scalars::{Date, Decimal, Instant, money, on, show};
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::access::{Action, Caller};
 use crate::domain::bank::{self, Share};
@@ -22,6 +23,8 @@ use crate::store::list::{Direction, Sort};
 use crate::store::{self};
 
 pub use act::{BankMutation, link_payer_account};
+
+untold!(Task, BankStatement, BankLine);
 
 code_enum! {
     /// Where a movement on a bank account stands.

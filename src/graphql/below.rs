@@ -8,24 +8,24 @@
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_graphql::parser::types::OperationType;
-use async_graphql::resolver_utils::ContainerType;
-use async_graphql::{Context, SelectionField, Value};
+use async_graphql::parser::types::{Field, OperationType, Selection, SelectionSet};
+use async_graphql::{Context, ContextSelectionSet, SelectionField, Value};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use uuid::Uuid;
 
-use super::document::shared;
+use super::dispute::{Deduction, Dispute};
+use super::document::{CreditNote, Invoice, shared};
+use super::lean;
+use super::matching::Allocation;
 use super::page::{Asked, Connection, Name, Window, counted};
+use super::payment::Payment;
 use super::session;
+use super::text::{self, Row, Step};
 use crate::domain::ids::CompanyId;
 use crate::error::{Error, Result};
-use crate::store::dispute::{Deduction, Dispute};
-use crate::store::document::Document;
 use crate::store::list::Keyset;
-use crate::store::matching::Allocation;
 use crate::store::nested::{self, Below, Child, Nested};
-use crate::store::payment::Payment;
 use crate::store::{Conn, Session};
 
 /// The lists below records of a request. It does what the loaders of records do, for as little as possible.
@@ -142,7 +142,15 @@ fn reading(session: Session, asking: Arc<Mutex<State>>) -> Told {
         let read = session
             .read(move |conn, caller| {
                 for round in &mut rounds {
-                    round.fill(conn, caller.company)?;
+                    let company = caller.company;
+                    of_kind(
+                        round.list,
+                        Filling {
+                            round,
+                            conn,
+                            company,
+                        },
+                    )?;
                 }
                 Ok(rounds)
             })
@@ -166,24 +174,6 @@ impl Round {
         self.list == list && self.keyset == *keyset
     }
 
-    fn fill(&mut self, conn: &mut Conn, company: CompanyId) -> Result<()> {
-        match self.list {
-            Nested::InvoicesOfClient
-            | Nested::CreditNotesOfClient
-            | Nested::CreditNotesOfInvoice => self.fill_with::<Document>(conn, company),
-            Nested::PaymentsOfClient => self.fill_with::<Payment>(conn, company),
-            Nested::DisputesOfClient | Nested::DisputesOfInvoice => {
-                self.fill_with::<Dispute>(conn, company)
-            }
-            Nested::DeductionsOfClient | Nested::DeductionsOfInvoice => {
-                self.fill_with::<Deduction>(conn, company)
-            }
-            Nested::AllocationsOfInvoice
-            | Nested::AllocationsOfCreditNote
-            | Nested::AllocationsOfPayment => self.fill_with::<Allocation>(conn, company),
-        }
-    }
-
     fn fill_with<R: Below + Clone>(&mut self, conn: &mut Conn, company: CompanyId) -> Result<()> {
         self.parents.sort_unstable();
         let parents = self.parents.iter();
@@ -201,6 +191,39 @@ impl Round {
         }
         self.pages = Box::new(pages);
         Ok(())
+    }
+}
+
+/// What is done with a list, whose records are `R` and shown as `V`.
+trait OfKind {
+    type Done;
+    fn does<R: Below + Clone, V: Row>(self, view: fn(R) -> V) -> Self::Done;
+}
+
+fn of_kind<D: OfKind>(list: Nested, deed: D) -> D::Done {
+    match list {
+        Nested::InvoicesOfClient => deed.does(Invoice),
+        Nested::CreditNotesOfClient | Nested::CreditNotesOfInvoice => deed.does(CreditNote),
+        Nested::PaymentsOfClient => deed.does(Payment),
+        Nested::DisputesOfClient | Nested::DisputesOfInvoice => deed.does(Dispute),
+        Nested::DeductionsOfClient | Nested::DeductionsOfInvoice => deed.does(Deduction),
+        Nested::AllocationsOfInvoice
+        | Nested::AllocationsOfCreditNote
+        | Nested::AllocationsOfPayment => deed.does(Allocation),
+    }
+}
+
+/// Reads the pages of a list.
+struct Filling<'a> {
+    round: &'a mut Round,
+    conn: &'a mut Conn,
+    company: CompanyId,
+}
+
+impl OfKind for Filling<'_> {
+    type Done = Result<()>;
+    fn does<R: Below + Clone, V: Row>(self, _: fn(R) -> V) -> Result<()> {
+        self.round.fill_with::<R>(self.conn, self.company)
     }
 }
 
@@ -226,6 +249,14 @@ fn lists(type_name: &str) -> &'static [(&'static str, Nested)] {
     }
 }
 
+/// A list below the rows of a page that was read ahead for all of them.
+pub struct Ahead {
+    /// What the answer calls it.
+    key: String,
+    list: Nested,
+    keyset: Keyset,
+}
+
 /// Reads what is asked below the rows of a page of a query, before they are resolved. A mutation may write between one
 /// look at a list and the next: there the rows ask for themselves.
 pub async fn ahead(
@@ -233,14 +264,15 @@ pub async fn ahead(
     type_name: &str,
     rows: impl Iterator<Item = Uuid> + Clone,
     asked: Vec<SelectionField<'_>>,
-) {
+) -> Vec<Ahead> {
+    let mut read = Vec::new();
     let known = lists(type_name);
     let is_query = ctx.query_env.operation.node.ty == OperationType::Query;
     if known.is_empty() || !is_query || rows.clone().next().is_none() {
-        return;
+        return read;
     }
     let (Ok(session), Some(asking)) = (session(ctx), ctx.data_opt::<Asking>()) else {
-        return;
+        return read;
     };
     let mut told = None;
     for field in asked {
@@ -248,10 +280,106 @@ pub async fn ahead(
             && let Some(keyset) = first_page(&field)
         {
             told = Some(asking.join(session, *list, &keyset, rows.clone()));
+            read.push(Ahead {
+                key: field.alias().unwrap_or(field.name()).to_owned(),
+                list: *list,
+                keyset,
+            });
         }
     }
     if let Some(told) = told {
         told.await;
+    }
+    read
+}
+
+/// Pages that can be written as soon as they are read: nothing is asked but their rows, and those tell all of it.
+pub struct Page<'a> {
+    ctx: ContextSelectionSet<'a>,
+    asking: &'a Asking,
+    ahead: &'a Ahead,
+    /// What the answer calls the rows.
+    nodes: &'a str,
+    steps: Vec<Step<'a>>,
+}
+
+impl<'a> Page<'a> {
+    /// The pages of a field of rows below which these lists were read.
+    pub fn of(
+        ctx: &ContextSelectionSet<'a>,
+        ahead: &'a [Ahead],
+        field: &'a Field,
+    ) -> Option<Page<'a>> {
+        let key = field.response_key().node.as_str();
+        let ahead = ahead.iter().find(|ahead| ahead.key == key)?;
+        let [only] = field.selection_set.node.items.as_slice() else {
+            return None;
+        };
+        let Selection::Field(nodes) = &only.node else {
+            return None;
+        };
+        if nodes.node.name.node != "nodes" || !nodes.node.directives.is_empty() {
+            return None;
+        }
+        let set = &nodes.node.selection_set.node;
+        Some(Page {
+            ctx: ctx.clone(),
+            asking: ctx.data_opt::<Asking>()?,
+            ahead,
+            nodes: nodes.node.response_key().node.as_str(),
+            steps: of_kind(ahead.list, Telling { ctx, set })?,
+        })
+    }
+
+    /// Writes the page of a row; false when it is not there, and then the row asks for it.
+    pub fn write(&self, parent: Uuid, text: &mut Vec<u8>) -> bool {
+        let page = self;
+        of_kind(self.ahead.list, Writing { page, parent, text })
+    }
+}
+
+/// Finds out whether rows tell all that is asked of them.
+struct Telling<'c, 'a> {
+    ctx: &'c ContextSelectionSet<'a>,
+    set: &'a SelectionSet,
+}
+
+impl<'a> OfKind for Telling<'_, 'a> {
+    type Done = Option<Vec<Step<'a>>>;
+    fn does<R: Below + Clone, V: Row>(self, _: fn(R) -> V) -> Option<Vec<Step<'a>>> {
+        let fields = lean::flat(self.ctx, self.set, &|name| name == V::type_name())?;
+        let steps = text::steps::<V>(fields, |_| None);
+        text::are_told(&steps).then_some(steps)
+    }
+}
+
+/// Writes the page of a parent.
+struct Writing<'w, 'a> {
+    page: &'w Page<'a>,
+    parent: Uuid,
+    text: &'w mut Vec<u8>,
+}
+
+impl OfKind for Writing<'_, '_> {
+    type Done = bool;
+    fn does<R: Below + Clone, V: Row>(self, view: fn(R) -> V) -> bool {
+        let (page, text) = (self.page, self.text);
+        let Ahead { list, keyset, .. } = page.ahead;
+        let Ok(Some(children)) = page.asking.taken::<R>(*list, keyset, self.parent) else {
+            return false;
+        };
+        let (children, _) = keyset.page(children);
+        text.push(b'{');
+        text::named(page.nodes, text);
+        text.push(b'[');
+        let told = children.into_iter().enumerate().all(|(place, child)| {
+            if place > 0 {
+                text.push(b',');
+            }
+            text::tell_all(&page.ctx, &view(child.record), &page.steps, text)
+        });
+        text.extend_from_slice(b"]}");
+        told
     }
 }
 
@@ -285,7 +413,7 @@ pub fn nested<'a, R, V>(
 ) -> BoxFuture<'a, Result<Connection<V>>>
 where
     R: Below,
-    V: ContainerType + 'a,
+    V: Row + 'a,
 {
     let page = async move {
         let asked = Asked::new(&window, Name::Below(list, parent))?;
@@ -295,7 +423,7 @@ where
         let (children, more) = asked.keyset.page(children);
         let (mut cursors, mut nodes) = (Vec::new(), Vec::new());
         for child in children {
-            cursors.push(asked.cursor(child.sort, child.id));
+            cursors.push(asked.cursor(child.sort.to_string(), child.id));
             nodes.push(view(child.record));
         }
         let session = session.clone();

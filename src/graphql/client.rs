@@ -15,6 +15,7 @@ use super::loaders::{BalanceOf, ContactsOf};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::payment::Payment;
 use super::scalars::{ClientRef, Date, Decimal, Instant, at, day, money, rate, read, show};
+use super::text::told;
 use super::{Permitted, session};
 use crate::domain::access::Caller;
 use crate::domain::ids::{ClientId, ItemId, UserId};
@@ -45,6 +46,12 @@ macro_rules! code_enum {
                     $($code => Ok($name::$variant),)+
                     other => Err(crate::error::Error::Internal(format!("stored code {other}"))),
                 }
+            }
+        }
+
+        impl $crate::graphql::text::Shown for $name {
+            fn show(&self, text: &mut Vec<u8>) {
+                $crate::graphql::text::Shown::show(self.code(), text);
             }
         }
     };
@@ -242,6 +249,15 @@ struct Statement {
 /// A client (client): any debtor of the company.
 #[derive(Clone)]
 pub struct Client(pub store::client::Client);
+
+told! {
+    Client {
+        id, number, external_ref as "externalRef", name, kind, segment, language, siren, siret,
+        vat_number as "vatNumber", address, currency, insolvency, insolvency_on as "insolvencyOn",
+        insolvency_published_on as "insolvencyPublishedOn", penalty_rate as "penaltyRate",
+        credit_limit as "creditLimit",
+    }
+}
 
 impl Listed for store::client::Client {
     type View = Client;

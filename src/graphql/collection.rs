@@ -14,6 +14,7 @@ use super::mutation::{Done, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Window, counted, listed};
 use super::scalars::{ClientRef, Date, Decimal, Instant, ItemRefInput, money, on, show};
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::ids::{ClientId, NoteId, PlanId, UserId};
 use crate::error::Result;
@@ -21,6 +22,8 @@ use crate::service::collection::{self, NoteInput, PlanInput};
 use crate::service::dunning;
 use crate::store::list::{Direction, Sort};
 use crate::store::{self};
+
+untold!(WorklistEntry, PaymentPlan, CollectionNote);
 
 code_enum! {
     /// How a client was spoken to.

@@ -12,6 +12,7 @@ use super::journal::{Entry, entries};
 use super::loaders::{DisputesOfDeduction, EventsOfDispute, ItemsOf, ReasonCode};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, Instant, money, read, show, two_ways};
+use super::text::told;
 use super::{Permitted, session};
 use crate::domain::ids::{DeductionId, DisputeId};
 use crate::error::Result;
@@ -258,6 +259,14 @@ impl Dispute {
 /// A deduction that a client took from a payment (déduction litige). Its amount is gross, positive.
 #[derive(Clone)]
 pub struct Deduction(pub store::dispute::Deduction);
+
+told! {
+    Dispute {
+        id, number, kind, status, outcome, amount, accepted_amount as "acceptedAmount", currency, description,
+        blocks_dunning as "blocksDunning", department, opened_on as "openedOn",
+    }
+    Deduction { id, number, status, amount, currency, description, recorded_on as "recordedOn" }
+}
 
 impl Listed for store::dispute::Deduction {
     type View = Deduction;

@@ -18,6 +18,7 @@ use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{
     CreditNoteRef, Date, Decimal, Instant, InvoiceRef, JsonObject, money, rate, show,
 };
+use super::text::{told, untold};
 use super::{Permitted, loader, session};
 use crate::domain::ids::{DocumentId, DraftId, Id};
 use crate::error::{Error, Result};
@@ -492,6 +493,19 @@ impl CreditNote {
         entries(ctx, self.0.id.0).await.map(Some)
     }
 }
+
+told! {
+    Invoice {
+        id, number, external_ref as "externalRef", issued_on as "issuedOn", due_on as "dueOn", net, vat, total, currency,
+        exchange_rate as "exchangeRate", purchase_order as "purchaseOrder", vat_due as "vatDue",
+        recorded_by as "recordedBy",
+    }
+    CreditNote {
+        id, number, external_ref as "externalRef", issued_on as "issuedOn", reason, period_from as "periodFrom",
+        period_to as "periodTo", net, vat, total, currency,
+    }
+}
+untold!(InvoiceDraft);
 
 /// Invoices in lists.
 impl Listed for store::document::Document {

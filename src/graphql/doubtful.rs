@@ -10,12 +10,15 @@ use super::mutation::{Done, mutate};
 use super::operation::{Operation, how};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, InvoiceRef, JsonObject, money, on, show, two_ways};
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::ids::{DoubtfulFileId, RectifiedInvoiceId};
 use crate::error::Result;
 use crate::service::doubtful::{self, FileInput};
 use crate::store::list::{Direction, Sort};
 use crate::store::{self};
+
+untold!(RectifiedInvoice, DoubtfulFile);
 
 code_enum! {
     /// What a file proposes.

@@ -11,6 +11,7 @@ use super::document::{maybe, one};
 use super::loaders::{BooksCurrency, DunningItemsOf, PaidOnPromise, ProofsOf};
 use super::page::{self, Asked, Connection, Window, counted, listed};
 use super::scalars::{ClientRef, Date, Decimal, Instant, money, show};
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::dunning::{self as rules, Level};
 use crate::domain::ids::{ClientId, DunningActionId, ItemId, PromiseId};
@@ -23,6 +24,8 @@ use crate::store::list::{Direction, Sort};
 use crate::store::{self};
 
 pub use act::DunningMutation;
+
+untold!(Promise, DunningReminder, DunningAction);
 
 code_enum! {
     /// How a reminder reaches the client.

@@ -10,12 +10,15 @@ use super::mutation::{Done, How, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Window, listed};
 use super::scalars::{Date, Decimal, Instant, money, on, show};
+use super::text::untold;
 use super::{Permitted, objects, session};
 use crate::domain::ids::{DunningActionId, DunningRunId, DunningRunLineId};
 use crate::error::Result;
 use crate::service::dunning_run::{self, ProofInput, Scope};
 use crate::store::list::{Direction, Sort};
 use crate::store::{self};
+
+untold!(DunningRunLine, DunningRun);
 
 code_enum! {
     /// Where a run stands.

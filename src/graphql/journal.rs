@@ -8,12 +8,15 @@ use super::document::{maybe, one};
 use super::loaders::{BooksCurrency, EntriesOf, LinesOfEntry};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, Instant, at, money, show};
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::ids::EntryId;
 use crate::error::Result;
 use crate::service::integrity::{self, Seals};
 use crate::store::list::{Direction, Sort};
 use crate::store::{self};
+
+untold!(Entry);
 
 /// A journal entry (écriture): never changed, corrected by another.
 #[derive(Clone)]

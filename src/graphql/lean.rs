@@ -1,4 +1,4 @@
-//! Rows of lists, without a queue for each.
+//! Rows of lists, without a queue for each: as text for most queries (see `text`), as values for the rest.
 //!
 //! The library puts every field of an object into a box, and the boxes into a queue that the object has to itself: of
 //! the time of a nested screen that is more than the values take. Here the fields of a row stand side by side in one
@@ -17,13 +17,15 @@ use async_graphql::resolver_utils::{ContainerType, resolve_container};
 use async_graphql::{ContextSelectionSet, OutputType, Positioned, ServerResult, Value};
 use futures_util::future::join_all;
 
+use super::text::{self, Row, Standing};
+
 /// Leads to an object that is resolved this way.
 pub struct Lean<P>(pub P);
 
 #[async_trait]
 impl<P> OutputType for Lean<P>
 where
-    P: Deref<Target: ContainerType + Sized> + Send + Sync,
+    P: Deref<Target: Row + Sized> + Send + Sync,
 {
     fn type_name() -> Cow<'static, str> {
         P::Target::type_name()
@@ -44,13 +46,16 @@ where
 
 /// The fields that are asked of an object, in the order of the document. What is rare goes the library's way: a
 /// directive, a condition on another type, one name for two objects below.
-pub async fn resolve<T: ContainerType>(
-    ctx: &ContextSelectionSet<'_>,
-    object: &T,
-) -> ServerResult<Value> {
-    let mut fields = Vec::with_capacity(ctx.item.node.items.len());
-    if !gather(ctx, object, &ctx.item.node, &mut fields) {
+pub async fn resolve<T: Row>(ctx: &ContextSelectionSet<'_>, object: &T) -> ServerResult<Value> {
+    let Some(fields) = fields(ctx, object) else {
         return resolve_container(ctx, object).await;
+    };
+    if ctx.data_opt::<text::Wanted>().is_some() {
+        let steps = text::steps::<T>(fields, |_| None);
+        let ctx = ctx.clone();
+        let (id, row) = (None, object);
+        let written = text::written(&[Standing { ctx, id, row }], &steps).await;
+        return Ok(written.into_iter().next().unwrap_or_default());
     }
     let answers = fields.iter().map(|field| async {
         if field.node.name.node == "__typename" {
@@ -76,18 +81,33 @@ pub async fn resolve<T: ContainerType>(
     })
 }
 
-/// Adds the fields of a selection and of its fragments; false when it has something rare.
-fn gather<'a, T: ContainerType>(
+/// The fields that are asked of an object; none when they have something rare.
+pub fn fields<'a, T: ContainerType>(
     ctx: &ContextSelectionSet<'a>,
     object: &T,
+) -> Option<Vec<&'a Positioned<Field>>> {
+    let is_own = |name: &str| name == T::type_name() && name == object.introspection_type_name();
+    flat(ctx, &ctx.item.node, &is_own)
+}
+
+/// The fields of a selection and of its fragments, which are on a type that `is_own`; none when it has something rare.
+pub fn flat<'a>(
+    ctx: &ContextSelectionSet<'a>,
     set: &'a SelectionSet,
+    is_own: &impl Fn(&str) -> bool,
+) -> Option<Vec<&'a Positioned<Field>>> {
+    let mut fields = Vec::with_capacity(set.items.len());
+    gather(ctx, set, is_own, &mut fields).then_some(fields)
+}
+
+fn gather<'a>(
+    ctx: &ContextSelectionSet<'a>,
+    set: &'a SelectionSet,
+    is_own: &impl Fn(&str) -> bool,
     fields: &mut Vec<&'a Positioned<Field>>,
 ) -> bool {
-    let is_own = |condition: Option<&Positioned<TypeCondition>>| {
-        condition.is_none_or(|condition| {
-            let name = condition.node.on.node.as_str();
-            name == T::type_name() && name == object.introspection_type_name()
-        })
+    let is_on = |condition: Option<&Positioned<TypeCondition>>| {
+        condition.is_none_or(|condition| is_own(condition.node.on.node.as_str()))
     };
     set.items.iter().all(|selection| match &selection.node {
         Selection::Field(field) => {
@@ -105,21 +125,23 @@ fn gather<'a, T: ContainerType>(
         Selection::FragmentSpread(spread) => {
             let fragment = ctx.query_env.fragments.get(&spread.node.fragment_name.node);
             fragment.is_some_and(|fragment| {
-                is_own(Some(&fragment.node.type_condition))
-                    && gather(ctx, object, &fragment.node.selection_set.node, fields)
+                is_on(Some(&fragment.node.type_condition))
+                    && gather(ctx, &fragment.node.selection_set.node, is_own, fields)
             })
         }
         Selection::InlineFragment(fragment) => {
-            is_own(fragment.node.type_condition.as_ref())
-                && gather(ctx, object, &fragment.node.selection_set.node, fields)
+            is_on(fragment.node.type_condition.as_ref())
+                && gather(ctx, &fragment.node.selection_set.node, is_own, fields)
         }
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::{EmptyMutation, EmptySubscription, Object, Schema};
+    use async_graphql::parser::parse_query;
+    use async_graphql::{EmptyMutation, EmptySubscription, Object, Request, Schema};
 
+    use super::text::Wanted;
     use super::*;
 
     struct Invoice(i32);
@@ -139,6 +161,8 @@ mod tests {
             }
         }
     }
+
+    text::told!(Invoice { number });
 
     struct Client;
 
@@ -183,10 +207,15 @@ mod tests {
                 "",
             ),
         ] {
-            let answer = async |list: &str| {
-                let answer = schema
-                    .execute(format!("{{ rows: {list} {rows} }} {fragments}"))
-                    .await;
+            let answer = async |list: &str, is_text: bool| {
+                let asked = format!("{{ rows: {list} {rows} }} {fragments}");
+                let mut request = Request::new(&asked);
+                let doc = parse_query(&asked).expect("a document");
+                if let (true, Some(wanted)) = (is_text, Wanted::of(&doc, None)) {
+                    request = request.data(wanted);
+                }
+                let mut answer = schema.execute(request).await;
+                text::unfold(&mut answer.data);
                 let errors = answer.errors.iter();
                 let mut errors: Vec<_> = errors
                     .map(|error| format!("{} {:?}", error.message, error.path))
@@ -194,9 +223,11 @@ mod tests {
                 errors.sort();
                 (answer.data, errors)
             };
-            let (lean, usual) = (answer("lean").await, answer("usual").await);
+            let (lean, usual) = (answer("lean", false).await, answer("usual", false).await);
             assert_eq!(lean, usual, "{rows}");
             assert_ne!(lean.0, Value::Null, "{rows}");
+            let text = answer("lean", true).await;
+            assert_eq!(text, usual, "{rows}");
         }
     }
 }

@@ -9,12 +9,15 @@ use super::journal::Entry;
 use super::mutation::{How, mutate};
 use super::page::{Asked, Connection, Window, counted};
 use super::scalars::{ClientRef, Date, Decimal, Instant, at, day, money, on};
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::ids::{ClientId, EntryId};
 use crate::error::{Error, Result};
 use crate::service::{books, chart as charts, year};
 use crate::store::ledger::{LedgerLine as Row, Period, Question};
 use crate::store::{self};
+
+untold!(LedgerLine);
 
 /// An account of the chart in a financial year (plan comptable).
 #[derive(SimpleObject)]

@@ -11,6 +11,7 @@ use super::file::AttachedFile;
 use super::mutation::{Done, How, mutate};
 use super::page::{self, Asked, Connection, Window, listed};
 use super::scalars::{ClientRef, Instant, show};
+use super::text::untold;
 use super::{Permitted, objects, session};
 use crate::domain::ids::MailId;
 use crate::domain::letter::{self as rules, Kind, Language};
@@ -19,6 +20,8 @@ use crate::service::letter::{self, InForce};
 use crate::service::mail;
 use crate::store::list::{Direction, Sort};
 use crate::store::{self};
+
+untold!(OutboxMail);
 
 code_enum! {
     /// What a letter is.

@@ -11,6 +11,7 @@ use super::mutation::{Done, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Window, listed};
 use super::scalars::{ClientRef, Date, Decimal, Instant, ItemRefInput, money, on, show};
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::ids::{CaseId, ClientId};
 use crate::domain::litigation as rules;
@@ -18,6 +19,8 @@ use crate::error::Result;
 use crate::service::litigation::{self, CaseInput, StepInput};
 use crate::store::list::{Direction, Sort};
 use crate::store::{self};
+
+untold!(LitigationCase);
 
 code_enum! {
     /// Where a litigation case stands (7.4).

@@ -9,6 +9,7 @@ use super::error::UserError;
 use super::mutation::{How, mutate};
 use super::page::Listed;
 use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, money, read, show};
+use super::text::told;
 use super::{Permitted, session};
 use crate::domain::access::Caller;
 use crate::domain::ids::AllocationId;
@@ -20,6 +21,14 @@ use crate::store::{self, Conn};
 /// An allocation of a credit item to a debit item (imputation). Ended ones stay, with their end.
 #[derive(Clone)]
 pub struct Allocation(pub store::matching::Allocation);
+
+told! {
+    Allocation {
+        id, amount, currency, allocated_on as "allocatedOn", effective_on as "effectiveOn",
+        unallocated_on as "unallocatedOn", rule, recorded_by as "recordedBy", ended_by as "endedBy",
+        ended_reason as "endedReason",
+    }
+}
 
 impl Listed for store::matching::Allocation {
     type View = Allocation;

@@ -42,6 +42,7 @@ mod provision_run;
 mod remittance;
 mod replay;
 mod scalars;
+pub(crate) mod text;
 mod watch;
 mod webhook;
 

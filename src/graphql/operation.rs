@@ -15,6 +15,7 @@ use super::scalars::{
     ClientRef, Date, Decimal, InvoiceRef, ItemRefInput, JsonObject, PaymentRef, money, on, show,
     two_ways,
 };
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::ids::OperationId;
 use crate::domain::refusal::Refusal;
@@ -26,6 +27,8 @@ use crate::service::operation;
 use crate::service::{doubtful, remittance};
 use crate::store::list::{Direction, Sort};
 use crate::store::{self};
+
+untold!(Operation);
 
 code_enum! {
     /// What an operation does.

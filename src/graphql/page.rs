@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_graphql::async_trait::async_trait;
 use async_graphql::parser::types::{Field, Selection, SelectionSet};
 use async_graphql::registry::Registry;
-use async_graphql::resolver_utils::ContainerType;
+use async_graphql::resolver_utils::resolve_list;
 use async_graphql::{
     Context, ContextSelectionSet, OutputType, Positioned, SelectionField, ServerResult,
     SimpleObject, TypeName, Value,
@@ -19,8 +19,9 @@ use async_graphql::{
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::below;
+use super::below::{self, Ahead};
 use super::lean::{self, Lean};
+use super::text::{self, Row, Standing};
 use crate::domain::access::Caller;
 use crate::domain::hex::hex;
 use crate::error::{Error, Result};
@@ -269,7 +270,7 @@ struct Fields<'a, T>(&'a Connection<T>);
 
 /// A page of a list (Relay connection).
 #[async_graphql::Object(name_type)]
-impl<'a, T: ContainerType> Fields<'a, T> {
+impl<'a, T: Row> Fields<'a, T> {
     /// The rows with their cursors.
     async fn edges(&self, ctx: &Context<'_>) -> Vec<Lean<Box<Edge<Lean<&'a T>>>>> {
         let edge = ctx.field();
@@ -292,10 +293,11 @@ impl<'a, T: ContainerType> Fields<'a, T> {
     }
 
     /// The rows alone.
-    async fn nodes(&self, ctx: &Context<'_>) -> Vec<Lean<&'a T>> {
+    async fn nodes(&self, ctx: &Context<'_>) -> Rows<'a, T> {
         let asked = ctx.field().selection_set().collect();
-        self.read_ahead(ctx, asked).await;
-        self.0.nodes.iter().map(Lean).collect()
+        let ahead = self.read_ahead(ctx, asked).await;
+        let page = self.0;
+        Rows { page, ahead }
     }
 
     /// Where the page stands.
@@ -310,11 +312,61 @@ impl<'a, T: ContainerType> Fields<'a, T> {
     }
 }
 
-impl<T: ContainerType> Fields<'_, T> {
+impl<T: Row> Row for Fields<'_, T> {}
+
+impl<T: OutputType> Row for Edge<T> {}
+
+impl<T: Row> Fields<'_, T> {
     /// What is asked of the rows is read for all of them.
-    async fn read_ahead(&self, ctx: &Context<'_>, asked: Vec<SelectionField<'_>>) {
+    async fn read_ahead(&self, ctx: &Context<'_>, asked: Vec<SelectionField<'_>>) -> Vec<Ahead> {
         let rows = self.0.cursors.iter().map(|cursor| cursor.id);
-        below::ahead(ctx, &T::type_name(), rows, asked).await;
+        below::ahead(ctx, &T::type_name(), rows, asked).await
+    }
+}
+
+/// The rows of a page, and what was read below them.
+struct Rows<'a, T> {
+    page: &'a Connection<T>,
+    ahead: Vec<Ahead>,
+}
+
+#[async_trait]
+impl<T: Row> OutputType for Rows<'_, T> {
+    fn type_name() -> Cow<'static, str> {
+        <&[T]>::type_name()
+    }
+
+    fn qualified_type_name() -> String {
+        <&[T]>::qualified_type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        <&[T]>::create_type_info(registry)
+    }
+
+    async fn resolve(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        field: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        let rows = &self.page.nodes;
+        let fields = match ctx.data_opt::<text::Wanted>() {
+            Some(_) => rows.first().and_then(|row| lean::fields(ctx, row)),
+            None => None,
+        };
+        let Some(fields) = fields else {
+            let rows = rows.iter().map(Lean);
+            return resolve_list(ctx, field, rows, Some(self.page.nodes.len())).await;
+        };
+        let steps = text::steps::<T>(fields, |field| below::Page::of(ctx, &self.ahead, field));
+        let ids = self.page.cursors.iter().map(|cursor| Some(cursor.id));
+        let standing = rows.iter().zip(ids).enumerate();
+        let standing = standing.map(|(place, (row, id))| {
+            let ctx = ctx.with_index(place);
+            Standing { ctx, id, row }
+        });
+        let standing: Vec<_> = standing.collect();
+        Ok(Value::List(text::written(&standing, &steps).await))
     }
 }
 
@@ -325,7 +377,7 @@ impl<T: OutputType> TypeName for Fields<'_, T> {
 }
 
 #[async_trait]
-impl<T: ContainerType> OutputType for Connection<T> {
+impl<T: Row> OutputType for Connection<T> {
     fn type_name() -> Cow<'static, str> {
         <Fields<'_, T> as TypeName>::type_name()
     }
@@ -367,7 +419,7 @@ fn empty(asked: &SelectionSet) -> Option<Value> {
 /// A record that a list shows: its id, and the view made of it.
 pub trait Listed: Send + 'static {
     /// What the API shows.
-    type View: ContainerType;
+    type View: Row;
     /// The record's id, as in the list's keys.
     fn id(&self) -> Uuid;
     /// The view.

@@ -15,6 +15,7 @@ use super::matching::{Allocation, allocations};
 use super::mutation::{Ahead, Done, How, Row, in_bulk, mutate, mutate_or_gather};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, PaymentRef, money, rate, show};
+use super::text::told;
 use super::{Permitted, session};
 use crate::domain::ids::PaymentId;
 use crate::error::Result;
@@ -53,6 +54,14 @@ impl Listed for store::payment::Payment {
     }
     fn view(self) -> Payment {
         Payment(self)
+    }
+}
+
+told! {
+    Payment {
+        id, number, external_ref as "externalRef", payer, remittance, received_on as "receivedOn", method,
+        matures_on as "maturesOn", amount, is_deposit as "isDeposit", bank_account as "bankAccount",
+        exchange_rate as "exchangeRate", currency,
     }
 }
 

@@ -9,6 +9,7 @@ use super::mutation::{How, mutate};
 use super::operation::{Operation, OperationPayload, how, payload};
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{ClientRef, Date, Decimal, InvoiceRef, money, on, rate};
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::access::Caller;
 use crate::domain::ids::{DocumentId, OperationId};
@@ -16,6 +17,8 @@ use crate::error::Result;
 use crate::service::penalty::{self, ClaimInput, LateInvoice};
 use crate::store::list::{Direction, Sort};
 use crate::store::{self, Conn};
+
+untold!(LatePenalty);
 
 code_enum! {
     /// What is given up.

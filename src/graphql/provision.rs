@@ -16,6 +16,7 @@ use super::page::{Asked, Connection, Window, counted};
 use super::scalars::{
     ClientRef, Date, Decimal, Instant, InvoiceRef, JsonObject, at, day, money, rate, show,
 };
+use super::text::untold;
 use super::{Permitted, provisions, session};
 use crate::domain::provision::{Framework, Method};
 use crate::error::Result;
@@ -24,6 +25,8 @@ use crate::service::provision::{
     self as service, AssessmentInput, ClaimResult, ClientResult, PolicyContent, PolicyInput,
 };
 use crate::store::{self};
+
+untold!(ClientProvision);
 
 /// Under which rules a provision is computed.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]

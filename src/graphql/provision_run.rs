@@ -14,6 +14,7 @@ use super::provision::ProvisionPolicyInput;
 use super::scalars::{
     ClientRef, Date, Decimal, Instant, JsonObject, at, money, on, rate, show, two_ways,
 };
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::ids::{ClientId, ProvisionRunId};
 use crate::error::Result;
@@ -21,6 +22,8 @@ use crate::service::{books, provision_run};
 use crate::store::list::{Direction, Sort};
 use crate::store::provision_run::{RunClient, RunLine};
 use crate::store::{self};
+
+untold!(ProvisionRunClient, ProvisionRun, ProvisionMovement);
 
 code_enum! {
     /// Where a run stands.

@@ -12,12 +12,15 @@ use super::operation::how;
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::payment::Payment;
 use super::scalars::{Date, Decimal, PaymentRef, money, on, show, two_ways};
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::ids::RemittanceId;
 use crate::error::Result;
 use crate::service::remittance::{self, CreditInput, SlipInput};
 use crate::store::list::{Direction, Sort};
 use crate::store::{self};
+
+untold!(Remittance);
 
 code_enum! {
     /// What a slip hands in, and what for.

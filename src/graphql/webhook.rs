@@ -10,6 +10,7 @@ use super::mutation::{Done, How, mutate};
 use super::operation::how;
 use super::page::{self, Asked, Connection, Listed, Window};
 use super::scalars::{Instant, show};
+use super::text::untold;
 use super::{Permitted, session};
 use crate::domain::change::{self, Position};
 use crate::domain::ids::{Id, WebhookDeliveryId, WebhookId};
@@ -17,6 +18,8 @@ use crate::error::{Error, Result};
 use crate::service::webhook::{self, Policy, WebhookInput};
 use crate::store;
 use crate::store::list::{Direction, Sort};
+
+untold!(WebhookDelivery);
 
 code_enum! {
     /// What became of a message to a webhook.

@@ -23,6 +23,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use crate::domain::access::{Caller, Role};
 use crate::error::Error;
+use crate::graphql::text;
 use crate::http::auth::{Admitted, Authenticator};
 use crate::http::guard::{Limits, Rejection, Walk, lexical_scan, walk};
 use crate::http::live::{self, Closing};
@@ -305,7 +306,11 @@ impl GraphqlEndpoint {
                 .report_session(caller, reply.origin(), reply.seen()),
             false => self.store.session_from(caller, reply.origin()),
         };
-        let request = self.bound(&session, asked, doc.clone(), &walk);
+        let is_text = text::Wanted::of(&doc, walk.operation_name.as_deref());
+        let mut request = self.bound(&session, asked, doc.clone(), &walk);
+        if let Some(wanted) = is_text {
+            request = request.data(wanted);
+        }
         let since = Instant::now();
         // A panic would take the worker thread with it, and every request on it.
         let run = crate::graphql::execute(&self.schema, request, &session);
@@ -334,6 +339,9 @@ impl GraphqlEndpoint {
         }
         // A mutation of which one field succeeded must not look like one that may be sent again.
         let failed_before = answer::is_empty(&response.data);
+        if !response.errors.is_empty() {
+            text::unfold(&mut response.data);
+        }
         self.complete(&mut response, &doc, &walk);
         let is_query = walk.operation_type == OperationType::Query;
         let failed = failed_before || (is_query && answer::is_empty(&response.data));

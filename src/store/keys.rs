@@ -12,7 +12,7 @@ use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::methods::LoadQuery;
-use diesel::sql_types::{Text, Uuid as SqlUuid};
+use diesel::sql_types::{Date, Text, Uuid as SqlUuid};
 
 use super::list::{Bind, Sql, Statement};
 use crate::domain::ids::{CompanyId, Id};
@@ -86,8 +86,8 @@ impl<S: Expression, B> Query for PickedBeside<S, B> {
 
 impl<S, B> RunQueryDsl<PgConnection> for PickedBeside<S, B> {}
 
-/// The record above another, what the other is sorted by, and its id.
-pub type Above = (SqlUuid, Text, SqlUuid);
+/// The record above another, the day that the other is sorted by, and its id.
+pub type Above = (SqlUuid, Date, SqlUuid);
 
 /// Records of a company by id, each once.
 pub fn by_ids<R, I>(conn: &mut PgConnection, company: CompanyId, ids: &[I]) -> QueryResult<Vec<R>>

@@ -4,6 +4,7 @@
 //! invoice is a handful, and nothing for most: there all is read and put in order once, which costs half of putting it in
 //! order for each.
 
+use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::query_dsl::methods::LoadQuery;
@@ -112,8 +113,8 @@ impl Nested {
 #[derive(Clone, Debug)]
 pub struct Child<R> {
     pub parent: Uuid,
-    /// With the record's id: the cursor.
-    pub sort: String,
+    /// The day it is ordered by; with the record's id: the cursor.
+    pub sort: NaiveDate,
     pub id: Uuid,
     pub record: R,
 }
@@ -135,7 +136,7 @@ impl<R> Below for R
 where
     R: Keyed + Send + Sync + 'static,
     PickedBeside<R::SelectExpression, Above>:
-        for<'q> LoadQuery<'q, PgConnection, ((Uuid, String, Uuid), R)>,
+        for<'q> LoadQuery<'q, PgConnection, ((Uuid, NaiveDate, Uuid), R)>,
 {
     fn children(
         conn: &mut PgConnection,
@@ -147,7 +148,7 @@ where
         let reading = page.reading(Direction::Descending);
         let from = first_of_each(list, company, parents, R::TABLE, page);
         let (day, table) = (list.day(), R::TABLE);
-        let others = format!("\"{table}\".above, \"{table}\".{day}::text, \"{table}\".id");
+        let others = format!("\"{table}\".above, \"{table}\".{day}, \"{table}\".id");
         let found = keys::picked_beside(conn, &others, from)?;
         let child = |((parent, sort, id), record)| Child {
             parent,
@@ -158,7 +159,7 @@ where
         let mut children: Vec<Child<R>> = found.into_iter().map(child).collect();
         // They come in this order, though nothing says that they must: looking at it costs less than asking for it.
         children.sort_by(|one, other| {
-            let place = (&one.sort, one.id).cmp(&(&other.sort, other.id));
+            let place = (one.sort, one.id).cmp(&(other.sort, other.id));
             let place = match reading {
                 Direction::Ascending => place,
                 Direction::Descending => place.reverse(),

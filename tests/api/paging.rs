@@ -256,6 +256,82 @@ fn lists_below_the_rows_of_a_page_are_those_of_each_record_alone() {
     assert_eq!(errors[0]["extensions"]["field"], "first", "{wrong}");
 }
 
+/// All that rows of a type can be asked for without arguments: what stands in them, and the rows of the lists below.
+fn everything_of(api: &Api, type_name: &str, below: bool) -> String {
+    let answer = api.data(
+        "query($name: String!) { __type(name: $name) { fields { name type { ...Named } args { type { kind } defaultValue } } } }
+         fragment Named on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }",
+        json!({ "name": type_name }),
+    );
+    let fields = answer["__type"]["fields"].as_array().expect("fields");
+    let mut asked = vec!["__typename".to_owned()];
+    for field in fields {
+        let (mut kind, name) = (&field["type"], field["name"].as_str().expect("a name"));
+        while !kind["ofType"].is_null() {
+            kind = &kind["ofType"];
+        }
+        let leads_to = kind["name"].as_str().expect("a type");
+        match kind["kind"].as_str() {
+            Some("SCALAR" | "ENUM") if field["args"] == json!([]) => asked.push(name.to_owned()),
+            _ if below && name != "openItems" => {
+                if let Some(rows) = leads_to.strip_suffix("Connection") {
+                    let rows = everything_of(api, rows, false);
+                    asked.push(format!("{name}(first: 3) {{ nodes {{ {rows} }} }}"));
+                }
+            }
+            _ => {}
+        }
+    }
+    asked.join(" ")
+}
+
+#[test]
+fn rows_that_are_written_as_text_are_those_that_the_library_builds() {
+    let api = books();
+    crate::limits::client_with_everything(&api, 4);
+    let (mut rows, mut texts) = (0, 0);
+    for (of, open, close) in PLACES {
+        for list in lists(&api, of) {
+            let name = format!("{of}.{list}");
+            let query =
+                format!("{{ {open} {list}(first: 1) {{ nodes {{ __typename }} }} {close} }}");
+            let place = |answer: &Value| match open.split(['(', ' ']).next() {
+                Some(parent) if !parent.is_empty() => {
+                    answer["data"][parent][&list]["nodes"].clone()
+                }
+                _ => answer["data"][&list]["nodes"].clone(),
+            };
+            let first = place(&api.run(&query, json!({})));
+            let Some(type_name) = first[0]["__typename"].as_str() else {
+                continue;
+            };
+            let asked = everything_of(&api, type_name, true);
+            let nodes = format!("nodes {{ {asked} }}");
+            let ask = |asked: &str| {
+                let query = format!("{{ {open} {list}(first: 20) {{ {asked} }} {close} }}");
+                api.run(&query, json!({}))
+            };
+            let text = ask(&nodes);
+            // What is asked for twice is put together by the library.
+            let built = ask(&format!("nodes {{ __typename }} {nodes}"));
+            assert_eq!(text["data"], built["data"], "{name}");
+            let codes = |answer: &Value| answer["errors"].to_string();
+            assert_eq!(codes(&text), codes(&built), "{name}");
+            let fragment = "nodes { ...Row } } ";
+            let text = api.run(
+                &format!(
+                    "query {{ {open} {list}(first: 20) {{ {fragment} {close} }} fragment Row on {type_name} {{ {asked} }}"
+                ),
+                json!({}),
+            );
+            assert_eq!(text["data"], built["data"], "{name}");
+            rows += place(&text).as_array().map_or(0, Vec::len);
+            texts += 1;
+        }
+    }
+    assert!(texts > 15 && rows > 50, "{texts} lists, {rows} rows");
+}
+
 #[test]
 fn one_page_that_two_places_wait_for_is_there_in_both() {
     let api = Company::new().admin();

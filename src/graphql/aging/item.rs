@@ -12,6 +12,7 @@ use crate::graphql::matching::Matching;
 use crate::graphql::page::{Asked, Connection, Listed, Window, counted};
 use crate::graphql::scalars::{Date, Decimal, money, show};
 use crate::graphql::session;
+use crate::graphql::text::told;
 use crate::store::aging::{self, OpenItems};
 use crate::store::item::Item;
 
@@ -82,6 +83,12 @@ pub struct OpenItem {
     as_of: Date,
     /// Known when the item was read as of a day; else what is in dispute now is loaded.
     disputed: Option<i64>,
+}
+
+told! {
+    OpenItem {
+        id, reference, posted_on as "postedOn", due_on as "dueOn", amount, open, currency, days_overdue as "daysOverdue",
+    }
 }
 
 impl Listed for OpenItem {

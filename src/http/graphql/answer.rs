@@ -3,11 +3,11 @@
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse};
 use async_graphql::{Pos, Response, ServerError, Value};
-use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::domain::audit::Origin;
+use crate::graphql::text;
 use crate::http::auth::Authenticator;
 use crate::http::guard::{Limits, Rejection, Walk};
 use crate::store::replica::Position;
@@ -32,17 +32,6 @@ enum Media {
     Json,
 }
 
-#[derive(Serialize)]
-struct Body<'a, E: Serialize> {
-    #[serde(skip_serializing_if = "<[E]>::is_empty")]
-    errors: &'a [E],
-    // A request that was not executed has no data, not even null.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a Value>,
-    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
-    extensions: serde_json::Map<String, serde_json::Value>,
-}
-
 /// An answer of the schema that its caller may see.
 pub struct Presented {
     /// Whether anything was executed: a request error has no data, not even null.
@@ -56,17 +45,33 @@ pub struct Presented {
 }
 
 impl Presented {
-    fn body(&self) -> Body<'_, ServerError> {
-        Body {
-            errors: &self.errors,
-            data: self.executed.then_some(&self.data),
-            extensions: self.extensions.clone(),
+    /// As the body of a response.
+    fn text(&self) -> Vec<u8> {
+        let mut text = vec![b'{'];
+        let mut json = |name: &str, write: &dyn Fn(&mut Vec<u8>)| {
+            if text.len() > 1 {
+                text.push(b',');
+            }
+            text::named(name, &mut text);
+            write(&mut text);
+        };
+        if !self.errors.is_empty() {
+            json("errors", &|text| text::json(&self.errors, text));
         }
+        // A request that was not executed has no data, not even null.
+        if self.executed {
+            json("data", &|text| text::write(&self.data, text));
+        }
+        if !self.extensions.is_empty() {
+            json("extensions", &|text| text::json(&self.extensions, text));
+        }
+        text.push(b'}');
+        text
     }
 
     /// As a message of a stream.
     pub fn message(&self) -> serde_json::Value {
-        serde_json::to_value(self.body()).unwrap_or_default()
+        serde_json::from_slice(&self.text()).unwrap_or_default()
     }
 }
 
@@ -151,14 +156,8 @@ impl Reply {
 
     /// The answer to a request that was not executed.
     pub fn refuse(&self, rejection: &Rejection) -> HttpResponse {
-        let mut response = self.respond(
-            rejection.status,
-            &Body {
-                errors: &[refusal(rejection)],
-                data: None,
-                extensions: serde_json::Map::new(),
-            },
-        );
+        let body = json!({ "errors": [refusal(rejection)] });
+        let mut response = self.respond(rejection.status, body.to_string().into_bytes());
         let wait = rejection.details.get("retryAfter");
         if let Some(wait) = wait.and_then(serde_json::Value::as_u64) {
             let headers = response.headers_mut();
@@ -177,7 +176,7 @@ impl Reply {
             }
             _ => 200,
         };
-        self.respond(status, &presented.body())
+        self.respond(status, presented.text())
     }
 
     /// Makes the answer of the schema presentable.
@@ -261,7 +260,7 @@ impl Reply {
         format!("internal error, request id {}", self.request_id)
     }
 
-    fn respond(&self, status: u16, body: &impl Serialize) -> HttpResponse {
+    fn respond(&self, status: u16, body: Vec<u8>) -> HttpResponse {
         let media = self.media.unwrap_or(Media::Json);
         // Older clients know no 422 from a GraphQL server.
         let status = if media == Media::Json && status == 422 {
@@ -295,7 +294,7 @@ impl Reply {
             408 | 413 => drop(response.force_close()),
             _ => {}
         }
-        response.body(serde_json::to_vec(body).expect("strings are the only keys"))
+        response.body(body)
     }
 }
 
