@@ -501,6 +501,38 @@ fn a_person_who_left_everywhere_is_erased_but_as_an_author() {
 }
 
 #[test]
+fn a_person_whose_name_is_a_word_takes_nothing_of_others_along() {
+    let company = Company::new();
+    let api = company.admin();
+    let (_, other) = company.as_member("AUDITOR");
+    let (_, id) = company.as_member("SALES");
+    let (_, hex) = id.split_once('_').expect("an id");
+    let user = Uuid::try_parse(hex).expect("an id");
+    tamper(&format!(
+        "UPDATE users SET name = 'AUDITOR' WHERE id = '{user}'"
+    ));
+    api.done(
+        "mutation($member: ID!) { removeMember(member: $member) { userErrors { code } } }",
+        json!({ "member": id }),
+    );
+    let done = mutate(
+        &api,
+        "eraseMember",
+        json!({ "member": id, "reason": "départ" }),
+        ERASURE,
+    );
+    assert_eq!(done["userErrors"], json!([]), "{done}");
+    let entries = trail(&api, json!({ "recordId": other }));
+    assert!(!entries.is_empty());
+    for entry in &entries {
+        assert_eq!(entry["after"]["role"], "AUDITOR", "{entry}");
+        assert_eq!(entry["erased"], false, "{entry}");
+    }
+    assert_eq!(sealed(&company)["intact"], true);
+    api.sound();
+}
+
+#[test]
 fn what_has_outlived_its_retention_goes_when_the_company_wants_it() {
     let company = Company::new();
     let api = company.admin();
