@@ -459,3 +459,95 @@ impl Draft<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::parser::parse_query;
+
+    use super::*;
+    use crate::domain::access::FIELDS;
+    use crate::graphql::aging::OpenItem;
+    use crate::graphql::client::Client;
+    use crate::graphql::dispute::{Deduction, Dispute};
+    use crate::graphql::document::{CreditNote, Invoice};
+    use crate::graphql::matching::Allocation;
+    use crate::graphql::payment::Payment;
+
+    #[test]
+    fn nothing_is_told_that_a_guard_stands_before() {
+        let told: [(&str, fn(&str) -> bool); 8] = [
+            ("Client", Client::is_told),
+            ("Invoice", Invoice::is_told),
+            ("CreditNote", CreditNote::is_told),
+            ("Payment", Payment::is_told),
+            ("Dispute", Dispute::is_told),
+            ("Deduction", Deduction::is_told),
+            ("Allocation", Allocation::is_told),
+            ("OpenItem", OpenItem::is_told),
+        ];
+        for (name, is_told) in told {
+            assert!(is_told("id"), "{name}");
+            let guarded = FIELDS.iter().filter_map(|(field, _)| {
+                let (of, field) = field.split_once('.')?;
+                (of == name).then_some(field)
+            });
+            for field in guarded {
+                assert!(!is_told(field), "{name}.{field}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_query_that_asks_for_each_object_once_is_text() {
+        for (document, name, is_text) in [
+            ("{ a { b c { d } } }", None, true),
+            ("{ a { b b } x: a { b } }", None, true),
+            ("{ a { b } a { c } }", None, false),
+            ("{ a { b } ... { a { c } } }", None, false),
+            (
+                "{ ...F a { c } } fragment F on Query { a { b } }",
+                None,
+                false,
+            ),
+            ("{ a { ...F } } fragment F on A { b c { d } }", None, true),
+            (
+                "{ a { c { d } ...F } } fragment F on A { c { e } }",
+                None,
+                false,
+            ),
+            ("mutation { a { b } }", None, false),
+            (
+                "query A { a { b } } query B { a { b } a { c } }",
+                Some("A"),
+                true,
+            ),
+            (
+                "query A { a { b } } query B { a { b } a { c } }",
+                Some("B"),
+                false,
+            ),
+            ("query A { a { b } }", Some("C"), false),
+        ] {
+            let doc = parse_query(document).expect("a document");
+            assert_eq!(Wanted::of(&doc, name).is_some(), is_text, "{document}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_the_value_that_it_was_written_of() {
+        let json = serde_json::json!({
+            "name": "l'été \"bleu\"\n", "amount": "12.50", "days": 3, "open": true, "none": null,
+            "rows": [{ "id": "a" }, [], {}, -1.5],
+        });
+        let value = Value::from_json(json.clone()).expect("a value");
+        let mut text = Vec::new();
+        write(&value, &mut text);
+        assert_eq!(
+            serde_json::from_slice::<serde_json::Value>(&text).ok(),
+            Some(json)
+        );
+        let mut tree = Value::List(vec![Value::Binary(text.into()), Value::Null]);
+        unfold(&mut tree);
+        assert_eq!(tree, Value::List(vec![value, Value::Null]));
+    }
+}
