@@ -228,7 +228,9 @@ pub fn write(value: &Value, text: &mut Vec<u8>) {
                 if place > 0 {
                     text.push(b',');
                 }
-                named(name, text);
+                // That of a JSON value may be anything.
+                json(name.as_str(), text);
+                text.push(b':');
                 write(value, text);
             }
             text.push(b'}');
@@ -536,7 +538,7 @@ mod tests {
     #[test]
     fn a_text_is_the_value_that_it_was_written_of() {
         let json = serde_json::json!({
-            "name": "l'été \"bleu\"\n", "amount": "12.50", "days": 3, "open": true, "none": null,
+            "name": "l'été \"bleu\"\n", "amount": "12.50", "days": 3, "open": true, "none": null, "a \"key\"": "",
             "rows": [{ "id": "a" }, [], {}, -1.5],
         });
         let value = Value::from_json(json.clone()).expect("a value");
