@@ -477,7 +477,8 @@ mod tests {
 
     #[test]
     fn nothing_is_told_that_a_guard_stands_before() {
-        let told: [(&str, fn(&str) -> bool); 8] = [
+        type IsTold = fn(&str) -> bool;
+        let told: [(&str, IsTold); 8] = [
             ("Client", Client::is_told),
             ("Invoice", Invoice::is_told),
             ("CreditNote", CreditNote::is_told),
