@@ -142,15 +142,7 @@ fn reading(session: Session, asking: Arc<Mutex<State>>) -> Told {
         let read = session
             .read(move |conn, caller| {
                 for round in &mut rounds {
-                    let company = caller.company;
-                    of_kind(
-                        round.list,
-                        Filling {
-                            round,
-                            conn,
-                            company,
-                        },
-                    )?;
+                    round.fill(conn, caller.company)?;
                 }
                 Ok(rounds)
             })
@@ -172,6 +164,18 @@ fn reading(session: Session, asking: Arc<Mutex<State>>) -> Told {
 impl Round {
     fn is(&self, list: Nested, keyset: &Keyset) -> bool {
         self.list == list && self.keyset == *keyset
+    }
+
+    fn fill(&mut self, conn: &mut Conn, company: CompanyId) -> Result<()> {
+        let (list, round) = (self.list, self);
+        of_kind(
+            list,
+            Filling {
+                round,
+                conn,
+                company,
+            },
+        )
     }
 
     fn fill_with<R: Below + Clone>(&mut self, conn: &mut Conn, company: CompanyId) -> Result<()> {

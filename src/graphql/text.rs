@@ -198,8 +198,7 @@ impl Shown for Instant {
 
 fn quoted(plain: impl std::fmt::Display, text: &mut Vec<u8>) {
     text.push(b'"');
-    // Memory takes all that is written to it.
-    let _ = std::io::Write::write_fmt(text, format_args!("{plain}"));
+    std::io::Write::write_fmt(text, format_args!("{plain}")).expect("memory takes what is written");
     text.push(b'"');
 }
 

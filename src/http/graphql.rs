@@ -306,11 +306,7 @@ impl GraphqlEndpoint {
                 .report_session(caller, reply.origin(), reply.seen()),
             false => self.store.session_from(caller, reply.origin()),
         };
-        let is_text = text::Wanted::of(&doc, walk.operation_name.as_deref());
-        let mut request = self.bound(&session, asked, doc.clone(), &walk);
-        if let Some(wanted) = is_text {
-            request = request.data(wanted);
-        }
+        let request = self.bound(&session, asked, doc.clone(), &walk);
         let since = Instant::now();
         // A panic would take the worker thread with it, and every request on it.
         let run = crate::graphql::execute(&self.schema, request, &session);
@@ -339,9 +335,6 @@ impl GraphqlEndpoint {
         }
         // A mutation of which one field succeeded must not look like one that may be sent again.
         let failed_before = answer::is_empty(&response.data);
-        if !response.errors.is_empty() {
-            text::unfold(&mut response.data);
-        }
         self.complete(&mut response, &doc, &walk);
         let is_query = walk.operation_type == OperationType::Query;
         let failed = failed_before || (is_query && answer::is_empty(&response.data));
@@ -363,6 +356,9 @@ impl GraphqlEndpoint {
     ) -> Request {
         let mut request = Request::new(asked.document).variables(asked.variables);
         request.operation_name.clone_from(&walk.operation_name);
+        if let Some(wanted) = text::Wanted::of(&doc, walk.operation_name.as_deref()) {
+            request = request.data(wanted);
+        }
         request.set_parsed_query(doc);
         let roots = crate::graphql::Roots(walk.root_fields.len());
         crate::graphql::bind(request, session, &self.objects, roots)
@@ -370,6 +366,9 @@ impl GraphqlEndpoint {
 
     fn complete(&self, response: &mut Response, doc: &ExecutableDocument, walk: &Walk) {
         let name = walk.operation_name.as_deref();
+        if !response.errors.is_empty() {
+            text::unfold(&mut response.data);
+        }
         self.shape
             .complete(&mut response.data, &response.errors, doc, name);
     }

@@ -34,30 +34,36 @@ pub enum Nested {
     DeductionsOfClient,
 }
 
+/// The rows below parents.
+enum Rows {
+    /// A parent has a handful at most: those of all parents, with theirs as `above`.
+    OfAll(&'static str),
+    /// A parent may have many: those below parent `p.id`, under the alias `t`.
+    OfEach(&'static str),
+}
+
 impl Nested {
-    /// The rows below parent `p.id`, under the alias `t`.
-    fn from(self) -> &'static str {
+    fn rows(self) -> Rows {
         match self {
             Nested::CreditNotesOfInvoice => {
-                "documents t WHERE t.company_id = ? AND t.invoice_id = p.id"
+                Rows::OfAll("SELECT d.*, d.invoice_id AS above FROM documents d")
             }
             Nested::DeductionsOfInvoice => {
-                "deductions t WHERE t.company_id = ? AND t.invoice_id = p.id"
+                Rows::OfAll("SELECT d.*, d.invoice_id AS above FROM deductions d")
             }
             Nested::DisputesOfInvoice => {
-                "disputes t WHERE t.company_id = ? AND t.invoice_id = p.id"
+                Rows::OfAll("SELECT d.*, d.invoice_id AS above FROM disputes d")
             }
-            Nested::AllocationsOfInvoice => {
-                "(SELECT a.* FROM items i \
-                   JOIN allocations a ON a.company_id = i.company_id AND a.debit_item_id = i.id \
-                   WHERE i.source_id = p.id) t WHERE t.company_id = ?"
-            }
-            Nested::AllocationsOfCreditNote => {
+            Nested::AllocationsOfInvoice => Rows::OfAll(
+                "SELECT a.*, i.source_id AS above FROM items i \
+                   JOIN allocations a ON a.company_id = i.company_id AND a.debit_item_id = i.id",
+            ),
+            Nested::AllocationsOfCreditNote => Rows::OfEach(
                 "(SELECT a.* FROM items i \
                    JOIN allocations a ON a.company_id = i.company_id AND a.credit_item_id = i.id \
-                   WHERE i.source_id = p.id) t WHERE t.company_id = ?"
-            }
-            Nested::AllocationsOfPayment => {
+                   WHERE i.source_id = p.id) t WHERE t.company_id = ?",
+            ),
+            Nested::AllocationsOfPayment => Rows::OfEach(
                 // One that joins two items of the same receipt, which came back unpaid, counts by its credit.
                 "(SELECT a.* FROM items i \
                    JOIN allocations a ON a.company_id = i.company_id AND a.credit_item_id = i.id \
@@ -66,34 +72,24 @@ impl Nested {
                    JOIN allocations a ON a.company_id = i.company_id AND a.debit_item_id = i.id \
                    WHERE i.source_id = p.id AND i.is_debit AND NOT EXISTS (SELECT 1 FROM items o \
                      WHERE o.company_id = a.company_id AND o.id = a.credit_item_id AND o.source_id = p.id)) t \
-                 WHERE t.company_id = ?"
+                 WHERE t.company_id = ?",
+            ),
+            Nested::InvoicesOfClient => Rows::OfEach(
+                "documents t WHERE t.company_id = ? AND t.client_id = p.id AND t.kind = 'INVOICE'",
+            ),
+            Nested::CreditNotesOfClient => Rows::OfEach(
+                "documents t WHERE t.company_id = ? AND t.client_id = p.id AND t.kind = 'CREDIT_NOTE'",
+            ),
+            Nested::PaymentsOfClient => {
+                Rows::OfEach("payments t WHERE t.company_id = ? AND t.client_id = p.id")
             }
-            Nested::InvoicesOfClient => {
-                "documents t WHERE t.company_id = ? AND t.client_id = p.id AND t.kind = 'INVOICE'"
+            Nested::DisputesOfClient => {
+                Rows::OfEach("disputes t WHERE t.company_id = ? AND t.client_id = p.id")
             }
-            Nested::CreditNotesOfClient => {
-                "documents t WHERE t.company_id = ? AND t.client_id = p.id AND t.kind = 'CREDIT_NOTE'"
-            }
-            Nested::PaymentsOfClient => "payments t WHERE t.company_id = ? AND t.client_id = p.id",
-            Nested::DisputesOfClient => "disputes t WHERE t.company_id = ? AND t.client_id = p.id",
             Nested::DeductionsOfClient => {
-                "deductions t WHERE t.company_id = ? AND t.client_id = p.id"
+                Rows::OfEach("deductions t WHERE t.company_id = ? AND t.client_id = p.id")
             }
         }
-    }
-
-    /// When a parent has a handful at most: the rows of all parents, with theirs as `above`.
-    fn short(self) -> Option<&'static str> {
-        Some(match self {
-            Nested::CreditNotesOfInvoice => "SELECT d.*, d.invoice_id AS above FROM documents d",
-            Nested::DeductionsOfInvoice => "SELECT d.*, d.invoice_id AS above FROM deductions d",
-            Nested::DisputesOfInvoice => "SELECT d.*, d.invoice_id AS above FROM disputes d",
-            Nested::AllocationsOfInvoice => {
-                "SELECT a.*, i.source_id AS above FROM items i \
-                   JOIN allocations a ON a.company_id = i.company_id AND a.debit_item_id = i.id"
-            }
-            _ => return None,
-        })
     }
 
     /// The day the list is ordered by, latest first; ids break ties.
@@ -194,31 +190,34 @@ fn first_of_each(
         }
     };
     let mut from = Sql::default();
-    if let Some(rows) = list.short() {
-        // How many parents there are does not change the plan: of a list from a sub-select nothing is known beforehand.
-        from.push(
+    match list.rows() {
+        Rows::OfAll(rows) => {
+            // How many parents there are does not change the plan: of a list from a sub-select nothing is known beforehand.
+            from.push(
             &format!(
                 " FROM (SELECT t.*, row_number() OVER (PARTITION BY t.above ORDER BY {latest}) AS nth FROM ({rows}) t \
                    WHERE t.company_id = ? AND t.above = ANY((SELECT ?)::uuid[])"
             ),
             [Bind::Id(company.0), parents],
         );
-        beyond(&mut from);
-        from.push(
-            &format!(") \"{table}\" WHERE \"{table}\".nth <= ?"),
-            [limit],
-        );
-    } else {
-        from.push(
+            beyond(&mut from);
+            from.push(
+                &format!(") \"{table}\" WHERE \"{table}\".nth <= ?"),
+                [limit],
+            );
+        }
+        Rows::OfEach(rows) => {
+            from.push(
             " FROM (SELECT t.*, p.id AS above FROM unnest((SELECT ?::uuid[])) p(id) CROSS JOIN LATERAL (SELECT t.* FROM ",
             [parents],
         );
-        from.push(list.from(), [Bind::Id(company.0)]);
-        beyond(&mut from);
-        from.push(
-            &format!(" ORDER BY {latest} LIMIT ?) t) \"{table}\""),
-            [limit],
-        );
+            from.push(rows, [Bind::Id(company.0)]);
+            beyond(&mut from);
+            from.push(
+                &format!(" ORDER BY {latest} LIMIT ?) t) \"{table}\""),
+                [limit],
+            );
+        }
     }
     from
 }
@@ -239,11 +238,14 @@ pub fn counts(
     list: Nested,
     parents: &[Uuid],
 ) -> QueryResult<Vec<ChildCount>> {
+    let rows = match list.rows() {
+        Rows::OfAll(rows) => format!("({rows}) t WHERE t.company_id = ? AND t.above = p.id"),
+        Rows::OfEach(rows) => rows.to_owned(),
+    };
     let mut sql = Sql::default();
     sql.push(
         &format!(
-            "SELECT p.id AS parent, (SELECT count(*) FROM {}) AS count FROM unnest(?) p(id)",
-            list.from()
+            "SELECT p.id AS parent, (SELECT count(*) FROM {rows}) AS count FROM unnest(?) p(id)"
         ),
         [Bind::Id(company.0), Bind::Ids(parents.to_vec())],
     );

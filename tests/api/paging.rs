@@ -307,23 +307,19 @@ fn rows_that_are_written_as_text_are_those_that_the_library_builds() {
             };
             let asked = everything_of(&api, type_name, true);
             let nodes = format!("nodes {{ {asked} }}");
-            let ask = |asked: &str| {
-                let query = format!("{{ {open} {list}(first: 20) {{ {asked} }} {close} }}");
+            let ask = |asked: &str, fragment: &str| {
+                let query =
+                    format!("{{ {open} {list}(first: 20) {{ {asked} }} {close} }} {fragment}");
                 api.run(&query, json!({}))
             };
-            let text = ask(&nodes);
+            let text = ask(&nodes, "");
             // What is asked for twice is put together by the library.
-            let built = ask(&format!("nodes {{ __typename }} {nodes}"));
+            let built = ask(&format!("nodes {{ __typename }} {nodes}"), "");
             assert_eq!(text["data"], built["data"], "{name}");
-            let codes = |answer: &Value| answer["errors"].to_string();
-            assert_eq!(codes(&text), codes(&built), "{name}");
-            let fragment = "nodes { ...Row } } ";
-            let text = api.run(
-                &format!(
-                    "query {{ {open} {list}(first: 20) {{ {fragment} {close} }} fragment Row on {type_name} {{ {asked} }}"
-                ),
-                json!({}),
-            );
+            let errors = |answer: &Value| answer["errors"].to_string();
+            assert_eq!(errors(&text), errors(&built), "{name}");
+            let fragment = format!("fragment Row on {type_name} {{ {asked} }}");
+            let text = ask("nodes { ...Row }", &fragment);
             assert_eq!(text["data"], built["data"], "{name}");
             rows += place(&text).as_array().map_or(0, Vec::len);
             texts += 1;
