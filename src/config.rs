@@ -311,6 +311,11 @@ pub struct Serve {
     #[arg(long, value_name = "MB", env = "ENCOURS_BALANCES_MEGABYTES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(0..=65536))]
     pub balances_megabytes: u32,
 
+    /// Memory for answers that are kept, in MB: asked again, they are given again while nothing of what they show has
+    /// changed; 0 works each out anew
+    #[arg(long, value_name = "MB", env = "ENCOURS_ANSWERS_MEGABYTES", default_value_t = 16, value_parser = clap::value_parser!(u32).range(0..=65536))]
+    pub answers_megabytes: u32,
+
     /// Send webhooks to loopback, link-local and private addresses too
     #[arg(long, env = "ENCOURS_ALLOW_PRIVATE_WEBHOOKS", value_parser = switched)]
     pub allow_private_webhooks: bool,

@@ -16,6 +16,7 @@ use diesel::connection::Connection;
 use encours::domain::access::{Caller, Role};
 use encours::domain::ids::{CompanyId, Id};
 use encours::embedded::{self, Cluster};
+use encours::graphql::kept::Kept;
 use encours::http::auth::jwks::Provider;
 use encours::http::auth::{self, Authenticator};
 use encours::http::graphql::{GraphqlEndpoint, Shape};
@@ -402,6 +403,7 @@ fn serve(args: Serve, mut mistakes: Vec<String>) -> anyhow::Result<()> {
         store: db.clone(),
         objects: objects.clone(),
         balances,
+        kept: Kept::within(args.answers_megabytes as usize * 1_000_000),
         authenticator,
         metrics: Metrics::with(&figures),
         tracer,

@@ -1,5 +1,7 @@
 //! The questions, as a client asks them and as the best single SQL statement that we know answers them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
@@ -18,6 +20,21 @@ pub struct Question {
     pub figures: fn(&Value) -> Vec<String>,
     /// Makes the lines of the SQL's answer comparable.
     pub rows: fn(&str) -> Vec<String>,
+}
+
+impl Question {
+    /// The question as nobody has asked it yet: the server may keep its answer to one that was asked before.
+    pub fn anew(&self) -> String {
+        static ASKED: AtomicU64 = AtomicU64::new(0);
+        let turn = ASKED.fetch_add(1, Ordering::Relaxed);
+        self.body
+            .replacen("\"query\":\"", &format!("\"query\":\"# {turn}\\n"), 1)
+    }
+
+    /// Whether the server may keep its answer while nothing changes.
+    pub fn is_kept(&self) -> bool {
+        self.name == "Q3"
+    }
 }
 
 fn body(document: &str, variables: Value) -> String {

@@ -232,7 +232,7 @@ impl OfKind for Filling<'_> {
 }
 
 /// The lists that a row of this type may be asked for.
-fn lists(type_name: &str) -> &'static [(&'static str, Nested)] {
+pub fn lists(type_name: &str) -> &'static [(&'static str, Nested)] {
     match type_name {
         "Client" => &[
             ("invoices", Nested::InvoicesOfClient),

@@ -23,6 +23,7 @@ mod dunning_run;
 mod error;
 mod file;
 mod journal;
+pub mod kept;
 mod lean;
 mod ledger;
 mod letter;
@@ -221,8 +222,7 @@ pub fn bind(request: Request, session: &Session, objects: &Objects, roots: Roots
 
 /// Runs a query or mutation that was given its session; what was done before is answered as it was then.
 pub async fn execute(schema: &Schema, request: Request, session: &Session) -> Response {
-    let asked = replay::Asked::new(&request.query, request.operation_name.as_deref());
-    let asked = Arc::new(asked);
+    let asked = Arc::new(replay::Asked::new(&request, session.caller()));
     let mut response = schema.execute(request.data(Arc::clone(&asked))).await;
     replay::settle(&asked, session, &mut response).await;
     response

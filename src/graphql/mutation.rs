@@ -117,6 +117,11 @@ where
         Some(row) => (row.operation.to_owned(), row.hash, Some(row.input)),
         None => (ctx.field().name().to_owned(), request_hash(ctx)?, None),
     };
+    // A key that was used for what another portfolio holds is not a way to see it.
+    let hash = match session(ctx)?.caller().portfolio() {
+        Some(user) => format!("{hash}/{user:?}"),
+        None => hash,
+    };
     let key = how.idempotency_key.clone();
     let is_service = session(ctx)?.caller().is_service();
     if single && is_service && key.is_none() && super::access::takes_key(&operation) {

@@ -1,30 +1,37 @@
 //! Replays answer byte for byte the same: the first answer to an idempotency key is kept, per
-//! selection of fields, and given again whatever became of the records since.
+//! selection of fields, and given again whatever became of the records since. It is kept for those who may see what it
+//! says: somebody with other rights or another portfolio gets an answer of their own.
 
 use std::sync::Mutex;
 
-use async_graphql::{Response, Value};
+use async_graphql::{Request, Response, Value};
 use sha2::{Digest, Sha256};
 
+use crate::domain::access::Caller;
+use crate::domain::hex::hex;
 use crate::store::{self, Session};
 
-/// The document of the request, and the keys that its mutations succeeded under.
+/// What a request asks, who may see the answer, and the keys that its mutations succeeded under.
 pub struct Asked {
-    document: String,
+    /// Digest of the first two.
+    selection: String,
     keys: Mutex<Vec<(String, String)>>,
 }
 
 impl Asked {
-    /// Of a document and the operation chosen in it.
-    pub fn new(document: &str, operation: Option<&str>) -> Asked {
+    /// Of a request and whose it is. Its variables may say which fields are asked for, or how many rows below them.
+    pub fn new(request: &Request, caller: &Caller) -> Asked {
+        let told = (
+            request.operation_name.as_deref(),
+            &request.query,
+            &request.variables,
+            caller.permissions(),
+            caller.portfolio(),
+        );
         Asked {
-            document: format!("{}\n{document}", operation.unwrap_or_default()),
+            selection: hex(&Sha256::digest(format!("{told:?}"))),
             keys: Mutex::default(),
         }
-    }
-
-    fn digest(&self) -> String {
-        crate::domain::hex::hex(&Sha256::digest(&self.document))
     }
 
     /// Remembers that the root field with this response name succeeded under a key.
@@ -48,12 +55,11 @@ pub async fn settle(asked: &Asked, session: &Session, response: &mut Response) {
     if keys.is_empty() || !response.errors.is_empty() {
         return;
     }
-    let document = asked.digest();
     for (name, key) in keys {
         let Some(answer) = fields.get_mut(name.as_str()) else {
             continue;
         };
-        match first_answer(session, key, format!("{document}/{name}"), answer).await {
+        match first_answer(session, key, format!("{}/{name}", asked.selection), answer).await {
             Ok(first) => *answer = first,
             // The write is done and answered rightly: only its replay may differ.
             Err(error) => {

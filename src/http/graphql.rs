@@ -23,6 +23,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use crate::domain::access::{Caller, Role};
 use crate::error::Error;
+use crate::graphql::kept::{Kept, Question};
 use crate::graphql::text;
 use crate::http::auth::{Admitted, Authenticator};
 use crate::http::guard::{Limits, Rejection, Walk, lexical_scan, walk};
@@ -30,6 +31,7 @@ use crate::http::live::{self, Closing};
 use crate::http::metrics::Metrics;
 use crate::http::rate::Limiter;
 use crate::service::audit;
+use crate::store::change::Seen;
 use crate::store::replica::Position;
 use crate::store::{Session, patience};
 use crate::telemetry::{self, Span, Tracer};
@@ -56,6 +58,8 @@ pub struct GraphqlEndpoint {
     pub objects: crate::objects::Objects,
     /// The aged balances in memory.
     pub balances: crate::service::balances::Balances,
+    /// Answers that are given again while nothing has changed.
+    pub kept: Kept,
     /// What is counted for the operator.
     pub metrics: Metrics,
     /// Where traces go, when they go anywhere.
@@ -306,10 +310,9 @@ impl GraphqlEndpoint {
                 .report_session(caller, reply.origin(), reply.seen()),
             false => self.store.session_from(caller, reply.origin()),
         };
-        let request = self.bound(&session, asked, doc.clone(), &walk);
         let since = Instant::now();
         // A panic would take the worker thread with it, and every request on it.
-        let run = crate::graphql::execute(&self.schema, request, &session);
+        let run = self.asked(&session, asked, &doc, &walk);
         let run = AssertUnwindSafe(run).catch_unwind();
         let outcome = tokio::time::timeout(self.timeout, run).await;
         let statements = session.statements();
@@ -317,8 +320,8 @@ impl GraphqlEndpoint {
         let noted = note_read(&session, &walk).await;
         self.metrics.spent(since.elapsed(), session.spent());
         session.finish().await;
-        let mut response = match outcome {
-            Ok(Ok(response)) => response,
+        let (mut response, worth) = match outcome {
+            Ok(Ok(answered)) => answered,
             Ok(Err(_)) => return Err(reply.masked("a resolver panicked")),
             Err(_) => {
                 return Err(Rejection::new(
@@ -336,6 +339,9 @@ impl GraphqlEndpoint {
         // A mutation of which one field succeeded must not look like one that may be sent again.
         let failed_before = answer::is_empty(&response.data);
         self.complete(&mut response, &doc, &walk);
+        if let Some((question, seen)) = worth {
+            self.kept.keep(question, &response.data, seen);
+        }
         let is_query = walk.operation_type == OperationType::Query;
         let failed = failed_before || (is_query && answer::is_empty(&response.data));
         Ok(Done {
@@ -344,6 +350,42 @@ impl GraphqlEndpoint {
             statements,
             position: session.position(),
         })
+    }
+
+    /// Answers a request: as it was answered before when that still holds, else by the schema; and then what its answer
+    /// is kept under, when it is worth that.
+    async fn asked(
+        &self,
+        session: &Session,
+        asked: Asked,
+        doc: &ExecutableDocument,
+        walk: &Walk,
+    ) -> (Response, Option<(Question, Seen)>) {
+        let operation = walk.operation_name.as_deref();
+        let question = Question::of(
+            session.caller(),
+            doc,
+            operation,
+            &asked.document,
+            &asked.variables,
+        );
+        if let Some(question) = &question
+            && let Some(data) = self.kept.again(session, question).await
+        {
+            return (Response::new(data), None);
+        }
+        let request = self.bound(session, asked, doc.clone(), walk);
+        let response = crate::graphql::execute(&self.schema, request, session).await;
+        let question = question.filter(|_| response.errors.is_empty());
+        let worth = match question {
+            Some(question) => self
+                .kept
+                .worth(session, &question)
+                .await
+                .map(|seen| (question, seen)),
+            None => None,
+        };
+        (response, worth)
     }
 
     /// Gives a request its caller's session.

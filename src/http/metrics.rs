@@ -54,6 +54,7 @@ pub struct Metrics {
     reports: Family<Name, Gauge>,
     connections: Family<Name, Gauge>,
     balances: Family<Name, Gauge>,
+    kept: Family<Name, Gauge>,
     business: Family<Name, Gauge>,
 }
 
@@ -110,6 +111,12 @@ impl Metrics {
             "Aged balances in memory: companies and bytes held, answers from memory and from the database since the start",
             balances.clone(),
         );
+        let kept = Family::<Name, Gauge>::default();
+        registry.register(
+            "kept_answers",
+            "Answers that are kept while nothing of what they show changes: now, their bytes, and given again since the start",
+            kept.clone(),
+        );
         let business = Family::<Name, Gauge>::default();
         registry.register(
             "work",
@@ -126,6 +133,7 @@ impl Metrics {
             statements,
             connections,
             balances,
+            kept,
             business,
         }
     }
@@ -157,6 +165,10 @@ impl Metrics {
     }
 }
 
+fn whole(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
 /// `GET /metrics`. What the database would tell is left out while it is away.
 pub async fn metrics(endpoint: web::Data<GraphqlEndpoint>) -> HttpResponse {
     let metrics = &endpoint.metrics;
@@ -168,24 +180,27 @@ pub async fn metrics(endpoint: web::Data<GraphqlEndpoint>) -> HttpResponse {
     gauge(&metrics.connections, "in_use", i64::from(in_use));
     gauge(&metrics.connections, "most", i64::from(most));
     let usage = endpoint.balances.usage();
-    let held = [usage.companies, usage.bytes].map(|held| i64::try_from(held).unwrap_or(i64::MAX));
-    let answers = [usage.from_memory, usage.from_database]
-        .map(|answers| i64::try_from(answers).unwrap_or(i64::MAX));
-    gauge(&metrics.balances, "companies", held[0]);
-    gauge(&metrics.balances, "bytes", held[1]);
-    gauge(&metrics.balances, "answers_from_memory", answers[0]);
-    gauge(&metrics.balances, "answers_from_database", answers[1]);
+    gauge(&metrics.balances, "companies", whole(usage.companies));
+    gauge(&metrics.balances, "bytes", whole(usage.bytes));
+    gauge(
+        &metrics.balances,
+        "answers_from_memory",
+        whole(usage.from_memory),
+    );
+    gauge(
+        &metrics.balances,
+        "answers_from_database",
+        whole(usage.from_database),
+    );
+    let usage = endpoint.kept.usage();
+    gauge(&metrics.kept, "answers", whole(usage.answers));
+    gauge(&metrics.kept, "bytes", whole(usage.bytes));
+    gauge(&metrics.kept, "given", whole(usage.given));
     let dropped = endpoint.tracer.dropped();
-    metrics
-        .dropped_spans
-        .set(i64::try_from(dropped).unwrap_or(i64::MAX));
+    metrics.dropped_spans.set(whole(dropped));
     if let Some(replica) = endpoint.store.replica() {
         for (route, count) in replica.routes() {
-            gauge(
-                &metrics.reports,
-                route,
-                i64::try_from(count).unwrap_or(i64::MAX),
-            );
+            gauge(&metrics.reports, route, whole(count));
         }
     }
     match endpoint.store.anonymous(service::operations::gauges).await {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::list::{self, Bind, Sql};
@@ -158,4 +158,45 @@ pub fn any_behind(
 /// Makes a feed readable that a dump brought from another server. Whether it was one: for the owner's connection only.
 pub fn rebase(conn: &mut PgConnection) -> QueryResult<bool> {
     list::found(conn, Sql::new("SELECT rebase_changes() AS found"))
+}
+
+/// Changes that are looked through for those that a snapshot did not see, at most.
+const LOOKED_THROUGH: i64 = 500;
+
+/// What a snapshot saw, as PostgreSQL writes it.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(String);
+
+/// What the current snapshot sees, for [`is_unchanged_alone`].
+pub fn seen(conn: &mut PgConnection) -> QueryResult<Seen> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Text)]
+        seen: String,
+    }
+    let found: Found =
+        list::steady("SELECT pg_current_snapshot()::text AS seen", []).get_result(conn)?;
+    Ok(Seen(found.seen))
+}
+
+/// Whether no client, document, deduction, payment, matching or dispute of the company has changed since: one statement
+/// of its own, for [`Session::read_alone`](super::Session::read_alone). It may say no where nothing has.
+pub fn is_unchanged_alone(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    since: &Seen,
+) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Bool)]
+        unchanged: bool,
+    }
+    let binds = [
+        Bind::Id(company.0),
+        Bind::Text(since.0.clone()),
+        Bind::Number(LOOKED_THROUGH),
+    ];
+    let text = "SELECT is_unchanged_alone(?, ?::text::pg_snapshot, ?) AS unchanged";
+    let found: Found = list::steady(text, binds).get_result(conn)?;
+    Ok(found.unchanged)
 }

@@ -25,6 +25,7 @@ mod hostile;
 mod idp;
 mod import;
 mod isolation;
+mod kept;
 mod layering;
 mod ledger;
 mod ledgers;

@@ -546,6 +546,52 @@ fn a_replay_answers_the_same_bytes_and_does_nothing() {
 }
 
 #[test]
+fn a_replay_answers_what_is_asked_to_those_who_may_see_it() {
+    let company = Company::new();
+    let (admin, (sales, user)) = (company.admin(), company.as_member("SALES"));
+    for client in ["C001", "C002"] {
+        admin.client(client);
+        let number = format!("FA-{client}");
+        admin.invoice(client, &number, &day("01-10"), &day("02-09"), ("100", "0"));
+    }
+    let owned = json!({ "client": { "number": "C001" }, "salesOwner": user });
+    admin.done(
+        "mutation($input: UpdateClientInput!) { updateClient(input: $input) { userErrors { message } } }",
+        json!({ "input": owned }),
+    );
+    let sent = |api: &Api, client: &str, first: i32| {
+        let input = json!({ "invoice": { "number": format!("FA-{client}") }, "amount": "20.00", "reason": "BLIV",
+            "openedOn": day("01-20"), "idempotencyKey": client });
+        let opened = api.data(
+            "mutation($input: OpenDisputeInput!, $first: Int!) { openDispute(input: $input) {
+               dispute { invoice { number disputes(first: $first) { nodes { amount } } } } userErrors { code } } }",
+            json!({ "input": input, "first": first }),
+        );
+        opened["openDispute"].clone()
+    };
+    let opened = |api: &Api, client: &str, first: i32| {
+        let opened = sent(api, client, first);
+        assert_eq!(opened["userErrors"], json!([]));
+        opened["dispute"]["invoice"].clone()
+    };
+    let shown = opened(&admin, "C001", 1);
+    assert_eq!(shown["disputes"]["nodes"], json!([{ "amount": "20.00" }]));
+    // The same input with other rows below what it made.
+    let none = opened(&admin, "C001", 0);
+    assert_eq!(none["disputes"]["nodes"], json!([]));
+    assert_eq!(opened(&admin, "C001", 1), shown);
+    assert_ne!(opened(&admin, "C002", 1), Value::Null);
+    // The key of another is not a way to what they saw.
+    for client in ["C001", "C002"] {
+        let refused = sent(&sales, client, 1);
+        assert_eq!(refused["userErrors"][0]["code"], "IDEMPOTENCY_KEY_REUSED");
+        assert_eq!(refused["dispute"], Value::Null);
+    }
+    let disputes = admin.data("{ disputes { totalCount } }", json!({}));
+    assert_eq!(disputes["disputes"]["totalCount"], 2);
+}
+
+#[test]
 fn sixteen_at_once_under_one_key_have_one_effect() {
     let api = books();
     let invoice = json!({ "client": { "number": "C001" }, "issuedOn": day("03-10"), "lines": line("10.00"), "idempotencyKey": "storm" });

@@ -1,0 +1,1 @@
+DROP FUNCTION is_unchanged_alone(uuid, pg_snapshot, bigint);

@@ -1,0 +1,180 @@
+//! Answers that are kept are those that would be worked out now: while others write, in transactions that began before
+//! or end after, and for each role.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use diesel::connection::SimpleConnection;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+use crate::harness::{Api, Company, Second, day, owner};
+use crate::sequences::Books;
+
+const GIVEN: &str = "encours_kept_answers{name=\"given\"}";
+
+/// All that may be kept of a client, with what hangs on it.
+const CLIENTS: &str = "query($rows: Int) { clients(first: $rows, orderBy: { field: NAME }) { totalCount pageInfo { hasNextPage endCursor }
+  edges { cursor node { id number name address insolvency } }
+  nodes { name ...C } } }
+fragment C on Client { number __typename
+  invoices(first: 4) { totalCount nodes { number total dueOn client { name }
+    creditNotes(first: 2) { nodes { number total invoice { number } } } deductions(first: 2) { nodes { number amount status } }
+    disputes(first: 2) { nodes { number amount status outcome } } allocations(first: 3) { nodes { amount effectiveOn unallocatedOn rule } } } }
+  payments(first: 4) { nodes { number amount client { number } allocations(first: 3) { nodes { amount unallocatedOn } } } }
+  creditNotes(last: 2) { nodes { number } pageInfo { hasPreviousPage startCursor } }
+  disputes(first: 3) { nodes { status invoice { number } } } deductions(first: 3) { nodes { status } } }";
+
+const INVOICES: &str = "{ invoices(filter: { search: \"C0\", currency: \"EUR\" }) { totalCount nodes { number total client { name } } } }";
+
+/// A server that counts no points.
+fn patient() -> Second {
+    Second::start(&[
+        ("ENCOURS_RATE_BURST", "1000000000"),
+        ("ENCOURS_RATE_PER_SECOND", "1000000"),
+    ])
+}
+
+/// The same question under another name, which nobody has asked yet.
+fn anew(document: &str) -> String {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    format!("{document} # {}", ASKED.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Asks both questions as they were asked before and as new ones; the answers are the same.
+#[track_caller]
+fn both_are_as_they_are_now(server: &Second, token: &str) -> Value {
+    let variables = json!({ "rows": 10 });
+    let mut clients = Value::Null;
+    for document in [INVOICES, CLIENTS] {
+        let now = server.run(token, &anew(document), &variables);
+        assert!(now["errors"].is_null(), "{now}");
+        for _ in 0..3 {
+            assert_eq!(server.run(token, document, &variables), now);
+        }
+        clients = now["data"]["clients"].clone();
+    }
+    clients
+}
+
+#[test]
+fn a_kept_answer_is_what_is_true_now() {
+    // It did not write itself what it is asked about.
+    let server = patient();
+    let steps = proptest::collection::vec((any::<u8>(), 0_usize..40, 1_u32..60_000, 2_u32..6), 40);
+    let mut runner = TestRunner::new(Config {
+        cases: 2,
+        max_shrink_iters: 0,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let result = runner.run(&steps, |steps| {
+        let mut books = Books::new();
+        let token = books.api.token().to_owned();
+        for (at, (step, pick, cents, month)) in steps.iter().enumerate() {
+            let step = if at < 8 { [0, 3][at % 2] } else { *step };
+            books.step(step, *pick, *cents, &day(&format!("0{month}-20")));
+            both_are_as_they_are_now(&server, &token);
+        }
+        Ok(())
+    });
+    if let Err(why) = result {
+        panic!("{why}");
+    }
+    // Of three times that each is asked, the last is given again, and often all are.
+    assert!(server.metric(GIVEN) >= 160, "{}", server.metric(GIVEN));
+}
+
+#[test]
+fn what_was_under_way_when_an_answer_was_kept_is_seen_when_it_is_done() {
+    let server = patient();
+    let company = Company::new();
+    let api = company.admin();
+    api.client("C001");
+    let name = |server: &Second| {
+        let clients = both_are_as_they_are_now(server, api.token());
+        clients["nodes"][0]["name"].clone()
+    };
+    let before = name(&server);
+    let mut other = owner();
+    let client = api.data("{ client(ref: { number: \"C001\" }) { id } }", json!({}));
+    let (_, id) = client["client"]["id"]
+        .as_str()
+        .and_then(|id| id.split_once('_'))
+        .expect("an id");
+    let write = |name: &str| format!("UPDATE clients SET name = '{name}' WHERE id = '{id}'");
+    other
+        .batch_execute(&format!("BEGIN; {}", write("Under way")))
+        .expect("a change");
+    // Kept now, while the change is not done.
+    assert_eq!(name(&server), before);
+    let given = server.metric(GIVEN);
+    other.batch_execute("COMMIT").expect("a commit");
+    assert_eq!(name(&server), "Under way");
+    // The same for one that is taken back, which changes nothing: what was kept still holds.
+    other
+        .batch_execute(&format!("BEGIN; {}", write("Taken back")))
+        .expect("a change");
+    assert_eq!(name(&server), "Under way");
+    other.batch_execute("ROLLBACK").expect("a rollback");
+    let (given, before) = (server.metric(GIVEN), given);
+    assert!(given > before);
+    let answer = server.run(api.token(), CLIENTS, &json!({ "rows": 10 }));
+    assert_eq!(answer["data"]["clients"]["nodes"][0]["name"], "Under way");
+    assert_eq!(server.metric(GIVEN), given + 1);
+}
+
+#[test]
+fn a_kept_answer_is_for_those_who_may_see_it() {
+    let server = patient();
+    let company = Company::new();
+    let admin = company.admin();
+    let ((one, user), (other, _)) = (company.as_member("SALES"), company.as_member("SALES"));
+    for client in ["C001", "C002"] {
+        admin.client(client);
+        let number = format!("FA-{client}");
+        admin.invoice(client, &number, &day("01-10"), &day("02-09"), ("100", "0"));
+    }
+    let owned = json!({ "client": { "number": "C001" }, "salesOwner": user });
+    admin.done(
+        "mutation($input: UpdateClientInput!) { updateClient(input: $input) { userErrors { message } } }",
+        json!({ "input": owned }),
+    );
+    let foreign = Company::new().admin();
+    let count = |api: &Api| {
+        let mut counts = (0..3).map(|_| {
+            let answer = server.run(api.token(), CLIENTS, &json!({ "rows": 10 }));
+            answer["data"]["clients"]["totalCount"].as_u64()
+        });
+        let first = counts.next().flatten();
+        assert!(counts.all(|count| count == first));
+        first
+    };
+    assert_eq!(
+        [&admin, &one, &other, &foreign].map(count),
+        [Some(2), Some(1), Some(0), Some(0)]
+    );
+    // Two roles that may see the same, and one that may not see contacts.
+    assert_eq!(count(&company.as_role("BI_READER")), Some(2));
+    // What an auditor asks is written down, each time.
+    let auditor = company.as_role("AUDITOR");
+    let reads = || {
+        let read = admin.data(
+            "{ auditTrail(filter: { actions: [READ] }) { totalCount } }",
+            json!({}),
+        );
+        read["auditTrail"]["totalCount"].as_u64().expect("a count")
+    };
+    let before = reads();
+    assert_eq!(count(&auditor), Some(2));
+    assert_eq!(reads(), before + 3);
+}
+
+#[test]
+fn answers_are_not_kept_where_there_is_no_memory_for_them() {
+    let server = Second::start(&[("ENCOURS_ANSWERS_MEGABYTES", "0")]);
+    let api = Company::new().admin();
+    api.client("C001");
+    both_are_as_they_are_now(&server, api.token());
+    assert_eq!(server.metric(GIVEN), 0);
+}
