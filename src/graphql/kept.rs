@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_graphql::parser::types::{
-    ExecutableDocument, Field, OperationType, Selection, SelectionSet,
+    ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
 };
 use async_graphql::{Name, Value, Variables};
 use sha2::{Digest, Sha256};
@@ -82,16 +82,27 @@ pub struct Usage {
     pub given: u64,
 }
 
-impl Question {
+impl Kept {
+    /// Keeps answers in so much memory, none with 0 bytes.
+    pub fn within(budget: usize) -> Kept {
+        let inner = Inner {
+            budget,
+            shelf: Mutex::default(),
+            given: AtomicU64::default(),
+        };
+        Kept((budget > 0).then(|| Arc::new(inner)))
+    }
+
     /// The question that this operation of a document asks, when its answer may be kept.
-    pub fn of(
+    pub fn question(
+        &self,
         caller: &Caller,
         doc: &ExecutableDocument,
         operation: Option<&str>,
         text: &str,
         variables: &Variables,
     ) -> Option<Question> {
-        if !rests_on_records(doc, operation, variables) {
+        if self.0.is_none() || !rests_on_records(doc, operation, variables) {
             return None;
         }
         let who = (
@@ -102,18 +113,6 @@ impl Question {
         );
         let asked = format!("{who:?}{operation:?}{variables:?}{text}");
         Some(Question(Sha256::digest(asked).into()))
-    }
-}
-
-impl Kept {
-    /// Keeps answers in so much memory, none with 0 bytes.
-    pub fn within(budget: usize) -> Kept {
-        let inner = Inner {
-            budget,
-            shelf: Mutex::default(),
-            given: AtomicU64::default(),
-        };
-        Kept((budget > 0).then(|| Arc::new(inner)))
     }
 
     /// The answer as it was, if it still is.
@@ -134,7 +133,11 @@ impl Kept {
                 kept.given.fetch_add(1, Ordering::Relaxed);
                 Some(text)
             }
-            Ok(_) => None,
+            Ok(Some(false)) => {
+                kept.shelf().clear(question);
+                None
+            }
+            Ok(None) => None,
             // The question is asked as if nothing had been kept, and meets what is wrong itself.
             Err(error) => {
                 tracing::debug!(%error, "a kept answer was not looked at");
@@ -143,10 +146,11 @@ impl Kept {
         }
     }
 
-    /// What the session's snapshot sees, when its answer is worth keeping: to a question that was asked before.
+    /// What the session's snapshot sees, when its answer is worth keeping: to a question that was asked before, and read
+    /// from that snapshot alone. What was looked for and not found ends a snapshot.
     pub async fn worth(&self, session: &Session, question: &Question) -> Option<Seen> {
         let kept = self.0.as_ref()?;
-        if !kept.shelf().was_asked(question) {
+        if !kept.shelf().was_asked(question) || !session.saw_one_snapshot().await {
             return None;
         }
         let seen = session.read(|conn, _| Ok(change::seen(conn)?)).await;
@@ -200,7 +204,19 @@ impl Shelf {
         let place = self.questions.get_mut(question)?;
         place.used = self.clock;
         let answer = place.answer.clone()?;
-        (answer.since.elapsed() < LONGEST).then_some(answer)
+        if answer.since.elapsed() < LONGEST {
+            return Some(answer);
+        }
+        self.clear(question);
+        None
+    }
+
+    /// Forgets the answer to a question.
+    fn clear(&mut self, question: &Question) {
+        if let Some(place) = self.questions.get_mut(question) {
+            self.bytes -= place.bytes();
+            place.answer = None;
+        }
     }
 
     /// Whether the question was asked before; from now on it was.
@@ -280,7 +296,11 @@ fn rests_on_records(doc: &ExecutableDocument, name: Option<&str>, variables: &Va
     let chosen = operations.find(|(found, _)| name.is_none() || found.map(Name::as_str) == name);
     chosen.is_some_and(|(_, operation)| {
         let operation = &operation.node;
-        let reading = Reading { doc, variables };
+        let reading = Reading {
+            doc,
+            operation,
+            variables,
+        };
         operation.ty == OperationType::Query
             && reading.rests(&operation.selection_set.node, At::Root)
     })
@@ -288,6 +308,7 @@ fn rests_on_records(doc: &ExecutableDocument, name: Option<&str>, variables: &Va
 
 struct Reading<'a> {
     doc: &'a ExecutableDocument,
+    operation: &'a OperationDefinition,
     variables: &'a Variables,
 }
 
@@ -314,7 +335,8 @@ impl Reading<'_> {
     fn field_rests(&self, field: &Field, at: At) -> bool {
         let name = field.name.node.as_str();
         if name == "__typename" {
-            return true;
+            // That of the root alone takes no look at the books, with or without an answer that was kept.
+            return at != At::Root;
         }
         let below = match at {
             At::Root => root(name).filter(|_| self.is_narrowed_by_records(field)),
@@ -335,6 +357,17 @@ impl Reading<'_> {
         below.is_some_and(|at| self.rests(&field.selection_set.node, at))
     }
 
+    /// What a variable stands for: what was given, or else the default that the document has for it.
+    fn value(&self, name: &Name) -> Value {
+        let mut declared = self.operation.variable_definitions.iter();
+        let default = || {
+            let declared = declared.find(|it| it.node.name.node == *name)?;
+            declared.node.default_value().cloned()
+        };
+        let given = self.variables.get(name).cloned();
+        given.or_else(default).unwrap_or_default()
+    }
+
     /// Whether a filter asks for nothing but what stands in the rows of records.
     fn is_narrowed_by_records(&self, field: &Field) -> bool {
         let fits = |filter: &Value| match filter {
@@ -347,8 +380,7 @@ impl Reading<'_> {
         match field.get_argument("filter") {
             None => true,
             Some(filter) => {
-                let value =
-                    |name| Ok::<_, ()>(self.variables.get(&name).cloned().unwrap_or_default());
+                let value = |name| Ok::<_, ()>(self.value(&name));
                 filter
                     .node
                     .clone()
@@ -366,6 +398,7 @@ const NARROWING: &[&str] = &[
     "kinds",
     "segments",
     "insolvent",
+    "closed",
     "client",
     "issuedFrom",
     "issuedTo",
@@ -513,6 +546,23 @@ mod tests {
                 true,
             ),
             ("{ clients(filter: null) { nodes { number } } }", true),
+            (
+                "query($f: F = { search: \"a\" }) { invoices(filter: $f) { nodes { number } } }",
+                true,
+            ),
+            (
+                "query($f: F = { overdue: true }) { invoices(filter: $f) { nodes { number } } }",
+                false,
+            ),
+            (
+                "query($f: F = { collector: \"me\" }) { clients(filter: $f) { nodes { number } } }",
+                false,
+            ),
+            (
+                "query($plain: F = { overdue: true }) { invoices(filter: $plain) { nodes { number } } }",
+                true,
+            ),
+            ("{ __typename }", false),
             (
                 "{ clients(filter: { kinds: [COMPANY], search: \"a\" }) { nodes { number } } }",
                 true,

@@ -222,7 +222,7 @@ pub fn bind(request: Request, session: &Session, objects: &Objects, roots: Roots
 
 /// Runs a query or mutation that was given its session; what was done before is answered as it was then.
 pub async fn execute(schema: &Schema, request: Request, session: &Session) -> Response {
-    let asked = Arc::new(replay::Asked::new(&request, session.caller()));
+    let asked = Arc::new(replay::Asked::of(&request));
     let mut response = schema.execute(request.data(Arc::clone(&asked))).await;
     replay::settle(&asked, session, &mut response).await;
     response

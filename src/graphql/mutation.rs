@@ -239,7 +239,8 @@ fn arguments(ctx: &Context<'_>) -> Result<Vec<(Name, Value)>> {
     })
 }
 
-fn hash_of<'a>(arguments: impl IntoIterator<Item = (&'a str, &'a Value)>) -> String {
+/// A digest of named values, whatever the order of their fields.
+pub fn hash_of<'a>(arguments: impl IntoIterator<Item = (&'a str, &'a Value)>) -> String {
     let mut text = String::new();
     for (name, value) in arguments {
         text.push_str(name);

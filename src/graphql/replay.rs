@@ -4,34 +4,43 @@
 
 use std::sync::Mutex;
 
-use async_graphql::{Request, Response, Value};
+use async_graphql::{Request, Response, Value, Variables};
 use sha2::{Digest, Sha256};
 
+use super::mutation::hash_of;
 use crate::domain::access::Caller;
 use crate::domain::hex::hex;
 use crate::store::{self, Session};
 
-/// What a request asks, who may see the answer, and the keys that its mutations succeeded under.
+/// What a request asks, and the keys that its mutations succeeded under.
 pub struct Asked {
-    /// Digest of the first two.
-    selection: String,
+    operation: Option<String>,
+    document: String,
+    variables: Variables,
     keys: Mutex<Vec<(String, String)>>,
 }
 
 impl Asked {
-    /// Of a request and whose it is. Its variables may say which fields are asked for, or how many rows below them.
-    pub fn new(request: &Request, caller: &Caller) -> Asked {
-        let told = (
-            request.operation_name.as_deref(),
-            &request.query,
-            &request.variables,
-            caller.permissions(),
-            caller.portfolio(),
-        );
+    /// Of a request.
+    pub fn of(request: &Request) -> Asked {
         Asked {
-            selection: hex(&Sha256::digest(format!("{told:?}"))),
+            operation: request.operation_name.clone(),
+            document: request.query.clone(),
+            variables: request.variables.clone(),
             keys: Mutex::default(),
         }
+    }
+
+    /// Digest of what the caller asks to see and may see. Variables may say which fields are asked for, or how many rows
+    /// below them; in which order they were sent says nothing.
+    fn digest(&self, caller: &Caller) -> String {
+        let (operation, document) = (&self.operation, &self.document);
+        let may = (caller.permissions(), caller.portfolio());
+        let variables = self.variables.iter();
+        let variables = hash_of(variables.map(|(name, value)| (name.as_str(), value)));
+        hex(&Sha256::digest(format!(
+            "{operation:?}{may:?}{variables}{document}"
+        )))
     }
 
     /// Remembers that the root field with this response name succeeded under a key.
@@ -55,11 +64,12 @@ pub async fn settle(asked: &Asked, session: &Session, response: &mut Response) {
     if keys.is_empty() || !response.errors.is_empty() {
         return;
     }
+    let selection = asked.digest(session.caller());
     for (name, key) in keys {
         let Some(answer) = fields.get_mut(name.as_str()) else {
             continue;
         };
-        match first_answer(session, key, format!("{}/{name}", asked.selection), answer).await {
+        match first_answer(session, key, format!("{selection}/{name}"), answer).await {
             Ok(first) => *answer = first,
             // The write is done and answered rightly: only its replay may differ.
             Err(error) => {

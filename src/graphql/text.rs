@@ -77,7 +77,8 @@ fn flatten<'a>(
     })
 }
 
-/// A record that tells some of its fields at once: those that ask nobody and that no guard stands before.
+/// A record that tells some of its fields at once: those that ask nobody and that no guard stands before. Of records whose
+/// answers are kept (see `kept`) they rest on the record's row alone, not on today nor on who asks.
 pub trait Row: ContainerType {
     /// Whether the field is one of them.
     fn is_told(_: &str) -> bool {

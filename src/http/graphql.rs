@@ -339,11 +339,11 @@ impl GraphqlEndpoint {
         // A mutation of which one field succeeded must not look like one that may be sent again.
         let failed_before = answer::is_empty(&response.data);
         self.complete(&mut response, &doc, &walk);
-        if let Some((question, seen)) = worth {
-            self.kept.keep(question, &response.data, seen);
-        }
         let is_query = walk.operation_type == OperationType::Query;
         let failed = failed_before || (is_query && answer::is_empty(&response.data));
+        if let (Some((question, seen)), false) = (worth, failed) {
+            self.kept.keep(question, &response.data, seen);
+        }
         Ok(Done {
             presented: reply.presented(response, &walk, &self.limits),
             failed,
@@ -362,7 +362,7 @@ impl GraphqlEndpoint {
         walk: &Walk,
     ) -> (Response, Option<(Question, Seen)>) {
         let operation = walk.operation_name.as_deref();
-        let question = Question::of(
+        let question = self.kept.question(
             session.caller(),
             doc,
             operation,

@@ -52,6 +52,8 @@ struct Slot {
     conn: Option<Connection>,
     permit: Option<OwnedSemaphorePermit>,
     reading: bool,
+    /// Snapshots that were begun.
+    snapshots: u32,
     /// The connection is the replica's.
     on_replica: bool,
     /// The end of its waits for locks and connections, from its first use.
@@ -157,6 +159,7 @@ impl Session {
         slot.given_up = matches!(done, Err(Error::Unavailable(_)));
         let (conn, on_replica, result) = done?;
         slot.on_replica = on_replica;
+        slot.snapshots += u32::from(!reading);
         match result {
             Ok(value) => {
                 slot.conn = Some(conn);
@@ -173,7 +176,13 @@ impl Session {
         }
     }
 
-    /// Reads by one statement that is a transaction of its own and says itself whose it is, for a document that reads
+    /// Whether all that was read is of one snapshot of the primary, which is still there.
+    pub async fn saw_one_snapshot(&self) -> bool {
+        let slot = self.inner.slot.lock().await;
+        slot.reading && slot.snapshots == 1 && !slot.on_replica
+    }
+
+    /// Reads by one statement that is a transaction of its own and says itself whose it is, for a document that needs
     /// nothing else: no snapshot is begun or left for it. None where one was begun already or the request has little
     /// time left, and where `work` finds that one statement will not do: then ask [`Session::read`].
     pub async fn read_alone<T, F>(&self, work: F) -> Result<Option<T>>

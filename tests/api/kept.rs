@@ -171,6 +171,25 @@ fn a_kept_answer_is_for_those_who_may_see_it() {
 }
 
 #[test]
+fn what_was_not_found_is_looked_for_again() {
+    let server = patient();
+    let api = Company::new().admin();
+    api.client("C001");
+    let document = "{ one: client(ref: { number: \"C001\" }) { name } none: client(ref: { number: \"C002\" }) { name } }";
+    let ask = || server.run(api.token(), document, &json!({}))["data"].clone();
+    for _ in 0..4 {
+        assert_eq!(ask()["none"], Value::Null);
+    }
+    // What came in between the look for it and the look at the snapshot would be taken for seen.
+    assert_eq!(server.metric(GIVEN), 0);
+    api.client("C002");
+    for given in [0, 1, 2] {
+        assert_ne!(ask()["none"], Value::Null);
+        assert_eq!(server.metric(GIVEN), given);
+    }
+}
+
+#[test]
 fn answers_are_not_kept_where_there_is_no_memory_for_them() {
     let server = Second::start(&[("ENCOURS_ANSWERS_MEGABYTES", "0")]);
     let api = Company::new().admin();
