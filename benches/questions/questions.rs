@@ -1,8 +1,7 @@
 //! The questions, as a client asks them and as the best single SQL statement that we know answers them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};

@@ -199,12 +199,15 @@ impl Round {
 }
 
 /// What is done with a list, whose records are `R` and shown as `V`.
-trait OfKind {
+pub trait OfKind {
+    /// What comes of it.
     type Done;
+    /// Does it.
     fn does<R: Below + Clone, V: Row>(self, view: fn(R) -> V) -> Self::Done;
 }
 
-fn of_kind<D: OfKind>(list: Nested, deed: D) -> D::Done {
+/// Does something with a list.
+pub fn of_kind<D: OfKind>(list: Nested, deed: D) -> D::Done {
     match list {
         Nested::InvoicesOfClient => deed.does(Invoice),
         Nested::CreditNotesOfClient | Nested::CreditNotesOfInvoice => deed.does(CreditNote),

@@ -7,27 +7,21 @@
 //! kept, by an allow-list: fields of the records that stand in their rows, lists of records below records, and lists that
 //! are narrowed by such fields. They are for those who may see the same, and cost the same points.
 
+mod records;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_graphql::parser::types::{
-    ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
-};
-use async_graphql::{Name, Value, Variables};
+use async_graphql::parser::types::ExecutableDocument;
+use async_graphql::{Value, Variables};
 use sha2::{Digest, Sha256};
 
-use super::below;
-use super::client::Client;
-use super::dispute::{Deduction, Dispute};
-use super::document::{CreditNote, Invoice};
-use super::matching::Allocation;
-use super::payment::Payment;
-use super::text::{self, Row};
+use super::text;
 use crate::domain::access::Caller;
+use crate::store::Session;
 use crate::store::change::{self, Seen};
-use crate::store::{Session, nested::Nested};
 
 /// Longest time that an answer is kept.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -102,13 +96,13 @@ impl Kept {
         text: &str,
         variables: &Variables,
     ) -> Option<Question> {
-        if self.0.is_none() || !rests_on_records(doc, operation, variables) {
+        if self.0.is_none() || !records::rests_on_records(doc, operation, variables) {
             return None;
         }
         let who = (
             caller.company,
             caller.role,
-            caller.permissions(),
+            &caller.scopes,
             caller.portfolio(),
         );
         let asked = format!("{who:?}{operation:?}{variables:?}{text}");
@@ -267,347 +261,9 @@ impl Place {
     }
 }
 
-/// The records whose changes stand on the feed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Record {
-    Client,
-    Invoice,
-    CreditNote,
-    Payment,
-    Dispute,
-    Deduction,
-    Allocation,
-}
-
-/// Where a selection stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum At {
-    Root,
-    Row(Record),
-    Page(Record),
-    Edge(Record),
-    /// Of plain fields alone, which all rest on the list that it is of.
-    Info,
-}
-
-/// Whether the answer shows nothing but records, so that it changes with them alone.
-fn rests_on_records(doc: &ExecutableDocument, name: Option<&str>, variables: &Variables) -> bool {
-    let mut operations = doc.operations.iter();
-    let chosen = operations.find(|(found, _)| name.is_none() || found.map(Name::as_str) == name);
-    chosen.is_some_and(|(_, operation)| {
-        let operation = &operation.node;
-        let reading = Reading {
-            doc,
-            operation,
-            variables,
-        };
-        operation.ty == OperationType::Query
-            && reading.rests(&operation.selection_set.node, At::Root)
-    })
-}
-
-struct Reading<'a> {
-    doc: &'a ExecutableDocument,
-    operation: &'a OperationDefinition,
-    variables: &'a Variables,
-}
-
-impl Reading<'_> {
-    fn rests(&self, set: &SelectionSet, at: At) -> bool {
-        set.items.iter().all(|selection| match &selection.node {
-            Selection::Field(field) => self.field_rests(&field.node, at),
-            Selection::FragmentSpread(spread) => {
-                let fragment = self.doc.fragments.get(&spread.node.fragment_name.node);
-                fragment.is_some_and(|fragment| {
-                    let fragment = &fragment.node;
-                    at.is_on(&fragment.type_condition.node.on.node)
-                        && self.rests(&fragment.selection_set.node, at)
-                })
-            }
-            Selection::InlineFragment(fragment) => {
-                let condition = fragment.node.type_condition.as_ref();
-                condition.is_none_or(|condition| at.is_on(&condition.node.on.node))
-                    && self.rests(&fragment.node.selection_set.node, at)
-            }
-        })
-    }
-
-    fn field_rests(&self, field: &Field, at: At) -> bool {
-        let name = field.name.node.as_str();
-        if name == "__typename" {
-            // That of the root alone takes no look at the books, with or without an answer that was kept.
-            return at != At::Root;
-        }
-        let below = match at {
-            At::Root => root(name).filter(|_| self.is_narrowed_by_records(field)),
-            At::Row(record) if record.tells(name) => return true,
-            At::Row(record) => record.below(name),
-            At::Page(record) => match name {
-                "nodes" => Some(At::Row(record)),
-                "edges" => Some(At::Edge(record)),
-                "pageInfo" => Some(At::Info),
-                _ => return name == "totalCount",
-            },
-            At::Edge(record) => match name {
-                "node" => Some(At::Row(record)),
-                _ => return name == "cursor",
-            },
-            At::Info => return true,
-        };
-        below.is_some_and(|at| self.rests(&field.selection_set.node, at))
-    }
-
-    /// What a variable stands for: what was given, or else the default that the document has for it.
-    fn value(&self, name: &Name) -> Value {
-        let mut declared = self.operation.variable_definitions.iter();
-        let default = || {
-            let declared = declared.find(|it| it.node.name.node == *name)?;
-            declared.node.default_value().cloned()
-        };
-        let given = self.variables.get(name).cloned();
-        given.or_else(default).unwrap_or_default()
-    }
-
-    /// Whether a filter asks for nothing but what stands in the rows of records.
-    fn is_narrowed_by_records(&self, field: &Field) -> bool {
-        let fits = |filter: &Value| match filter {
-            Value::Null => true,
-            Value::Object(conditions) => conditions
-                .keys()
-                .all(|condition| NARROWING.contains(&condition.as_str())),
-            _ => false,
-        };
-        match field.get_argument("filter") {
-            None => true,
-            Some(filter) => {
-                let value = |name| Ok::<_, ()>(self.value(&name));
-                filter
-                    .node
-                    .clone()
-                    .into_const_with(value)
-                    .is_ok_and(|filter| fits(&filter))
-            }
-        }
-    }
-}
-
-/// What a list of clients, invoices or credit notes may be narrowed by. The others look at what is open, at today, or at
-/// who asks.
-const NARROWING: &[&str] = &[
-    "search",
-    "kinds",
-    "segments",
-    "insolvent",
-    "closed",
-    "client",
-    "issuedFrom",
-    "issuedTo",
-    "dueFrom",
-    "dueTo",
-    "currency",
-    "minTotal",
-    "maxTotal",
-];
-
-/// What a field of the root leads to, when it shows records. Payments, disputes and deductions have filters of their own,
-/// and are found below their clients and invoices as well.
-fn root(field: &str) -> Option<At> {
-    Some(match field {
-        "clients" => At::Page(Record::Client),
-        "client" => At::Row(Record::Client),
-        "invoices" => At::Page(Record::Invoice),
-        "invoice" => At::Row(Record::Invoice),
-        "creditNotes" => At::Page(Record::CreditNote),
-        "creditNote" => At::Row(Record::CreditNote),
-        "payment" => At::Row(Record::Payment),
-        "dispute" => At::Row(Record::Dispute),
-        "deduction" => At::Row(Record::Deduction),
-        _ => return None,
-    })
-}
-
-impl At {
-    /// Whether a fragment on this type is for what stands here.
-    fn is_on(self, type_name: &str) -> bool {
-        match self {
-            At::Root => type_name == "Query",
-            At::Row(record) => type_name == record.name(),
-            At::Page(record) => type_name.strip_suffix("Connection") == Some(record.name()),
-            At::Edge(record) => type_name.strip_suffix("Edge") == Some(record.name()),
-            At::Info => type_name == "PageInfo",
-        }
-    }
-}
-
-impl Record {
-    fn name(self) -> &'static str {
-        match self {
-            Record::Client => "Client",
-            Record::Invoice => "Invoice",
-            Record::CreditNote => "CreditNote",
-            Record::Payment => "Payment",
-            Record::Dispute => "Dispute",
-            Record::Deduction => "Deduction",
-            Record::Allocation => "Allocation",
-        }
-    }
-
-    /// Whether it tells the field by itself: what is told stands in its row.
-    fn tells(self, field: &str) -> bool {
-        match self {
-            Record::Client => Client::is_told(field),
-            Record::Invoice => Invoice::is_told(field),
-            Record::CreditNote => CreditNote::is_told(field),
-            Record::Payment => Payment::is_told(field),
-            Record::Dispute => Dispute::is_told(field),
-            Record::Deduction => Deduction::is_told(field),
-            Record::Allocation => Allocation::is_told(field),
-        }
-    }
-
-    /// The records that a field of its row leads to.
-    fn below(self, field: &str) -> Option<At> {
-        let lists = below::lists(self.name()).iter();
-        let list = lists.into_iter().find(|(name, _)| *name == field);
-        if let Some((_, list)) = list {
-            return Some(At::Page(Record::of(*list)));
-        }
-        let other = match (self, field) {
-            (
-                Record::Invoice
-                | Record::CreditNote
-                | Record::Payment
-                | Record::Dispute
-                | Record::Deduction,
-                "client",
-            ) => Record::Client,
-            (Record::CreditNote | Record::Dispute | Record::Deduction, "invoice") => {
-                Record::Invoice
-            }
-            _ => return None,
-        };
-        Some(At::Row(other))
-    }
-
-    fn of(list: Nested) -> Record {
-        match list {
-            Nested::InvoicesOfClient => Record::Invoice,
-            Nested::CreditNotesOfClient | Nested::CreditNotesOfInvoice => Record::CreditNote,
-            Nested::PaymentsOfClient => Record::Payment,
-            Nested::DisputesOfClient | Nested::DisputesOfInvoice => Record::Dispute,
-            Nested::DeductionsOfClient | Nested::DeductionsOfInvoice => Record::Deduction,
-            Nested::AllocationsOfInvoice
-            | Nested::AllocationsOfCreditNote
-            | Nested::AllocationsOfPayment => Record::Allocation,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use async_graphql::parser::parse_query;
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn what_rests_on_records_alone_may_be_kept() {
-        let variables = Variables::from_json(
-            json!({ "plain": { "search": "a" }, "open": { "open": true }, "id": "x" }),
-        );
-        for (document, may) in [
-            ("{ clients { nodes { number name } } }", true),
-            (
-                "{ client(ref: { number: \"C1\" }) { name invoices { nodes { total allocations { nodes { amount } } } } } }",
-                true,
-            ),
-            (
-                "{ invoices { totalCount pageInfo { endCursor } edges { cursor node { client { name } } } } }",
-                true,
-            ),
-            (
-                "{ creditNotes { nodes { invoice { number } __typename } } }",
-                true,
-            ),
-            (
-                "{ ...A } fragment A on Query { clients { ... on ClientConnection { nodes { ...B } } } } fragment B on Client { name }",
-                true,
-            ),
-            (
-                "query A { clients { nodes { name } } } query B { viewer { name } }",
-                true,
-            ),
-            (
-                "query($plain: F) { invoices(filter: $plain) { nodes { number } } }",
-                true,
-            ),
-            (
-                "query($none: F) { invoices(filter: $none) { nodes { number } } }",
-                true,
-            ),
-            ("{ clients(filter: null) { nodes { number } } }", true),
-            (
-                "query($f: F = { search: \"a\" }) { invoices(filter: $f) { nodes { number } } }",
-                true,
-            ),
-            (
-                "query($f: F = { overdue: true }) { invoices(filter: $f) { nodes { number } } }",
-                false,
-            ),
-            (
-                "query($f: F = { collector: \"me\" }) { clients(filter: $f) { nodes { number } } }",
-                false,
-            ),
-            (
-                "query($plain: F = { overdue: true }) { invoices(filter: $plain) { nodes { number } } }",
-                true,
-            ),
-            ("{ __typename }", false),
-            (
-                "{ clients(filter: { kinds: [COMPANY], search: \"a\" }) { nodes { number } } }",
-                true,
-            ),
-            // What is open, today, who asks.
-            (
-                "query($open: F) { invoices(filter: $open) { nodes { number } } }",
-                false,
-            ),
-            (
-                "{ invoices(filter: { overdue: true }) { nodes { number } } }",
-                false,
-            ),
-            (
-                "{ clients(filter: { search: \"a\", salesOwner: \"me\" }) { nodes { number } } }",
-                false,
-            ),
-            (
-                "query($id: ID) { clients(filter: { salesOwner: $id }) { nodes { number } } }",
-                false,
-            ),
-            ("{ invoices { nodes { number open } } }", false),
-            ("{ invoices { nodes { overdue } } }", false),
-            (
-                "{ clients { nodes { openItems { nodes { open } } } } }",
-                false,
-            ),
-            // Other records, and what a guard stands before.
-            ("{ clients { nodes { contacts { name } } } }", false),
-            ("{ clients { nodes { salesOwner { name } } } }", false),
-            ("{ invoices { nodes { lines { net } } } }", false),
-            ("{ agedBalance { totals { total } } }", false),
-            ("{ viewer { name } clients { nodes { number } } }", false),
-            ("{ __schema { types { name } } }", false),
-            ("{ ...A } fragment A on Query { viewer { name } }", false),
-            ("{ node(id: \"x\") { ... on Client { name } } }", false),
-            ("{ clients { nodes { ... on Invoice { number } } } }", false),
-            ("mutation { createClient { client { name } } }", false),
-            ("subscription { clients { nodes { name } } }", false),
-        ] {
-            let doc = parse_query(document).expect("a document");
-            let name = document.starts_with("query A").then_some("A");
-            assert_eq!(rests_on_records(&doc, name, &variables), may, "{document}");
-        }
-    }
 
     fn question(number: u8) -> Question {
         Question([number; 32])

@@ -12,7 +12,8 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use async_graphql::parser::types::{
-    ExecutableDocument, Field, FragmentDefinition, OperationType, Selection, SelectionSet,
+    ExecutableDocument, Field, FragmentDefinition, OperationDefinition, OperationType, Selection,
+    SelectionSet,
 };
 use async_graphql::resolver_utils::ContainerType;
 use async_graphql::{Context, ContextSelectionSet, ID, Name, Positioned, ServerResult, Value};
@@ -30,14 +31,21 @@ impl Wanted {
     /// Whether the answer to this operation of a document, the only one when it has no name, may be text: that to a query
     /// which asks for each object once. The library puts together what is asked for twice, and can do so with trees alone.
     pub fn of(doc: &ExecutableDocument, name: Option<&str>) -> Option<Wanted> {
-        let mut operations = doc.operations.iter();
-        let chosen =
-            operations.find(|(found, _)| name.is_none() || found.map(Name::as_str) == name);
-        let (_, operation) = chosen?;
-        let fine = operation.node.ty == OperationType::Query
-            && asks_once(doc, &operation.node.selection_set.node);
+        let operation = operation(doc, name)?;
+        let fine =
+            operation.ty == OperationType::Query && asks_once(doc, &operation.selection_set.node);
         fine.then_some(Wanted)
     }
+}
+
+/// The operation of this name, or the only one.
+pub fn operation<'a>(
+    doc: &'a ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'a OperationDefinition> {
+    let mut operations = doc.operations.iter();
+    let chosen = operations.find(|(found, _)| name.is_none() || found.map(Name::as_str) == name);
+    chosen.map(|(_, operation)| &operation.node)
 }
 
 /// Whether the fields with others below them have each a name of their own, in this selection and below.

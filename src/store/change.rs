@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::list::{self, Bind, Sql};
@@ -186,17 +186,11 @@ pub fn is_unchanged_alone(
     company: CompanyId,
     since: &Seen,
 ) -> QueryResult<bool> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Bool)]
-        unchanged: bool,
-    }
     let binds = [
         Bind::Id(company.0),
         Bind::Text(since.0.clone()),
         Bind::Number(LOOKED_THROUGH),
     ];
-    let text = "SELECT is_unchanged_alone(?, ?::text::pg_snapshot, ?) AS unchanged";
-    let found: Found = list::steady(text, binds).get_result(conn)?;
-    Ok(found.unchanged)
+    let text = "SELECT is_unchanged_alone(?, ?::text::pg_snapshot, ?) AS found";
+    list::truth(conn, list::steady(text, binds))
 }

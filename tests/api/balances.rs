@@ -7,12 +7,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 use crate::harness::{Api, Company, Second, day, today, year};
-use crate::sequences::Books;
+use crate::sequences::run;
 
 const FAR: &str = "2200-01-01T00:00:00Z";
 
@@ -94,28 +92,11 @@ const MEMORY: &str = "encours_aged_balances{name=\"answers_from_memory\"}";
 #[test]
 fn memory_tells_what_the_database_tells_r4() {
     let server = Second::start(&[]);
-    let steps = proptest::collection::vec((any::<u8>(), 0_usize..40, 1_u32..60_000, 2_u32..6), 60);
-    let mut runner = TestRunner::new(Config {
-        cases: 2,
-        max_shrink_iters: 0,
-        failure_persistence: None,
-        ..Config::default()
-    });
-    let result = runner.run(&steps, |steps| {
-        let mut books = Books::new();
-        let token = books.api.token().to_owned();
-        for (at, (step, pick, cents, month)) in steps.iter().enumerate() {
-            let step = if at < 8 { [0, 3][at % 2] } else { *step };
-            books.step(step, *pick, *cents, &day(&format!("0{month}-20")));
-            if at % 10 == 9 {
-                everything_is_the_same(&server, &token);
-            }
+    run(2, 60, |books, at| {
+        if at % 10 == 9 {
+            everything_is_the_same(&server, books.api.token());
         }
-        Ok(())
     });
-    if let Err(why) = result {
-        panic!("{why}");
-    }
     // Each document asks memory for three reports of rows, counts and totals at least.
     assert!(server.metric(MEMORY) > 300, "{}", server.metric(MEMORY));
 }

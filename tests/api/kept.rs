@@ -4,12 +4,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use diesel::connection::SimpleConnection;
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 use crate::harness::{Api, Company, Second, day, owner};
-use crate::sequences::Books;
+use crate::roles::own;
+use crate::sequences::run;
 
 const GIVEN: &str = "encours_kept_answers{name=\"given\"}";
 
@@ -61,26 +60,9 @@ fn both_are_as_they_are_now(server: &Second, token: &str) -> Value {
 fn a_kept_answer_is_what_is_true_now() {
     // It did not write itself what it is asked about.
     let server = patient();
-    let steps = proptest::collection::vec((any::<u8>(), 0_usize..40, 1_u32..60_000, 2_u32..6), 40);
-    let mut runner = TestRunner::new(Config {
-        cases: 2,
-        max_shrink_iters: 0,
-        failure_persistence: None,
-        ..Config::default()
+    run(2, 40, |books, _| {
+        both_are_as_they_are_now(&server, books.api.token());
     });
-    let result = runner.run(&steps, |steps| {
-        let mut books = Books::new();
-        let token = books.api.token().to_owned();
-        for (at, (step, pick, cents, month)) in steps.iter().enumerate() {
-            let step = if at < 8 { [0, 3][at % 2] } else { *step };
-            books.step(step, *pick, *cents, &day(&format!("0{month}-20")));
-            both_are_as_they_are_now(&server, &token);
-        }
-        Ok(())
-    });
-    if let Err(why) = result {
-        panic!("{why}");
-    }
     // Of three times that each is asked, the last is given again, and often all are.
     assert!(server.metric(GIVEN) >= 160, "{}", server.metric(GIVEN));
 }
@@ -135,11 +117,7 @@ fn a_kept_answer_is_for_those_who_may_see_it() {
         let number = format!("FA-{client}");
         admin.invoice(client, &number, &day("01-10"), &day("02-09"), ("100", "0"));
     }
-    let owned = json!({ "client": { "number": "C001" }, "salesOwner": user });
-    admin.done(
-        "mutation($input: UpdateClientInput!) { updateClient(input: $input) { userErrors { message } } }",
-        json!({ "input": owned }),
-    );
+    own(&admin, "C001", &user);
     let foreign = Company::new().admin();
     let count = |api: &Api| {
         let mut counts = (0..3).map(|_| {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Api, Company, codes, day, year};
+use crate::roles::own;
 
 /// Two clients, in euros and dollars too, with documents to do wrong things to. January is closed.
 fn books() -> Api {
@@ -554,11 +555,7 @@ fn a_replay_answers_what_is_asked_to_those_who_may_see_it() {
         let number = format!("FA-{client}");
         admin.invoice(client, &number, &day("01-10"), &day("02-09"), ("100", "0"));
     }
-    let owned = json!({ "client": { "number": "C001" }, "salesOwner": user });
-    admin.done(
-        "mutation($input: UpdateClientInput!) { updateClient(input: $input) { userErrors { message } } }",
-        json!({ "input": owned }),
-    );
+    own(&admin, "C001", &user);
     let sent = |api: &Api, client: &str, first: i32| {
         let input = json!({ "invoice": { "number": format!("FA-{client}") }, "amount": "20.00", "reason": "BLIV",
             "openedOn": day("01-20"), "idempotencyKey": client });

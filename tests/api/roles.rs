@@ -275,7 +275,7 @@ fn another_company_sees_and_changes_nothing() {
 }
 
 /// Gives a client to a sales person.
-fn own(api: &Api, client: &str, owner: &str) {
+pub fn own(api: &Api, client: &str, owner: &str) {
     let updated = api.done(
         "mutation($input: UpdateClientInput!) { updateClient(input: $input) { client { salesOwner { id } } userErrors { code field message } } }",
         json!({ "input": { "client": { "number": client }, "salesOwner": owner } }),
