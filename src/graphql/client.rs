@@ -3,16 +3,15 @@
 mod edit;
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use uuid::Uuid;
 
 use super::aging::{OpenItem, open_items};
 use super::bank::{PayerAccount, payer_accounts};
 use super::below::nested;
 use super::company::User;
 use super::dispute::{Deduction, Dispute};
-use super::document::{CreditNote, Invoice, OrderDirection, found, maybe};
+use super::document::{CreditNote, Invoice, OrderDirection, maybe};
 use super::loaders::{BalanceOf, ContactsOf};
-use super::page::{self, Asked, Connection, Listed, Window};
+use super::page::{self, Asked, Connection, Window, listed, single};
 use super::payment::Payment;
 use super::scalars::{ClientRef, Date, Decimal, Instant, at, day, money, rate, read, show};
 use super::text::told;
@@ -259,15 +258,7 @@ told! {
     }
 }
 
-impl Listed for store::client::Client {
-    type View = Client;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> Client {
-        Client(self)
-    }
-}
+listed!(store::client::Client => Client of |client| Some(client.id));
 
 async fn user(ctx: &Context<'_>, id: Option<UserId>) -> Result<Option<User>> {
     match id {
@@ -836,12 +827,10 @@ impl ClientQuery {
         #[graphql(name = "ref")] target: ClientRef,
     ) -> Result<Option<Client>> {
         let target = target.into();
-        found(
-            session(ctx)?
-                .read(move |conn, caller| reference::client(conn, caller, "ref", &target))
-                .await,
-        )
-        .map(|it| it.map(Client))
+        single(ctx, move |conn, caller| {
+            reference::client(conn, caller, "ref", &target)
+        })
+        .await
     }
 
     /// Clients, by number unless ordered otherwise.

@@ -3,14 +3,13 @@
 mod act;
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use uuid::Uuid;
 
 use super::client::{Client, client_filter_id, code_enum};
 use super::company::{DisputeReason, User};
-use super::document::{CreditNote, Invoice, OrderDirection, found, maybe, one};
+use super::document::{CreditNote, Invoice, OrderDirection, maybe, one};
 use super::journal::{Entry, entries};
 use super::loaders::{DisputesOfDeduction, EventsOfDispute, ItemsOf, ReasonCode};
-use super::page::{self, Asked, Connection, Listed, Window};
+use super::page::{self, Asked, Connection, Window, listed, single};
 use super::scalars::{ClientRef, Date, Decimal, Instant, money, read, show, two_ways};
 use super::text::told;
 use super::{Permitted, session};
@@ -113,15 +112,7 @@ struct DisputeEvent {
 #[derive(Clone)]
 pub struct Dispute(pub store::dispute::Dispute);
 
-impl Listed for store::dispute::Dispute {
-    type View = Dispute;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> Dispute {
-        Dispute(self)
-    }
-}
+listed!(store::dispute::Dispute => Dispute of |dispute| Some(dispute.client_id));
 
 async fn reason(ctx: &Context<'_>, code: &str) -> Result<DisputeReason> {
     one(ctx, ReasonCode(code.to_owned()))
@@ -268,15 +259,7 @@ told! {
     Deduction { id, number, status, amount, currency, description, recorded_on as "recordedOn" }
 }
 
-impl Listed for store::dispute::Deduction {
-    type View = Deduction;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> Deduction {
-        Deduction(self)
-    }
-}
+listed!(store::dispute::Deduction => Deduction of |deduction| Some(deduction.client_id));
 
 /// A customer's deduction (déduction litige).
 #[Object]
@@ -427,12 +410,10 @@ impl DisputeQuery {
         #[graphql(name = "ref")] target: DisputeRef,
     ) -> Result<Option<Dispute>> {
         let target = target.into();
-        found(
-            session(ctx)?
-                .read(move |conn, caller| reference::dispute(conn, caller, "ref", &target))
-                .await,
-        )
-        .map(|it| it.map(Dispute))
+        single(ctx, move |conn, caller| {
+            reference::dispute(conn, caller, "ref", &target)
+        })
+        .await
     }
 
     /// Disputes, latest first unless ordered otherwise.
@@ -506,12 +487,10 @@ impl DisputeQuery {
         #[graphql(name = "ref")] target: DeductionRef,
     ) -> Result<Option<Deduction>> {
         let target = target.into();
-        found(
-            session(ctx)?
-                .read(move |conn, caller| reference::deduction(conn, caller, "ref", &target))
-                .await,
-        )
-        .map(|it| it.map(Deduction))
+        single(ctx, move |conn, caller| {
+            reference::deduction(conn, caller, "ref", &target)
+        })
+        .await
     }
 
     /// Deductions, latest first unless ordered otherwise.

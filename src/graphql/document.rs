@@ -14,13 +14,13 @@ use super::dispute::{Deduction, Dispute};
 use super::journal::{Entry, entries};
 use super::loaders::{ItemsOf, LinesOf, Loads, SnapshotOf, TaxesOf};
 use super::matching::Allocation;
-use super::page::{self, Asked, Connection, Listed, Window};
+use super::page::{self, Asked, Connection, Listed, Window, listed, single};
 use super::scalars::{
     CreditNoteRef, Date, Decimal, Instant, InvoiceRef, JsonObject, money, rate, show,
 };
 use super::text::{told, untold};
 use super::{Permitted, loader, session};
-use crate::domain::ids::{DocumentId, DraftId, Id};
+use crate::domain::ids::{ClientId, DocumentId, DraftId, Id};
 use crate::error::{Error, Result};
 use crate::service::invoice;
 use crate::service::{self, reference};
@@ -507,16 +507,7 @@ told! {
 }
 untold!(InvoiceDraft);
 
-/// Invoices in lists.
-impl Listed for store::document::Document {
-    type View = Invoice;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> Invoice {
-        Invoice(self)
-    }
-}
+listed!(store::document::Document => Invoice of |invoice| Some(invoice.client_id));
 
 impl Listed for CreditNote {
     type View = CreditNote;
@@ -525,6 +516,9 @@ impl Listed for CreditNote {
     }
     fn view(self) -> CreditNote {
         self
+    }
+    fn client(&self) -> Option<ClientId> {
+        Some(self.0.client_id)
     }
 }
 
@@ -616,12 +610,10 @@ impl DocumentQuery {
         #[graphql(name = "ref")] target: InvoiceRef,
     ) -> Result<Option<Invoice>> {
         let target = target.into();
-        found(
-            session(ctx)?
-                .read(move |conn, caller| reference::invoice(conn, caller, "ref", &target))
-                .await,
-        )
-        .map(|it| it.map(Invoice))
+        single(ctx, move |conn, caller| {
+            reference::invoice(conn, caller, "ref", &target)
+        })
+        .await
     }
 
     /// Invoices, latest first unless ordered otherwise.
@@ -706,12 +698,10 @@ impl DocumentQuery {
         #[graphql(name = "ref")] target: CreditNoteRef,
     ) -> Result<Option<CreditNote>> {
         let target = target.into();
-        found(
-            session(ctx)?
-                .read(move |conn, caller| reference::credit_note(conn, caller, "ref", &target))
-                .await,
-        )
-        .map(|it| it.map(CreditNote))
+        single(ctx, move |conn, caller| {
+            reference::credit_note(conn, caller, "ref", &target).map(CreditNote)
+        })
+        .await
     }
 
     /// Credit notes, latest first unless ordered otherwise.

@@ -1,14 +1,13 @@
 //! Doubtful debts, losses and the rectified invoices that recover their VAT (2.10 to 2.12).
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use uuid::Uuid;
 
 use super::client::{Client, code_enum};
 use super::document::{Invoice, one};
 use super::error::UserError;
 use super::mutation::{Done, mutate};
 use super::operation::{Operation, how};
-use super::page::{self, Asked, Connection, Listed, Window};
+use super::page::{self, Asked, Connection, Window, listed};
 use super::scalars::{ClientRef, Date, Decimal, InvoiceRef, JsonObject, money, on, show, two_ways};
 use super::text::untold;
 use super::{Permitted, session};
@@ -58,15 +57,7 @@ code_enum! {
 #[derive(Clone)]
 pub struct DoubtfulFile(pub store::doubtful::File);
 
-impl Listed for store::doubtful::File {
-    type View = DoubtfulFile;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> DoubtfulFile {
-        DoubtfulFile(self)
-    }
-}
+listed!(store::doubtful::File => DoubtfulFile);
 
 /// The file of a doubtful debt or a loss.
 #[Object]
@@ -172,15 +163,7 @@ pub fn texts(list: &serde_json::Value) -> Vec<String> {
 #[derive(Clone)]
 pub struct RectifiedInvoice(pub store::doubtful::Rectified);
 
-impl Listed for store::doubtful::Rectified {
-    type View = RectifiedInvoice;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> RectifiedInvoice {
-        RectifiedInvoice(self)
-    }
-}
+listed!(store::doubtful::Rectified => RectifiedInvoice);
 
 /// A rectified invoice (duplicata). `GET /letters/RECTIFIED_INVOICE/{id}` gives it as PDF.
 #[Object]

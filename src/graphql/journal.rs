@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::client::client_filter_id;
 use super::document::{maybe, one};
 use super::loaders::{BooksCurrency, EntriesOf, LinesOfEntry};
-use super::page::{self, Asked, Connection, Listed, Window};
+use super::page::{self, Asked, Connection, Window, listed};
 use super::scalars::{ClientRef, Date, Decimal, Instant, at, money, show};
 use super::text::untold;
 use super::{Permitted, session};
@@ -22,15 +22,7 @@ untold!(Entry);
 #[derive(Clone)]
 pub struct Entry(pub store::journal::Entry);
 
-impl Listed for store::journal::Entry {
-    type View = Entry;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> Entry {
-        Entry(self)
-    }
-}
+listed!(store::journal::Entry => Entry);
 
 /// A line of an entry: exactly one of debit and credit is not zero (R2.1).
 #[derive(SimpleObject)]

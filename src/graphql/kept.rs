@@ -6,6 +6,9 @@
 //! old, with several servers and with writes from outside. Only answers that show nothing but records of the feed are
 //! kept, by an allow-list: fields of the records that stand in their rows, lists of records below records, and lists that
 //! are narrowed by such fields. They are for those who may see the same, and cost the same points.
+//!
+//! What hangs on a record is its client's (R3.1): a screen of twenty clients rests on what is done for these, and on
+//! clients that come or go, not on all that the company does meanwhile.
 
 mod records;
 
@@ -18,10 +21,11 @@ use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{Value, Variables};
 use sha2::{Digest, Sha256};
 
+use self::records::Roots;
 use super::text;
 use crate::domain::access::Caller;
 use crate::store::Session;
-use crate::store::change::{self, Seen};
+use crate::store::change::{self, Rests, Seen};
 
 /// Longest time that an answer is kept.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -58,12 +62,26 @@ struct Answer {
     text: Value,
     bytes: usize,
     seen: Seen,
+    rests: Arc<Rests>,
     since: Instant,
 }
 
 /// A question whose answer may be kept: who may see what, and what is asked.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Question([u8; 32]);
+struct Question([u8; 32]);
+
+/// A question that is being asked, and what its answer will rest on.
+pub struct Asking {
+    question: Question,
+    roots: Roots,
+}
+
+/// What an answer is kept with: what it was read from, and what it rests on.
+pub struct Worth {
+    question: Question,
+    seen: Seen,
+    rests: Rests,
+}
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,10 +113,9 @@ impl Kept {
         operation: Option<&str>,
         text: &str,
         variables: &Variables,
-    ) -> Option<Question> {
-        if self.0.is_none() || !records::rests_on_records(doc, operation, variables) {
-            return None;
-        }
+    ) -> Option<Asking> {
+        self.0.as_ref()?;
+        let roots = records::rests_on_records(doc, operation, variables)?;
         let who = (
             caller.company,
             caller.role,
@@ -106,28 +123,31 @@ impl Kept {
             caller.portfolio(),
         );
         let asked = format!("{who:?}{operation:?}{variables:?}{text}");
-        Some(Question(Sha256::digest(asked).into()))
+        let question = Question(Sha256::digest(asked).into());
+        Some(Asking { question, roots })
     }
 
     /// The answer as it was, if it still is.
-    pub async fn again(&self, session: &Session, question: &Question) -> Option<Value> {
-        let kept = self.0.as_ref()?;
-        let Answer { text, seen, .. } = kept.shelf().find(question)?;
+    pub async fn again(&self, session: &Session, asking: &Asking) -> Option<Value> {
+        let (kept, question) = (self.0.as_ref()?, &asking.question);
+        let found = kept.shelf().find(question)?;
+        let Answer {
+            text, seen, rests, ..
+        } = found;
+        let same = Arc::clone(&rests);
         let unchanged = session
             .read_alone(move |conn, caller| {
-                Ok(Some(change::is_unchanged_alone(
-                    conn,
-                    caller.company,
-                    &seen,
-                )?))
+                let company = caller.company;
+                Ok(Some(change::unchanged_alone(conn, company, &seen, &rests)?))
             })
             .await;
         match unchanged {
-            Ok(Some(true)) => {
+            Ok(Some(Some(seen))) => {
                 kept.given.fetch_add(1, Ordering::Relaxed);
+                kept.shelf().renew(question, &same, seen);
                 Some(text)
             }
-            Ok(Some(false)) => {
+            Ok(Some(None)) => {
                 kept.shelf().clear(question);
                 None
             }
@@ -140,21 +160,32 @@ impl Kept {
         }
     }
 
-    /// What the session's snapshot sees, when its answer is worth keeping: to a question that was asked before, and read
-    /// from that snapshot alone. What was looked for and not found ends a snapshot.
-    pub async fn worth(&self, session: &Session, question: &Question) -> Option<Seen> {
+    /// What the session's answer is kept with, when it is worth keeping: to a question that was asked before, and read
+    /// from one snapshot alone. What was looked for and not found ends a snapshot.
+    pub async fn worth(&self, session: &Session, asking: Asking) -> Option<Worth> {
         let kept = self.0.as_ref()?;
-        if !kept.shelf().was_asked(question) || !session.saw_one_snapshot().await {
+        let Asking { question, roots } = asking;
+        if !kept.shelf().was_asked(&question) || !session.saw_one_snapshot().await {
             return None;
         }
         let seen = session.read(|conn, _| Ok(change::seen(conn)?)).await;
-        seen.inspect_err(|error| tracing::debug!(%error, "an answer was not kept"))
-            .ok()
+        let seen = seen.inspect_err(|error| tracing::debug!(%error, "an answer was not kept"));
+        let rests = roots.with(session.shown());
+        Some(Worth {
+            question,
+            seen: seen.ok()?,
+            rests,
+        })
     }
 
-    /// Keeps the answer that was read from a snapshot.
-    pub fn keep(&self, question: Question, data: &Value, seen: Seen) {
+    /// Keeps an answer.
+    pub fn keep(&self, worth: Worth, data: &Value) {
         let Some(kept) = &self.0 else { return };
+        let Worth {
+            question,
+            seen,
+            rests,
+        } = worth;
         let mut written = Vec::new();
         text::write(data, &mut written);
         let bytes = written.len();
@@ -166,6 +197,7 @@ impl Kept {
             text: Value::Binary(written.into()),
             bytes,
             seen,
+            rests: Arc::new(rests),
             since: Instant::now(),
         };
         kept.shelf().put(question, answer, kept.budget);
@@ -203,6 +235,16 @@ impl Shelf {
         }
         self.clear(question);
         None
+    }
+
+    /// Notes that an answer, of those to a question the one with this at hand, is still what a later statement sees.
+    /// Another one may have been read earlier than what was looked at.
+    fn renew(&mut self, question: &Question, rests: &Arc<Rests>, seen: Seen) {
+        let place = self.questions.get_mut(question);
+        let answer = place.and_then(|place| place.answer.as_mut());
+        if let Some(answer) = answer.filter(|answer| Arc::ptr_eq(&answer.rests, rests)) {
+            answer.seen = seen;
+        }
     }
 
     /// Forgets the answer to a question.
@@ -274,6 +316,7 @@ mod tests {
             text: Value::Null,
             bytes,
             seen: Seen::default(),
+            rests: Arc::default(),
             since: Instant::now(),
         }
     }

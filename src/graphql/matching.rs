@@ -1,13 +1,12 @@
 //! Allocations, letters and proposals.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use uuid::Uuid;
 
 use super::aging::OpenItem;
 use super::document::{maybe, one};
 use super::error::UserError;
 use super::mutation::{How, mutate};
-use super::page::Listed;
+use super::page::listed;
 use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, money, read, show};
 use super::text::told;
 use super::{Permitted, session};
@@ -30,15 +29,7 @@ told! {
     }
 }
 
-impl Listed for store::matching::Allocation {
-    type View = Allocation;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> Allocation {
-        Allocation(self)
-    }
-}
+listed!(store::matching::Allocation => Allocation);
 
 /// An allocation (imputation).
 #[Object]

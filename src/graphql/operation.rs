@@ -2,14 +2,13 @@
 //! penalties, factoring, accruals, and how one is taken back.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use uuid::Uuid;
 
 use super::client::{Client, client_filter_id, code_enum};
 use super::document::{Invoice, OrderDirection, maybe, one};
 use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::mutation::{Done, How, mutate};
-use super::page::{self, Asked, Connection, Listed, Window};
+use super::page::{self, Asked, Connection, Window, listed};
 use super::payment::Payment;
 use super::scalars::{
     ClientRef, Date, Decimal, InvoiceRef, ItemRefInput, JsonObject, PaymentRef, money, on, show,
@@ -89,15 +88,7 @@ code_enum! {
 #[derive(Clone)]
 pub struct Operation(pub store::operation::Operation);
 
-impl Listed for store::operation::Operation {
-    type View = Operation;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> Operation {
-        Operation(self)
-    }
-}
+listed!(store::operation::Operation => Operation);
 
 /// An accounting operation (opération).
 #[Object]

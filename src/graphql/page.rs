@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::iter;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -20,10 +21,13 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::below::{self, Ahead};
+use super::document::found;
 use super::lean::{self, Lean};
+use super::session;
 use super::text::{self, Row, Standing};
 use crate::domain::access::Caller;
 use crate::domain::hex::hex;
+use crate::domain::ids::ClientId;
 use crate::error::{Error, Result};
 use crate::store::list::{Keyset, Sort, Sql};
 use crate::store::nested::Nested;
@@ -424,11 +428,28 @@ pub trait Listed: Send + 'static {
     fn id(&self) -> Uuid;
     /// The view.
     fn view(self) -> Self::View;
+    /// The client that it is of, with all that hangs on it; none when it is nobody's or that is not known.
+    fn client(&self) -> Option<ClientId> {
+        None
+    }
 }
 
-/// Says for each record with a typed id how a list shows it.
+/// A record of the root; null when there is none for this caller.
+pub async fn single<R: Listed>(
+    ctx: &Context<'_>,
+    read: impl FnOnce(&mut Conn, &Caller) -> Result<R> + Send + 'static,
+) -> Result<Option<R::View>> {
+    let session = session(ctx)?;
+    let record = found(session.read(read).await)?;
+    if let Some(record) = &record {
+        session.note_shown(iter::once(record.client()));
+    }
+    Ok(record.map(R::view))
+}
+
+/// Says for each record with a typed id how a list shows it, and of which client it is.
 macro_rules! listed {
-    ($($record:path => $view:ident),+ $(,)?) => {$(
+    ($($record:path => $view:ident $(of $client:expr)?),+ $(,)?) => {$(
         impl $crate::graphql::page::Listed for $record {
             type View = $view;
             fn id(&self) -> uuid::Uuid {
@@ -437,6 +458,10 @@ macro_rules! listed {
             fn view(self) -> $view {
                 $view(self)
             }
+            $(fn client(&self) -> Option<$crate::domain::ids::ClientId> {
+                let client: fn(&Self) -> Option<$crate::domain::ids::ClientId> = $client;
+                client(self)
+            })?
         }
     )+};
 }
@@ -463,6 +488,7 @@ pub async fn list<R: Listed>(
             Ok((keys, records))
         })
         .await?;
+    session.note_shown(records.iter().map(R::client));
     let mut by_id: HashMap<Uuid, R> = records
         .into_iter()
         .map(|record| (record.id(), record))

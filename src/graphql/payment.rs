@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use uuid::Uuid;
 
 use super::below::nested;
 use super::client::{Client, client_filter_id, code_enum};
-use super::document::{OrderDirection, found, maybe, one};
+use super::document::{OrderDirection, maybe, one};
 use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::loaders::{EventsOfPayment, ItemsOf};
 use super::matching::{Allocation, allocations};
 use super::mutation::{Ahead, Done, How, Row, in_bulk, mutate, mutate_or_gather};
-use super::page::{self, Asked, Connection, Listed, Window};
+use super::page::{self, Asked, Connection, Window, listed, single};
 use super::scalars::{ClientRef, Date, Decimal, ItemRefInput, PaymentRef, money, rate, show};
 use super::text::told;
 use super::{Permitted, session};
@@ -47,15 +46,7 @@ code_enum! {
 #[derive(Clone)]
 pub struct Payment(pub store::payment::Payment);
 
-impl Listed for store::payment::Payment {
-    type View = Payment;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> Payment {
-        Payment(self)
-    }
-}
+listed!(store::payment::Payment => Payment of |payment| payment.client_id);
 
 told! {
     Payment {
@@ -257,12 +248,10 @@ impl PaymentQuery {
         #[graphql(name = "ref")] target: PaymentRef,
     ) -> Result<Option<Payment>> {
         let target = target.into();
-        found(
-            session(ctx)?
-                .read(move |conn, caller| reference::payment(conn, caller, "ref", &target))
-                .await,
-        )
-        .map(|it| it.map(Payment))
+        single(ctx, move |conn, caller| {
+            reference::payment(conn, caller, "ref", &target)
+        })
+        .await
     }
 
     /// Payments, latest first unless ordered otherwise.

@@ -23,7 +23,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use crate::domain::access::{Caller, Role};
 use crate::error::Error;
-use crate::graphql::kept::{Kept, Question};
+use crate::graphql::kept::{Kept, Worth};
 use crate::graphql::text;
 use crate::http::auth::{Admitted, Authenticator};
 use crate::http::guard::{Limits, Rejection, Walk, lexical_scan, walk};
@@ -31,7 +31,6 @@ use crate::http::live::{self, Closing};
 use crate::http::metrics::Metrics;
 use crate::http::rate::Limiter;
 use crate::service::audit;
-use crate::store::change::Seen;
 use crate::store::replica::Position;
 use crate::store::{Session, patience};
 use crate::telemetry::{self, Span, Tracer};
@@ -341,8 +340,8 @@ impl GraphqlEndpoint {
         self.complete(&mut response, &doc, &walk);
         let is_query = walk.operation_type == OperationType::Query;
         let failed = failed_before || (is_query && answer::is_empty(&response.data));
-        if let (Some((question, seen)), false) = (worth, failed) {
-            self.kept.keep(question, &response.data, seen);
+        if let (Some(worth), false) = (worth, failed) {
+            self.kept.keep(worth, &response.data);
         }
         Ok(Done {
             presented: reply.presented(response, &walk, &self.limits),
@@ -360,29 +359,24 @@ impl GraphqlEndpoint {
         asked: Asked,
         doc: &ExecutableDocument,
         walk: &Walk,
-    ) -> (Response, Option<(Question, Seen)>) {
+    ) -> (Response, Option<Worth>) {
         let operation = walk.operation_name.as_deref();
-        let question = self.kept.question(
+        let asking = self.kept.question(
             session.caller(),
             doc,
             operation,
             &asked.document,
             &asked.variables,
         );
-        if let Some(question) = &question
-            && let Some(data) = self.kept.again(session, question).await
+        if let Some(asking) = &asking
+            && let Some(data) = self.kept.again(session, asking).await
         {
             return (Response::new(data), None);
         }
         let request = self.bound(session, asked, doc.clone(), walk);
         let response = crate::graphql::execute(&self.schema, request, session).await;
-        let question = question.filter(|_| response.errors.is_empty());
-        let worth = match question {
-            Some(question) => self
-                .kept
-                .worth(session, &question)
-                .await
-                .map(|seen| (question, seen)),
+        let worth = match asking.filter(|_| response.errors.is_empty()) {
+            Some(asking) => self.kept.worth(session, asking).await,
             None => None,
         };
         (response, worth)

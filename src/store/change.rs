@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::list::{self, Bind, Sql};
-use crate::domain::change::Position;
+use crate::domain::change::{Position, Topic};
 use crate::domain::ids::{ClientId, CompanyId};
 
 /// A change of a record, and its client as named now.
@@ -167,7 +167,7 @@ const LOOKED_THROUGH: i64 = 500;
 #[derive(Clone, Debug, Default)]
 pub struct Seen(String);
 
-/// What the current snapshot sees, for [`is_unchanged_alone`].
+/// What the current snapshot sees, for [`unchanged_alone`].
 pub fn seen(conn: &mut PgConnection) -> QueryResult<Seen> {
     #[derive(QueryableByName)]
     struct Found {
@@ -179,18 +179,44 @@ pub fn seen(conn: &mut PgConnection) -> QueryResult<Seen> {
     Ok(Seen(found.seen))
 }
 
-/// Whether no client, document, deduction, payment, matching or dispute of the company has changed since: one statement
-/// of its own, for [`Session::read_alone`](super::Session::read_alone). It may say no where nothing has.
-pub fn is_unchanged_alone(
+/// What an answer that shows records rests on.
+#[derive(Clone, Debug, Default)]
+pub struct Rests {
+    /// Topics of which any change counts.
+    pub everywhere: Vec<Topic>,
+    /// Topics of which those changes count that concern one of its clients, or none.
+    pub topics: Vec<Topic>,
+    /// The clients.
+    pub clients: Vec<Uuid>,
+}
+
+/// What a statement sees when it finds that nothing has changed since, of what an answer rests on; none when something
+/// has, and maybe where nothing has. One statement of its own, for
+/// [`Session::read_alone`](super::Session::read_alone).
+pub fn unchanged_alone(
     conn: &mut PgConnection,
     company: CompanyId,
     since: &Seen,
-) -> QueryResult<bool> {
+    rests: &Rests,
+) -> QueryResult<Option<Seen>> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Nullable<Text>)]
+        seen: Option<String>,
+    }
+    let codes = |topics: &[Topic]| {
+        let topics = topics.iter();
+        Bind::Texts(topics.map(|topic| topic.code().to_owned()).collect())
+    };
     let binds = [
         Bind::Id(company.0),
         Bind::Text(since.0.clone()),
         Bind::Number(LOOKED_THROUGH),
+        codes(&rests.everywhere),
+        codes(&rests.topics),
+        Bind::Ids(rests.clients.clone()),
     ];
-    let text = "SELECT is_unchanged_alone(?, ?::text::pg_snapshot, ?) AS found";
-    list::truth(conn, list::steady(text, binds))
+    let text = "SELECT unchanged_alone(?, ?::text::pg_snapshot, ?, ?, ?, ?)::text AS seen";
+    let found: Found = list::steady(text, binds).get_result(conn)?;
+    Ok(found.seen.map(Seen))
 }

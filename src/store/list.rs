@@ -404,17 +404,12 @@ pub fn day(conn: &mut PgConnection, sql: Sql) -> QueryResult<Option<NaiveDate>> 
 
 /// What a statement says that selects one truth value as `found`; PostgreSQL plans it for these values.
 pub fn found(conn: &mut PgConnection, sql: Sql) -> QueryResult<bool> {
-    truth(conn, sql.query())
-}
-
-/// The same of a statement that may be [`steady`].
-pub fn truth(conn: &mut PgConnection, statement: Statement) -> QueryResult<bool> {
     #[derive(QueryableByName)]
     struct Found {
         #[diesel(sql_type = Bool)]
         found: bool,
     }
-    Ok(statement.get_result::<Found>(conn)?.found)
+    Ok(sql.query().get_result::<Found>(conn)?.found)
 }
 
 /// Letters with accents, and what people type who look for them in a hurry.

@@ -67,7 +67,7 @@ use diesel::pg::PgConnection;
 pub use db::{Db, Settings};
 pub use diesel::pg::PgConnection as Conn;
 pub use migrate::{is_migrated, migrate};
-pub use request::Session;
+pub use request::{Session, Shown};
 pub use transaction::{Snapshot, has_our_time, snapshot, snapshot_instant};
 
 use crate::domain::ids::CompanyId;

@@ -1,7 +1,8 @@
 //! The database as one request sees it: a snapshot that it reads, transactions that it writes, one connection for both.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, Connection as _, TransactionManager};
@@ -16,6 +17,7 @@ use super::transaction::{begin_read, write_on};
 use super::watch::{self, Watch};
 use crate::domain::access::Caller;
 use crate::domain::audit::Origin;
+use crate::domain::ids::ClientId;
 use crate::error::{Error, Result};
 use crate::telemetry::{self, Kind};
 
@@ -37,6 +39,18 @@ struct Inner {
     position: std::sync::Mutex<Option<Position>>,
     /// Clients whose contacts were read.
     personal: AtomicU32,
+    shown: std::sync::Mutex<Shown>,
+}
+
+/// Whose records a request shows, as its fields have said.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// Fields that have said so.
+    pub fields: usize,
+    /// The clients.
+    pub clients: BTreeSet<ClientId>,
+    /// Whether a record is nobody's, or of somebody who became known later.
+    pub others: bool,
 }
 
 /// A report, and what its caller says they have seen.
@@ -81,6 +95,7 @@ impl Session {
                 watch: Arc::default(),
                 position: std::sync::Mutex::default(),
                 personal: AtomicU32::default(),
+                shown: std::sync::Mutex::default(),
             }),
             origin: Arc::new(origin),
         }
@@ -113,6 +128,25 @@ impl Session {
     /// Of how many clients the contacts were read so far.
     pub fn personal(&self) -> u32 {
         self.inner.personal.load(Ordering::Relaxed)
+    }
+
+    /// Notes whose records a field shows, with all that hangs on them.
+    pub fn note_shown(&self, clients: impl Iterator<Item = Option<ClientId>>) {
+        let shown = &self.inner.shown;
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.fields += 1;
+        for client in clients {
+            match client {
+                Some(client) => drop(shown.clients.insert(client)),
+                None => shown.others = true,
+            }
+        }
+    }
+
+    /// Whose records were shown so far.
+    pub fn shown(&self) -> Shown {
+        let shown = &self.inner.shown;
+        shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// SQL statements run so far, transaction control included.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::desk::{ago, mutate};
 use crate::harness::{Api, Company, day, single, today};
+use crate::roles::own;
 
 const ENTRIES: &str = "entries { postedOn occurredOn lines { account debit credit } }";
 
@@ -49,7 +50,12 @@ fn numbers(api: &Api, list: &str, kind: &str, filter: &Value) -> String {
     let document =
         format!("query($filter: {kind}!) {{ {list}(filter: $filter) {{ nodes {{ number }} }} }}");
     let found = api.data(&document, json!({ "filter": filter }));
-    let nodes = found[list]["nodes"].as_array().expect("nodes").iter();
+    numbers_of(&found[list])
+}
+
+/// The numbers on a page.
+fn numbers_of(page: &Value) -> String {
+    let nodes = page["nodes"].as_array().expect("nodes").iter();
     let numbers = nodes.filter_map(|node| node["number"].as_str());
     numbers.collect::<Vec<_>>().join(" ")
 }
@@ -289,7 +295,8 @@ fn due_dates_keep_to_the_terms_and_to_the_law_r6_2() {
 
 #[test]
 fn the_payer_of_a_receipt_is_named_later() {
-    let api = Company::new().admin();
+    let company = Company::new();
+    let api = company.admin();
     api.client("C001");
     let receipt = format!("payment {{ client {{ number }} unallocated {ENTRIES} }}");
     let receive = |number: &str, on: &str, method: &str| {
@@ -326,6 +333,23 @@ fn the_payer_of_a_receipt_is_named_later() {
     for known in ["RG-1", "RG-3"] {
         refused(&name(known, "03-21"), "WRONG_STATE payment");
     }
+    // It is one of the client's, also for whoever sees their own clients alone.
+    let (sales, user) = company.as_member("SALES");
+    let seen = |api: &Api| {
+        let lists = "clients { nodes { payments { totalCount nodes { number } } } } payments { totalCount }";
+        let found = api.data(&format!("{{ {lists} }}"), json!({}));
+        let of_client = &found["clients"]["nodes"][0]["payments"];
+        let count = [&of_client["totalCount"], &found["payments"]["totalCount"]];
+        (
+            count.map(Value::as_u64),
+            of_client["nodes"].is_array().then(|| numbers_of(of_client)),
+        )
+    };
+    assert_eq!(seen(&sales), ([None, Some(0)], None));
+    own(&api, "C001", &user);
+    let both = || Some("RG-3 RG-1".to_owned());
+    assert_eq!(seen(&api), ([Some(2), Some(3)], both()));
+    assert_eq!(seen(&sales), ([Some(2), Some(2)], both()));
     // It counts from the day it was named for.
     for (on, total) in [("03-19", "-10.00"), ("03-20", "-60.00")] {
         assert_eq!(api.account("C001", &day(on)).0["total"], total);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
+use crate::desk::mutate;
 use crate::harness::{Api, Company, Second, day, owner};
 use crate::roles::own;
 use crate::sequences::run;
@@ -26,6 +27,14 @@ fragment C on Client { number __typename
 
 const INVOICES: &str = "{ invoices(filter: { search: \"C0\", currency: \"EUR\" }) { totalCount nodes { number total client { name } } } }";
 
+/// One client of two, with all that hangs on it.
+const CLIENT: &str = "{ client(ref: { number: \"C001\" }) { number name payments { totalCount nodes { number client { number } allocations { nodes { amount unallocatedOn } } } }
+  invoices { totalCount nodes { number allocations { nodes { amount unallocatedOn } } disputes { nodes { status } } creditNotes { nodes { number } } } }
+  deductions { nodes { status } } disputes { nodes { status amount } } } }";
+
+/// A page that shows one client of two.
+const FIRST: &str = "{ clients(first: 1) { nodes { number payments { totalCount } invoices { nodes { number deductions { nodes { status } } } } } } }";
+
 /// A server that counts no points.
 fn patient() -> Second {
     Second::start(&[
@@ -40,12 +49,12 @@ fn anew(document: &str) -> String {
     format!("{document} # {}", ASKED.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Asks both questions as they were asked before and as new ones; the answers are the same.
+/// Asks the questions as they were asked before and as new ones; the answers are the same.
 #[track_caller]
-fn both_are_as_they_are_now(server: &Second, token: &str) -> Value {
+fn all_are_as_they_are_now(server: &Second, token: &str) -> Value {
     let variables = json!({ "rows": 10 });
     let mut clients = Value::Null;
-    for document in [INVOICES, CLIENTS] {
+    for document in [INVOICES, CLIENT, FIRST, CLIENTS] {
         let now = server.run(token, &anew(document), &variables);
         assert!(now["errors"].is_null(), "{now}");
         for _ in 0..3 {
@@ -61,10 +70,106 @@ fn a_kept_answer_is_what_is_true_now() {
     // It did not write itself what it is asked about.
     let server = patient();
     run(2, 40, |books, _| {
-        both_are_as_they_are_now(&server, books.api.token());
+        all_are_as_they_are_now(&server, books.api.token());
     });
     // Of three times that each is asked, the last is given again, and often all are.
-    assert!(server.metric(GIVEN) >= 160, "{}", server.metric(GIVEN));
+    assert!(server.metric(GIVEN) >= 320, "{}", server.metric(GIVEN));
+}
+
+#[test]
+fn an_answer_rests_on_the_clients_that_it_shows() {
+    let server = patient();
+    let api = Company::new().admin();
+    for client in ["C001", "C002"] {
+        api.client(client);
+        let number = format!("FA-{client}");
+        api.invoice(client, &number, &day("01-10"), &day("02-09"), ("100", "0"));
+    }
+    let ask = |document: &str| {
+        let before = server.metric(GIVEN);
+        let answer = server.run(api.token(), document, &json!({}));
+        assert!(answer["errors"].is_null(), "{answer}");
+        (
+            server.metric(GIVEN) > before,
+            answer["data"]["client"].clone(),
+        )
+    };
+    let documents = [CLIENT, FIRST, INVOICES];
+    // Which are given again after a change: the client's, the page with this client, the list.
+    let given = |change: &dyn Fn()| {
+        for document in documents {
+            let asked = (0..4).filter(|_| ask(document).0);
+            assert!(asked.count() >= 2, "{document}");
+        }
+        change();
+        documents.map(|document| ask(document).0)
+    };
+    let invoice = |client: &str, number: &str| {
+        api.invoice(client, number, &day("01-11"), &day("02-10"), ("50", "0"));
+    };
+    let receive = |number: &str| {
+        let input = json!({ "payer": "SARL X", "number": number, "receivedOn": day("03-01"), "method": "TRANSFER", "amount": "5" });
+        api.make("RecordPayment", input);
+    };
+    for (what, change, expected) in [
+        ("nothing", &(|| {}) as &dyn Fn(), [true, true, true]),
+        (
+            "another client's invoice",
+            &|| invoice("C002", "FA-1"),
+            [true, true, false],
+        ),
+        (
+            "another client's receipt",
+            &|| drop(api.payment("C002", "RG-1", &day("03-01"), "50")),
+            [true, true, true],
+        ),
+        (
+            "another client's matching",
+            &|| drop(api.allocate(&day("03-02"), &[("FA-1", "RG-1", "50")])),
+            [true, true, true],
+        ),
+        (
+            "an invoice",
+            &|| invoice("C001", "FA-2"),
+            [false, false, false],
+        ),
+        (
+            "a receipt",
+            &|| drop(api.payment("C001", "RG-2", &day("03-01"), "50")),
+            [false, false, true],
+        ),
+        (
+            "a matching",
+            &|| drop(api.allocate(&day("03-02"), &[("FA-2", "RG-2", "50")])),
+            [false, true, true],
+        ),
+        (
+            "a new client",
+            &|| drop(api.client("C000")),
+            [true, false, false],
+        ),
+        // It may become anybody's.
+        (
+            "a receipt of nobody",
+            &|| receive("RG-3"),
+            [false, false, true],
+        ),
+    ] {
+        assert_eq!(given(change), expected, "{what}");
+    }
+    let input = json!({ "payment": { "number": "RG-3" }, "client": { "number": "C001" }, "identifiedOn": day("03-05") });
+    let identified = given(&|| {
+        drop(mutate(
+            &api,
+            "identifyPayment",
+            input.clone(),
+            "payment { number }",
+        ))
+    });
+    assert_eq!(identified, [false, true, true]);
+    let (_, client) = ask(CLIENT);
+    assert_eq!(client["payments"]["nodes"][0]["number"], "RG-3");
+    all_are_as_they_are_now(&server, api.token());
 }
 
 #[test]
@@ -74,7 +179,7 @@ fn what_was_under_way_when_an_answer_was_kept_is_seen_when_it_is_done() {
     let api = company.admin();
     api.client("C001");
     let name = |server: &Second| {
-        let clients = both_are_as_they_are_now(server, api.token());
+        let clients = all_are_as_they_are_now(server, api.token());
         clients["nodes"][0]["name"].clone()
     };
     let before = name(&server);
@@ -172,6 +277,6 @@ fn answers_are_not_kept_where_there_is_no_memory_for_them() {
     let server = Second::start(&[("ENCOURS_ANSWERS_MEGABYTES", "0")]);
     let api = Company::new().admin();
     api.client("C001");
-    both_are_as_they_are_now(&server, api.token());
+    all_are_as_they_are_now(&server, api.token());
     assert_eq!(server.metric(GIVEN), 0);
 }

@@ -1,18 +1,22 @@
-//! Which documents show nothing but records, so that their answers change with these alone.
+//! Which documents show nothing but records, so that their answers change with these alone, and with which.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use async_graphql::parser::types::{
     ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
 };
 use async_graphql::{Name, Value, Variables};
 
+use crate::domain::change::Topic;
 use crate::graphql::below::{self, OfKind};
 use crate::graphql::client::Client;
 use crate::graphql::dispute::{Deduction, Dispute};
 use crate::graphql::document::{CreditNote, Invoice};
 use crate::graphql::payment::Payment;
 use crate::graphql::text::{self, Row};
+use crate::store::Shown;
+use crate::store::change::Rests;
 use crate::store::nested::Below;
 
 /// A type of records whose changes stand on the feed.
@@ -31,14 +35,46 @@ fn kind<V: Row>() -> Kind {
 }
 
 /// Finds out what a list below a record shows.
-struct Shown;
+struct ShowsWhat;
 
-impl OfKind for Shown {
+impl OfKind for ShowsWhat {
     type Done = Kind;
     fn does<R: Below + Clone, V: Row>(self, _: fn(R) -> V) -> Kind {
         kind::<V>()
     }
 }
+
+/// What an answer that shows nothing but records rests on, besides the clients whose records they are.
+#[derive(Default, PartialEq, Eq, Debug)]
+pub struct Roots {
+    /// Fields of the root, each of which says whose records it shows.
+    pub fields: usize,
+    /// Topics of which any change counts: a list has other rows when a record comes or goes, whosever it is.
+    pub everywhere: BTreeSet<Topic>,
+    /// Topics of all the records that are shown.
+    pub topics: BTreeSet<Topic>,
+}
+
+impl Roots {
+    /// With those whose records were shown. Where that is not sure, or they are very many, anybody's count.
+    pub fn with(self, shown: Shown) -> Rests {
+        let is_sure = shown.fields == self.fields && !shown.others;
+        let topics: Vec<Topic> = self.topics.into_iter().collect();
+        let everywhere = match is_sure && shown.clients.len() <= CLIENTS {
+            true => self.everywhere.into_iter().collect(),
+            false => topics.clone(),
+        };
+        let clients = shown.clients.iter().take(CLIENTS).map(|id| id.0).collect();
+        Rests {
+            everywhere,
+            topics,
+            clients,
+        }
+    }
+}
+
+/// Clients that are told apart at most.
+const CLIENTS: usize = 500;
 
 /// Where a selection stands.
 #[derive(Clone, Copy)]
@@ -51,31 +87,35 @@ enum At {
     Info,
 }
 
-/// Whether the answer shows nothing but records, so that it changes with them alone.
+/// What the answer rests on when it shows nothing but records, so that it changes with them alone.
 pub fn rests_on_records(
     doc: &ExecutableDocument,
     name: Option<&str>,
     variables: &Variables,
-) -> bool {
-    text::operation(doc, name).is_some_and(|operation| {
-        let reading = Reading {
-            doc,
-            operation,
-            variables,
-        };
-        operation.ty == OperationType::Query
-            && reading.rests(&operation.selection_set.node, At::Root)
-    })
+) -> Option<Roots> {
+    let operation = text::operation(doc, name)?;
+    let mut reading = Reading {
+        doc,
+        operation,
+        variables,
+        roots: Roots::default(),
+    };
+    // Who sees a record is a matter of its client.
+    reading.roots.topics.insert(Topic::Clients);
+    let rests = operation.ty == OperationType::Query
+        && reading.rests(&operation.selection_set.node, At::Root);
+    rests.then_some(reading.roots)
 }
 
 struct Reading<'a> {
     doc: &'a ExecutableDocument,
     operation: &'a OperationDefinition,
     variables: &'a Variables,
+    roots: Roots,
 }
 
 impl Reading<'_> {
-    fn rests(&self, set: &SelectionSet, at: At) -> bool {
+    fn rests(&mut self, set: &SelectionSet, at: At) -> bool {
         set.items.iter().all(|selection| match &selection.node {
             Selection::Field(field) => self.field_rests(&field.node, at),
             Selection::FragmentSpread(spread) => {
@@ -94,14 +134,21 @@ impl Reading<'_> {
         })
     }
 
-    fn field_rests(&self, field: &Field, at: At) -> bool {
+    fn field_rests(&mut self, field: &Field, at: At) -> bool {
         let name = field.name.node.as_str();
         if name == "__typename" {
             // That of the root alone takes no look at the books, with or without an answer that was kept.
             return !matches!(at, At::Root);
         }
         let below = match at {
-            At::Root => root(name).filter(|_| self.is_narrowed_by_records(field)),
+            At::Root => {
+                let found = root(name).filter(|_| self.is_narrowed_by_records(field));
+                found.map(|(at, topics)| {
+                    self.roots.fields += 1;
+                    self.roots.everywhere.extend(topics);
+                    at
+                })
+            }
             At::Row(kind) if (kind.tells)(name) => return true,
             At::Row(kind) => kind.below(name),
             At::Page(kind) => match name {
@@ -116,6 +163,12 @@ impl Reading<'_> {
             },
             At::Info => return true,
         };
+        if let Some(At::Row(kind) | At::Page(kind)) = below {
+            let Some(topic) = kind.topic() else {
+                return false;
+            };
+            self.roots.topics.insert(topic);
+        }
         below.is_some_and(|at| self.rests(&field.selection_set.node, at))
     }
 
@@ -171,19 +224,24 @@ const NARROWING: &[&str] = &[
     "maxTotal",
 ];
 
-/// What a field of the root leads to, when it shows records. Payments, disputes and deductions have filters of their own,
-/// and are found below their clients and invoices as well.
-fn root(field: &str) -> Option<At> {
+/// What a field of the root leads to, when it shows records, and the topics that its rows rest on: which invoices are
+/// found, and seen, is a matter of their clients too. Payments, disputes and deductions have filters of their own, and are
+/// found below their clients and invoices as well.
+fn root(field: &str) -> Option<(At, &'static [Topic])> {
+    const OF_CLIENTS: &[Topic] = &[Topic::Clients];
+    const OF_DOCUMENTS: &[Topic] = &[Topic::Clients, Topic::Documents];
+    // A record that was found is found until it is changed itself.
+    let row = |kind| (At::Row(kind), &[][..]);
     Some(match field {
-        "clients" => At::Page(kind::<Client>()),
-        "client" => At::Row(kind::<Client>()),
-        "invoices" => At::Page(kind::<Invoice>()),
-        "invoice" => At::Row(kind::<Invoice>()),
-        "creditNotes" => At::Page(kind::<CreditNote>()),
-        "creditNote" => At::Row(kind::<CreditNote>()),
-        "payment" => At::Row(kind::<Payment>()),
-        "dispute" => At::Row(kind::<Dispute>()),
-        "deduction" => At::Row(kind::<Deduction>()),
+        "clients" => (At::Page(kind::<Client>()), OF_CLIENTS),
+        "client" => row(kind::<Client>()),
+        "invoices" => (At::Page(kind::<Invoice>()), OF_DOCUMENTS),
+        "invoice" => row(kind::<Invoice>()),
+        "creditNotes" => (At::Page(kind::<CreditNote>()), OF_DOCUMENTS),
+        "creditNote" => row(kind::<CreditNote>()),
+        "payment" => row(kind::<Payment>()),
+        "dispute" => row(kind::<Dispute>()),
+        "deduction" => row(kind::<Deduction>()),
         _ => return None,
     })
 }
@@ -202,12 +260,24 @@ impl At {
 }
 
 impl Kind {
+    /// Where changes of such records stand on the feed.
+    fn topic(self) -> Option<Topic> {
+        Some(match &*(self.name)() {
+            "Client" => Topic::Clients,
+            "Invoice" | "CreditNote" | "Deduction" => Topic::Documents,
+            "Payment" => Topic::Payments,
+            "Allocation" => Topic::Matchings,
+            "Dispute" => Topic::Disputes,
+            _ => return None,
+        })
+    }
+
     /// The records that a field of its row leads to.
     fn below(self, field: &str) -> Option<At> {
         let name = (self.name)();
         let mut lists = below::lists(&name).iter();
         if let Some((_, list)) = lists.find(|(name, _)| *name == field) {
-            return Some(At::Page(below::of_kind(*list, Shown)));
+            return Some(At::Page(below::of_kind(*list, ShowsWhat)));
         }
         match (&*name, field) {
             ("Invoice" | "CreditNote" | "Payment" | "Dispute" | "Deduction", "client") => {
@@ -321,7 +391,49 @@ mod tests {
         ] {
             let doc = parse_query(document).expect("a document");
             let name = document.starts_with("query A").then_some("A");
-            assert_eq!(rests_on_records(&doc, name, &variables), may, "{document}");
+            let rests = rests_on_records(&doc, name, &variables);
+            assert_eq!(rests.is_some(), may, "{document}");
+        }
+    }
+
+    #[test]
+    fn a_list_rests_on_what_may_come_into_it_and_a_record_on_itself() {
+        use Topic::{Clients, Disputes, Documents, Matchings, Payments};
+        for (document, fields, everywhere, topics) in [
+            (
+                "{ client(ref: {}) { invoices { nodes { total } } } }",
+                1,
+                &[][..],
+                &[Clients, Documents][..],
+            ),
+            (
+                "{ a: clients { totalCount } b: invoice(ref: {}) { allocations { totalCount } } }",
+                2,
+                &[Clients],
+                &[Clients, Documents, Matchings],
+            ),
+            (
+                "{ ...A } fragment A on Query { invoices { nodes { client { payments { totalCount } } } } }",
+                1,
+                &[Clients, Documents],
+                &[Clients, Documents, Payments],
+            ),
+            (
+                "{ dispute(ref: {}) { status } }",
+                1,
+                &[],
+                &[Clients, Disputes],
+            ),
+        ] {
+            let doc = parse_query(document).expect("a document");
+            let roots = rests_on_records(&doc, None, &Variables::default());
+            let of = |topics: &[Topic]| topics.iter().copied().collect();
+            let expected = Roots {
+                fields,
+                everywhere: of(everywhere),
+                topics: of(topics),
+            };
+            assert_eq!(roots, Some(expected), "{document}");
         }
     }
 }
