@@ -21,6 +21,7 @@ use super::scalars::{
 use super::text::{told, untold};
 use super::{Permitted, loader, session};
 use crate::domain::ids::{ClientId, DocumentId, DraftId, Id};
+use crate::domain::refusal::Refusal;
 use crate::error::{Error, Result};
 use crate::service::invoice;
 use crate::service::{self, reference};
@@ -54,9 +55,14 @@ where
     K: Send + Sync + Clone + Eq + std::hash::Hash + 'static,
     Loads: async_graphql::dataloader::Loader<K, Error = Arc<Error>>,
 {
-    maybe(ctx, key)
-        .await?
-        .ok_or_else(|| Error::Internal("a record that is referred to is missing".into()))
+    if let Some(record) = maybe(ctx, key).await? {
+        return Ok(record);
+    }
+    Err(match session(ctx)?.caller().portfolio() {
+        // What they once did is told again on a repetition, and may be another one's client by now.
+        Some(_) => Refusal::not_found("id", "record").into(),
+        None => Error::Internal("a record that is referred to is missing".into()),
+    })
 }
 
 /// A record by key through its loader, if it exists.

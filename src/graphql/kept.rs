@@ -188,7 +188,7 @@ impl Kept {
         } = worth;
         let mut written = Vec::new();
         text::write(data, &mut written);
-        let bytes = written.len();
+        let bytes = written.len() + rests.bytes();
         // A few large ones are not to drive out all others.
         if bytes > kept.budget / 8 {
             return;

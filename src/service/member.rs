@@ -82,15 +82,10 @@ fn refuse_a_stranger(conn: &mut PgConnection, caller: &Caller, email: &str) -> R
     .into())
 }
 
-/// Refuses to take away the last ADMIN: nobody could manage the company any more.
+/// Refuses to take away the last ADMIN: nobody could manage the company any more. Two who take each other's role away at
+/// once do so one after the other.
 fn keep_an_admin(conn: &mut PgConnection, caller: &Caller, leaving: UserId) -> Result<()> {
-    let members = store::member::members(conn, caller.company)?;
-    let admins: Vec<UserId> = members
-        .iter()
-        .filter(|member| member.role == Role::Admin.code())
-        .map(|member| member.user_id)
-        .collect();
-    if admins == [leaving] {
+    if store::member::admins_for_update(conn, caller.company)? == [leaving] {
         return Err(Refusal::new(
             RefusalCode::WrongState,
             "member",

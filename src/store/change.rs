@@ -190,6 +190,13 @@ pub struct Rests {
     pub clients: Vec<Uuid>,
 }
 
+impl Rests {
+    /// What it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.clients)
+    }
+}
+
 /// What a statement sees when it finds that nothing has changed since, of what an answer rests on; none when something
 /// has, and maybe where nothing has. One statement of its own, for
 /// [`Session::read_alone`](super::Session::read_alone).

@@ -83,6 +83,24 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
            OR a.client_id <> d.client_id OR a.effective_on < d.posted_on OR a.effective_on < c.posted_on)",
     ),
     (
+        "CLIENTS",
+        "what hangs on a record is of its client: credit notes, deductions and disputes of their invoice, items of what they came from",
+        "SELECT min(x.broken) AS broken FROM ( \
+           SELECT 'credit note ' || c.number AS broken FROM documents c JOIN documents v ON v.company_id = c.company_id AND v.id = c.invoice_id \
+             WHERE c.company_id = $1 AND c.client_id <> v.client_id \
+           UNION ALL SELECT 'deduction ' || t.number FROM deductions t JOIN documents v ON v.company_id = t.company_id AND v.id = t.invoice_id \
+             WHERE t.company_id = $1 AND t.client_id <> v.client_id \
+           UNION ALL SELECT 'dispute ' || t.number FROM disputes t JOIN documents v ON v.company_id = t.company_id AND v.id IN (t.invoice_id, t.credit_note_id) \
+             WHERE t.company_id = $1 AND t.client_id <> v.client_id \
+           UNION ALL SELECT 'dispute ' || t.number FROM disputes t JOIN deductions d ON d.company_id = t.company_id AND d.id = t.deduction_id \
+             WHERE t.company_id = $1 AND t.client_id <> d.client_id \
+           UNION ALL SELECT 'item ' || i.id FROM items i JOIN documents d ON d.company_id = i.company_id AND d.id = i.source_id \
+             WHERE i.company_id = $1 AND i.client_id <> d.client_id \
+           UNION ALL SELECT 'item ' || i.id FROM items i JOIN payments p ON p.company_id = i.company_id AND p.id = i.source_id \
+             LEFT JOIN payment_events e ON e.company_id = p.company_id AND e.payment_id = p.id AND e.kind = 'IDENTIFIED' \
+             WHERE i.company_id = $1 AND i.client_id IS DISTINCT FROM coalesce(p.client_id, e.client_id)) x",
+    ),
+    (
         "LETTERING",
         "a group in upper case is settled whole, its items have one client, family and currency, and what is matched stands in one group (R3.1, R3.2)",
         "SELECT min(broken) AS broken FROM (SELECT 'allocation ' || a.id AS broken FROM allocations a \

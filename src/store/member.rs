@@ -149,6 +149,24 @@ pub fn members(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<M
         .load(conn)
 }
 
+/// The active persons who manage a company; they stay so until the transaction ends.
+pub fn admins_for_update(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<UserId>> {
+    #[derive(QueryableByName)]
+    struct Admin {
+        #[diesel(sql_type = diesel::sql_types::Uuid)]
+        user_id: UserId,
+    }
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT m.user_id FROM memberships m JOIN users u ON u.id = m.user_id \
+         WHERE m.company_id = ? AND m.role = 'ADMIN' AND m.ended_at IS NULL AND u.disabled_at IS NULL \
+         ORDER BY m.user_id FOR NO KEY UPDATE OF m",
+        [Bind::Id(company.0)],
+    );
+    let admins: Vec<Admin> = sql.query().load(conn)?;
+    Ok(admins.into_iter().map(|admin| admin.user_id).collect())
+}
+
 /// Where a user belongs, and as what: company and role.
 pub fn memberships_of(
     conn: &mut PgConnection,

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::keys::{self, Above, Keyed, PickedBeside};
 use super::list::{Bind, Direction, Keyset, Sql};
+use super::payment::with_client;
 use crate::domain::ids::CompanyId;
 
 /// A list that a record has below it.
@@ -80,14 +81,10 @@ impl Nested {
             Nested::CreditNotesOfClient => Rows::OfEach(
                 "documents t WHERE t.company_id = ? AND t.client_id = p.id AND t.kind = 'CREDIT_NOTE'",
             ),
-            Nested::PaymentsOfClient => Rows::OfEach(
-                // Of one that came without a payer, who became known later, an event says whose it is.
-                "(SELECT r.* FROM payments r WHERE r.client_id = p.id \
-                 UNION ALL SELECT r.* FROM payment_events e \
-                   JOIN payments r ON r.company_id = e.company_id AND r.id = e.payment_id \
-                   WHERE e.client_id = p.id AND e.kind = 'IDENTIFIED' AND r.client_id IS NULL) t \
-                 WHERE t.company_id = ?",
-            ),
+            Nested::PaymentsOfClient => Rows::OfEach(concat!(
+                with_client!(),
+                " t WHERE t.company_id = ? AND t.whose = p.id"
+            )),
             Nested::DisputesOfClient => {
                 Rows::OfEach("disputes t WHERE t.company_id = ? AND t.client_id = p.id")
             }

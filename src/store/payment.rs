@@ -93,6 +93,17 @@ pub const RETURNED: &str = "RETURNED";
 /// The receipt was recorded in error and taken back (R2.2).
 pub const REVERSED: &str = "REVERSED";
 
+/// Receipts with whose they are, as `whose`: of one that came without a payer, who became known later, an event says it.
+/// Of the first part PostgreSQL goes by the index of clients, as it would without the second.
+macro_rules! with_client {
+    () => {
+        "(SELECT r.*, r.client_id AS whose FROM payments r \
+          UNION ALL SELECT r.*, e.client_id FROM payment_events e \
+            JOIN payments r ON r.company_id = e.company_id AND r.id = e.payment_id WHERE e.kind = 'IDENTIFIED')"
+    };
+}
+pub(super) use with_client;
+
 /// What a list of receipts may be narrowed to.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {

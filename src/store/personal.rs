@@ -9,6 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::list::{self, Bind, Sql};
+use super::payment::with_client;
 use crate::domain::ids::{ClientId, CompanyId, ContactId, ErasureId, UserId};
 
 /// A table from which values were taken, and how many of its rows had some.
@@ -204,14 +205,16 @@ pub fn left_of_client(
     company: CompanyId,
     client: ClientId,
 ) -> QueryResult<Vec<Left>> {
-    diesel::sql_query(
+    diesel::sql_query(concat!(
         "SELECT 'ENTRIES' AS class, count(*) AS n, max(posted_on) AS last_on FROM journal_lines WHERE company_id = $1 AND client_id = $2 \
          UNION ALL SELECT 'DOCUMENTS', count(*), max(issued_on) FROM documents WHERE company_id = $1 AND client_id = $2 \
-         UNION ALL SELECT 'PAYMENTS', count(*), max(received_on) FROM payments WHERE company_id = $1 AND client_id = $2 \
+         UNION ALL SELECT 'PAYMENTS', count(*), max(received_on) FROM ",
+        with_client!(),
+        " p WHERE company_id = $1 AND whose = $2 \
          UNION ALL SELECT 'REMINDERS', count(*), max(done_on) FROM dunning_actions WHERE company_id = $1 AND client_id = $2 \
          UNION ALL SELECT 'MAILS', count(*), max(recorded_at)::date FROM outbox WHERE company_id = $1 AND client_id = $2 AND action_id IS NOT NULL \
          UNION ALL SELECT 'FILES', count(*), max(recorded_at)::date FROM files WHERE company_id = $1 AND client_id = $2",
-    )
+    ))
     .bind::<SqlUuid, _>(company)
     .bind::<SqlUuid, _>(client)
     .load(conn)
@@ -299,13 +302,16 @@ pub fn of_client(
 ) -> QueryResult<Option<Value>> {
     held(
         conn,
-        "SELECT jsonb_build_object('client', to_jsonb(c) - 'company_id' - 'name_key', \
+        concat!(
+            "SELECT jsonb_build_object('client', to_jsonb(c) - 'company_id' - 'name_key', \
            'archive', (SELECT to_jsonb(a) - 'company_id' FROM legal_archive a WHERE a.company_id = $1 AND a.client_id = c.id), \
            'contacts', (SELECT coalesce(jsonb_agg(to_jsonb(k) - 'company_id' - 'client_id' ORDER BY k.id), '[]') FROM client_contacts k WHERE k.company_id = $1 AND k.client_id = c.id), \
            'documents', (SELECT coalesce(jsonb_agg(jsonb_build_object('kind', d.kind, 'number', d.number, 'issuedOn', d.issued_on, 'currency', d.currency, 'total', d.total, 'parties', d.snapshot) ORDER BY d.id), '[]') \
              FROM documents d WHERE d.company_id = $1 AND d.client_id = c.id), \
            'payments', (SELECT coalesce(jsonb_agg(jsonb_build_object('number', x.number, 'receivedOn', x.received_on, 'method', x.method, 'currency', x.currency, 'amount', x.amount, 'payer', x.payer, 'remittance', x.remittance) ORDER BY x.id), '[]') \
-             FROM payments x WHERE x.company_id = $1 AND x.client_id = c.id), \
+             FROM ",
+            with_client!(),
+            " x WHERE x.company_id = $1 AND x.whose = c.id), \
            'payerAccounts', (SELECT coalesce(jsonb_agg(jsonb_build_object('iban', x.iban, 'recordedAt', x.recorded_at, 'removedAt', x.removed_at) ORDER BY x.iban), '[]') \
              FROM payer_accounts x WHERE x.company_id = $1 AND x.client_id = c.id), \
            'disputes', (SELECT coalesce(jsonb_agg(jsonb_build_object('number', x.number, 'reason', x.reason, 'description', x.description, 'status', x.status, 'openedOn', x.opened_on) ORDER BY x.id), '[]') \
@@ -324,7 +330,8 @@ pub fn of_client(
              FROM files x WHERE x.company_id = $1 AND x.client_id = c.id), \
            'trail', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', e.at, 'action', e.action, 'by', e.actor, 'before', e.before, 'after', e.after) ORDER BY e.at, e.seq), '[]') \
              FROM audit_entries e WHERE e.company_id = $1 AND e.record_id = c.id::text AND e.record_type = 'CLIENT')) AS held \
-         FROM clients c WHERE c.company_id = $1 AND c.id = $2",
+         FROM clients c WHERE c.company_id = $1 AND c.id = $2"
+        ),
         company,
         client.0,
     )

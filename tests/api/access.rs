@@ -271,6 +271,53 @@ fn another_role_the_end_of_a_membership_and_disabling_end_sessions() {
 }
 
 #[test]
+fn a_company_keeps_an_admin() {
+    let company = Company::new();
+    let script = company.admin();
+    let (one, two) = (company.as_member("ADMIN"), company.as_member("ADMIN"));
+    let admins = || {
+        let members = script.data("{ members { id email role } }", json!({}));
+        let members = members["members"].as_array().expect("members").clone();
+        members.into_iter().filter(|it| it["role"] == "ADMIN")
+    };
+    let remove = |api: &Api, id: &Value| {
+        let document = "mutation($id: ID!) { removeMember(member: $id) { userErrors { code } } }";
+        api.post(&json!({ "query": document, "variables": { "id": id } }))
+            .json()
+    };
+    for other in admins().filter(|it| ![&one.1, &two.1].iter().any(|id| it["id"] == **id)) {
+        assert_eq!(
+            remove(&script, &other["id"])["data"]["removeMember"]["userErrors"],
+            json!([])
+        );
+    }
+    // Each removes the other at once: who comes second is refused, or is nobody any more.
+    thread::scope(|scope| {
+        scope.spawn(|| remove(&one.0, &json!(two.1)));
+        scope.spawn(|| remove(&two.0, &json!(one.1)));
+    });
+    let left = admins().next().expect("an admin");
+    assert_eq!(admins().count(), 1);
+    let refused = |answer: &Value, field: &str| {
+        let error = &answer["data"][field]["userErrors"][0];
+        assert_eq!(error["code"], "WRONG_STATE", "{answer}");
+    };
+    refused(&remove(&script, &left["id"]), "removeMember");
+    // Nor is somebody an admin who may not come in.
+    let (_, id) = company.as_member("ADMIN");
+    let disabled = admins().find(|it| it["id"] == *id).expect("the other");
+    command(&[
+        "member",
+        "disable",
+        disabled["email"].as_str().expect("an address"),
+    ]);
+    refused(&remove(&script, &left["id"]), "removeMember");
+    let input = json!({ "email": left["email"], "name": "Camille", "role": "AUDITOR" });
+    let saved = mutate(&script, "saveMember", input, "member { id }");
+    assert_eq!(saved["userErrors"][0]["code"], "WRONG_STATE");
+}
+
+#[test]
 fn guesses_at_one_address_wait_and_nobody_learns_whether_it_is_known() {
     let company = Company::new();
     let (known, unknown) = (email(), email());

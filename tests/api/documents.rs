@@ -350,6 +350,18 @@ fn the_payer_of_a_receipt_is_named_later() {
     let both = || Some("RG-3 RG-1".to_owned());
     assert_eq!(seen(&api), ([Some(2), Some(3)], both()));
     assert_eq!(seen(&sales), ([Some(2), Some(2)], both()));
+    let client = api.data("{ client(ref: { number: \"C001\" }) { id } }", json!({}));
+    let held = api.data(
+        "query($id: ID!) { personalData(subject: { client: $id }) }",
+        json!({ "id": client["client"]["id"] }),
+    );
+    let receipts = held["personalData"]["payments"]
+        .as_array()
+        .expect("receipts");
+    assert!(
+        receipts.len() == 2 && receipts[0]["payer"] == "SARL X",
+        "{receipts:?}"
+    );
     // It counts from the day it was named for.
     for (on, total) in [("03-19", "-10.00"), ("03-20", "-60.00")] {
         assert_eq!(api.account("C001", &day(on)).0["total"], total);

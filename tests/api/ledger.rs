@@ -509,7 +509,7 @@ fn a_changed_entry_is_named_by_the_check_and_by_the_command_r10_1() {
     }
     let check = || crate::harness::outcome(&["check", "--company", &company.id]);
     let (done, shown) = check();
-    assert!(done && shown.contains("23 checks hold"), "{shown}");
+    assert!(done && shown.contains("24 checks hold"), "{shown}");
     let id = company.id.trim_start_matches("com_");
     crate::harness::tamper(&format!(
         "UPDATE journal_entries SET label = label || ' (changé)' WHERE company_id = '{id}' AND number = 2"
@@ -536,6 +536,72 @@ fn a_changed_entry_is_named_by_the_check_and_by_the_command_r10_1() {
             .unwrap_or_default()
             .ends_with("000002")
     );
+}
+
+#[test]
+fn what_hangs_on_another_clients_record_is_found_by_the_check_r3_1() {
+    let company = Company::new();
+    let api = company.admin();
+    for client in ["C001", "C002"] {
+        api.client(client);
+    }
+    api.invoice("C001", "FA-1", &day("01-10"), &day("02-09"), ("100", "20"));
+    api.payment("C001", "RG-1", &day("02-01"), "10.00");
+    api.make(
+        "IssueCreditNote",
+        json!({ "invoice": { "number": "FA-1" }, "client": { "number": "C001" }, "number": "AV-1", "issuedOn": day("02-02"), "reason": "Geste",
+            "lines": [{ "description": "Remise", "quantity": "1", "unitPrice": "10.00", "vatRate": "20" }] }),
+    );
+    let deduction = api.make(
+        "RecordDeduction",
+        json!({ "invoice": { "number": "FA-1" }, "amount": "20.00", "reason": "BPRX", "recordedOn": day("02-03"), "description": "Retenue" }),
+    );
+    let number = &deduction["deduction"]["number"];
+    let id = company.id.trim_start_matches("com_");
+    let broken = || {
+        let answer = api.data("{ integrityCheck { checks { code broken } } }", json!({}));
+        let checks = answer["integrityCheck"]["checks"]
+            .as_array()
+            .expect("checks")
+            .clone();
+        let found = checks.into_iter().find(|check| check["code"] == "CLIENTS");
+        found.expect("the check")["broken"].clone()
+    };
+    assert_eq!(broken(), Value::Null);
+    for (table, named) in [
+        (
+            "documents WHERE number = 'AV-1'",
+            "credit note AV-1".to_owned(),
+        ),
+        (
+            "disputes WHERE invoice_id IS NOT NULL",
+            "dispute ".to_owned(),
+        ),
+        (
+            "deductions WHERE true",
+            format!("deduction {}", number.as_str().expect("a number")),
+        ),
+        ("payments WHERE number = 'RG-1'", "item ".to_owned()),
+    ] {
+        let (table, which) = table.split_once(" WHERE ").expect("rows");
+        let give = |client: &str| {
+            crate::harness::tamper(&format!(
+                "UPDATE {table} t SET client_id = c.id FROM clients c WHERE c.company_id = t.company_id AND c.number = '{client}' \
+                 AND t.company_id = '{id}' AND {}",
+                which.replace("number", "t.number")
+            ));
+        };
+        give("C002");
+        let found = broken();
+        assert!(
+            found
+                .as_str()
+                .is_some_and(|found| found.starts_with(&named)),
+            "{table}: {found}"
+        );
+        give("C001");
+        assert_eq!(broken(), Value::Null);
+    }
 }
 
 /// The last entry of a year has nobody behind it, but its seal.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Company, codes, day, year};
+use crate::harness::{Api, Company, codes, data, day, year};
 use crate::roles::own;
 
 /// Two clients, in euros and dollars too, with documents to do wrong things to. January is closed.
@@ -556,15 +556,17 @@ fn a_replay_answers_what_is_asked_to_those_who_may_see_it() {
         admin.invoice(client, &number, &day("01-10"), &day("02-09"), ("100", "0"));
     }
     own(&admin, "C001", &user);
-    let sent = |api: &Api, client: &str, first: i32| {
+    let answered = |api: &Api, client: &str, key: &str, first: i32| {
         let input = json!({ "invoice": { "number": format!("FA-{client}") }, "amount": "20.00", "reason": "BLIV",
-            "openedOn": day("01-20"), "idempotencyKey": client });
-        let opened = api.data(
+            "openedOn": day("01-20"), "idempotencyKey": key });
+        api.run(
             "mutation($input: OpenDisputeInput!, $first: Int!) { openDispute(input: $input) {
                dispute { invoice { number disputes(first: $first) { nodes { amount } } } } userErrors { code } } }",
             json!({ "input": input, "first": first }),
-        );
-        opened["openDispute"].clone()
+        )
+    };
+    let sent = |api: &Api, client: &str, first: i32| {
+        data(answered(api, client, client, first))["openDispute"].take()
     };
     let opened = |api: &Api, client: &str, first: i32| {
         let opened = sent(api, client, first);
@@ -586,6 +588,21 @@ fn a_replay_answers_what_is_asked_to_those_who_may_see_it() {
     }
     let disputes = admin.data("{ disputes { totalCount } }", json!({}));
     assert_eq!(disputes["disputes"]["totalCount"], 2);
+    // Their own is a way to it as long as the client is theirs.
+    admin.invoice("C001", "FA-OWN", &day("01-10"), &day("02-09"), ("100", "0"));
+    let own_key = || answered(&sales, "OWN", "own", 5);
+    let mine = own_key();
+    let seen = &mine["data"]["openDispute"]["dispute"]["invoice"];
+    assert_eq!(seen["number"], "FA-OWN", "{mine}");
+    assert_eq!(own_key()["data"], mine["data"]);
+    let (_, other) = company.as_member("SALES");
+    own(&admin, "C001", &other);
+    let gone = own_key();
+    let why = &gone["errors"][0]["extensions"];
+    assert_eq!(
+        (&why["code"], &why["refusal"], &gone["data"]["openDispute"]),
+        (&json!("BAD_USER_INPUT"), &json!("NOT_FOUND"), &Value::Null)
+    );
 }
 
 #[test]
