@@ -701,21 +701,29 @@ fn export_fec(args: &ExportFec) -> anyhow::Result<()> {
     .map_err(Usage)?;
     let database = Database::open(&args.options)?;
     let company = known_company(&mut database.owner()?, args.company)?;
+    let (caller, db) = (
+        auth::script(company, Role::ArAccountant),
+        Db::open(&database.settings),
+    );
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot write into {}", args.out.display()))?;
     let unfinished = args.out.join(format!(".{}.fec.unfinished", company.show()));
     let written = std::fs::File::create(&unfinished)
         .with_context(|| format!("cannot write into {}", args.out.display()))
         .and_then(|file| {
-            let caller = auth::script(company, Role::ArAccountant);
-            let db = Db::open(&database.settings);
-            Ok(db.read_now(&caller, |conn, caller| {
+            let (exported, text) = db.read_now(&caller, |conn, caller| {
                 let out = io::BufWriter::new(file);
                 let exported = service::fec::export(conn, caller, args.year, options, out)?;
                 let books = service::books::open(conn, caller)?;
                 let text = service::fec::description(&books, args.year, &exported, options);
                 Ok((exported, text))
-            })?)
+            })?;
+            // What cannot be written down does not leave.
+            let bytes = std::fs::metadata(&unfinished)?.len();
+            db.write_now(&caller, |conn, caller| {
+                service::fec::note_exported(conn, caller, args.year, &exported, bytes)
+            })?;
+            Ok((exported, text))
         });
     let (exported, text) = match written {
         Ok(done) => done,

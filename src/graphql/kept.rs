@@ -11,8 +11,8 @@
 //! clients that come or go, not on all that the company does meanwhile.
 
 mod records;
+mod shelf;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,17 +20,17 @@ use std::time::{Duration, Instant};
 use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{Value, Variables};
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::records::Roots;
+use self::shelf::{Answer, Question, Shelf};
 use super::text;
 use crate::domain::access::Caller;
 use crate::store::Session;
 use crate::store::change::{self, Rests, Seen};
 
-/// Longest time that an answer is kept.
-const LONGEST: Duration = Duration::from_secs(600);
-/// Questions remembered at most, with or without their answers.
-const QUESTIONS: usize = 4096;
+/// Longest wait for somebody else who works an answer out.
+const LONGEST_WAIT: Duration = Duration::from_millis(300);
 
 /// The answers that are kept, shared by all requests. Cheap to clone.
 #[derive(Clone, Default)]
@@ -43,33 +43,6 @@ struct Inner {
     given: AtomicU64,
 }
 
-#[derive(Default)]
-struct Shelf {
-    questions: HashMap<Question, Place>,
-    bytes: usize,
-    /// Rises with each use.
-    clock: u64,
-}
-
-/// What is known of a question: it was asked, and maybe what was answered.
-struct Place {
-    used: u64,
-    answer: Option<Answer>,
-}
-
-#[derive(Clone)]
-struct Answer {
-    text: Value,
-    bytes: usize,
-    seen: Seen,
-    rests: Arc<Rests>,
-    since: Instant,
-}
-
-/// A question whose answer may be kept: who may see what, and what is asked.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Question([u8; 32]);
-
 /// A question that is being asked, and what its answer will rest on.
 pub struct Asking {
     question: Question,
@@ -81,6 +54,12 @@ pub struct Worth {
     question: Question,
     seen: Seen,
     rests: Rests,
+    turn: Option<Turn>,
+}
+
+/// Held by who works out an answer that others wait for, until it is kept or is not.
+pub struct Turn {
+    _held: OwnedSemaphorePermit,
 }
 
 /// How much is kept.
@@ -148,7 +127,7 @@ impl Kept {
                 Some(text)
             }
             Ok(Some(None)) => {
-                kept.shelf().clear(question);
+                kept.shelf().clear(question, &same);
                 None
             }
             Ok(None) => None,
@@ -160,12 +139,41 @@ impl Kept {
         }
     }
 
+    /// The turn to work out an answer that is not kept any more: the many who look at one screen when it changes ask once.
+    /// None where it was not kept before, and after a wait for somebody whose turn it was. Look [again](Kept::again) with
+    /// a turn or without: it may have been kept meanwhile. No connection is held during the wait, which is short enough
+    /// for [`Session::read_alone`] to look after it.
+    pub async fn turn(&self, session: &Session, asking: &Asking) -> Option<Turn> {
+        let turn = self.0.as_ref()?.shelf().turn(&asking.question)?;
+        if let Ok(held) = Arc::clone(&turn).try_acquire_owned() {
+            return Some(Turn { _held: held });
+        }
+        session.let_go().await;
+        // All who waited go on together.
+        let waited = tokio::time::timeout(LONGEST_WAIT, turn.acquire()).await;
+        drop(waited);
+        None
+    }
+
+    /// Notes that the answer cannot be kept this time.
+    pub fn not_kept(&self, asking: &Asking) {
+        if let Some(kept) = &self.0 {
+            kept.shelf().waits_for_nobody(&asking.question);
+        }
+    }
+
     /// What the session's answer is kept with, when it is worth keeping: to a question that was asked before, and read
     /// from one snapshot alone. What was looked for and not found ends a snapshot.
-    pub async fn worth(&self, session: &Session, asking: Asking) -> Option<Worth> {
+    pub async fn worth(
+        &self,
+        session: &Session,
+        asking: Asking,
+        turn: Option<Turn>,
+    ) -> Option<Worth> {
         let kept = self.0.as_ref()?;
         let Asking { question, roots } = asking;
         if !kept.shelf().was_asked(&question) || !session.saw_one_snapshot().await {
+            kept.shelf().waits_for_nobody(&question);
             return None;
         }
         let seen = session.read(|conn, _| Ok(change::seen(conn)?)).await;
@@ -175,6 +183,7 @@ impl Kept {
             question,
             seen: seen.ok()?,
             rests,
+            turn,
         })
     }
 
@@ -185,12 +194,14 @@ impl Kept {
             question,
             seen,
             rests,
+            turn: _turn,
         } = worth;
         let mut written = Vec::new();
         text::write(data, &mut written);
         let bytes = written.len() + rests.bytes();
         // A few large ones are not to drive out all others.
         if bytes > kept.budget / 8 {
+            kept.shelf().waits_for_nobody(&question);
             return;
         }
         let answer = Answer {
@@ -209,10 +220,9 @@ impl Kept {
             return Usage::default();
         };
         let shelf = kept.shelf();
-        let places = shelf.questions.values();
         Usage {
-            answers: places.filter(|place| place.answer.is_some()).count(),
-            bytes: shelf.bytes,
+            answers: shelf.answers(),
+            bytes: shelf.bytes(),
             given: kept.given.load(Ordering::Relaxed),
         }
     }
@@ -221,134 +231,5 @@ impl Kept {
 impl Inner {
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Shelf {
-    fn find(&mut self, question: &Question) -> Option<Answer> {
-        self.clock += 1;
-        let place = self.questions.get_mut(question)?;
-        place.used = self.clock;
-        let answer = place.answer.clone()?;
-        if answer.since.elapsed() < LONGEST {
-            return Some(answer);
-        }
-        self.clear(question);
-        None
-    }
-
-    /// Notes that an answer, of those to a question the one with this at hand, is still what a later statement sees.
-    /// Another one may have been read earlier than what was looked at.
-    fn renew(&mut self, question: &Question, rests: &Arc<Rests>, seen: Seen) {
-        let place = self.questions.get_mut(question);
-        let answer = place.and_then(|place| place.answer.as_mut());
-        if let Some(answer) = answer.filter(|answer| Arc::ptr_eq(&answer.rests, rests)) {
-            answer.seen = seen;
-        }
-    }
-
-    /// Forgets the answer to a question.
-    fn clear(&mut self, question: &Question) {
-        if let Some(place) = self.questions.get_mut(question) {
-            self.bytes -= place.bytes();
-            place.answer = None;
-        }
-    }
-
-    /// Whether the question was asked before; from now on it was.
-    fn was_asked(&mut self, question: &Question) -> bool {
-        self.clock += 1;
-        let used = self.clock;
-        if let Some(place) = self.questions.get_mut(question) {
-            place.used = used;
-            return true;
-        }
-        let answer = None;
-        self.questions
-            .insert(question.clone(), Place { used, answer });
-        if self.questions.len() > QUESTIONS {
-            self.forget();
-        }
-        false
-    }
-
-    fn put(&mut self, question: Question, answer: Answer, budget: usize) {
-        self.clock += 1;
-        self.bytes += answer.bytes;
-        let place = Place {
-            used: self.clock,
-            answer: Some(answer),
-        };
-        let before = self.questions.insert(question, place);
-        self.bytes -= before.map_or(0, |place| place.bytes());
-        while self.bytes > budget && self.forget() {}
-    }
-
-    /// Forgets the question that was asked longest ago; false when there is none.
-    fn forget(&mut self) -> bool {
-        let oldest = self.questions.iter().min_by_key(|(_, place)| place.used);
-        let Some(oldest) = oldest.map(|(question, _)| question.clone()) else {
-            return false;
-        };
-        if let Some(place) = self.questions.remove(&oldest) {
-            self.bytes -= place.bytes();
-        }
-        true
-    }
-}
-
-impl Place {
-    fn bytes(&self) -> usize {
-        self.answer.as_ref().map_or(0, |answer| answer.bytes)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn question(number: u8) -> Question {
-        Question([number; 32])
-    }
-
-    fn answer(bytes: usize) -> Answer {
-        Answer {
-            text: Value::Null,
-            bytes,
-            seen: Seen::default(),
-            rests: Arc::default(),
-            since: Instant::now(),
-        }
-    }
-
-    #[test]
-    fn what_was_asked_longest_ago_makes_room() {
-        let mut shelf = Shelf::default();
-        for number in 0..3 {
-            assert!(!shelf.was_asked(&question(number)));
-            assert!(shelf.was_asked(&question(number)));
-            assert!(shelf.find(&question(number)).is_none());
-            shelf.put(question(number), answer(40), 100);
-            assert_eq!(shelf.find(&question(number)).map(|it| it.bytes), Some(40));
-            // The first is asked again and again.
-            assert!(shelf.find(&question(0)).is_some());
-        }
-        assert!(shelf.find(&question(1)).is_none());
-        assert!(shelf.find(&question(2)).is_some());
-        assert_eq!((shelf.bytes, shelf.questions.len()), (80, 2));
-        shelf.put(question(2), answer(10), 100);
-        assert_eq!(shelf.bytes, 50);
-    }
-
-    #[test]
-    fn questions_are_counted_too() {
-        let mut shelf = Shelf::default();
-        for number in 0..=QUESTIONS {
-            let mut name = [0; 32];
-            name[..8].copy_from_slice(&number.to_le_bytes());
-            shelf.was_asked(&Question(name));
-        }
-        assert_eq!(shelf.questions.len(), QUESTIONS);
-        assert!(!shelf.was_asked(&question(0)));
     }
 }

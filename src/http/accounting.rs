@@ -101,11 +101,9 @@ pub async fn export(
         let bytes = std::fs::metadata(file.path())
             .map(|data| data.len())
             .unwrap_or_default();
-        let details = json!({ "year": year, "name": exported.name, "lines": exported.written.lines, "bytes": bytes });
+        let exported = exported.clone();
         let told = session
-            .write(move |conn, caller| {
-                audit::exported(conn, caller, "FEC", &year.to_string(), None, &details)
-            })
+            .write(move |conn, caller| fec::note_exported(conn, caller, year, &exported, bytes))
             .await;
         // What cannot be written down does not leave.
         if let Err(error) = told {

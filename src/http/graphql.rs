@@ -368,15 +368,27 @@ impl GraphqlEndpoint {
             &asked.document,
             &asked.variables,
         );
-        if let Some(asking) = &asking
-            && let Some(data) = self.kept.again(session, asking).await
-        {
-            return (Response::new(data), None);
+        let mut turn = None;
+        if let Some(asking) = &asking {
+            if let Some(data) = self.kept.again(session, asking).await {
+                return (Response::new(data), None);
+            }
+            turn = self.kept.turn(session, asking).await;
+            // Somebody else may have worked it out meanwhile.
+            if let Some(data) = self.kept.again(session, asking).await {
+                return (Response::new(data), None);
+            }
         }
         let request = self.bound(session, asked, doc.clone(), walk);
         let response = crate::graphql::execute(&self.schema, request, session).await;
-        let worth = match asking.filter(|_| response.errors.is_empty()) {
-            Some(asking) => self.kept.worth(session, asking).await,
+        let worth = match asking {
+            Some(asking) if response.errors.is_empty() => {
+                self.kept.worth(session, asking, turn).await
+            }
+            Some(asking) => {
+                self.kept.not_kept(&asking);
+                None
+            }
             None => None,
         };
         (response, worth)

@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use sha2::Digest;
 
+use super::audit;
 use super::books::{self, Books, CARRY_FORWARD, NewItem, NewLine, Posting};
 use super::chart::{self as charts, Labels};
 use super::files;
@@ -57,6 +58,20 @@ pub struct Exported {
     /// `SirenFECAAAAMMJJ.txt`.
     pub name: String,
     pub written: Written,
+}
+
+/// Writes down that the file of a year left.
+pub fn note_exported(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    year: i32,
+    exported: &Exported,
+    bytes: u64,
+) -> Result<()> {
+    let details = serde_json::json!({
+        "year": year, "name": exported.name, "lines": exported.written.lines, "bytes": bytes,
+    });
+    audit::exported(conn, caller, "FEC", &year.to_string(), None, &details)
 }
 
 /// Writes the FEC of a year. Nothing of it may leave when this refuses: the file broke a rule (R10.6).

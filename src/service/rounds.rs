@@ -379,12 +379,9 @@ fn legal(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
         if store::task::known(conn, caller.company, deadline.source, kind.code())? {
             continue;
         }
-        let subject = format!(
-            "{what} : {} {}, avant le {}",
-            deadline.client_name,
-            deadline.reference,
-            deadline.due_on.format("%d/%m/%Y")
-        );
+        let about = format!("{} {}", deadline.client_name, deadline.reference);
+        let by = deadline.due_on.format("%d/%m/%Y");
+        let subject = format!("{what} : {}, avant le {by}", about.trim_end());
         task::ask(
             conn,
             caller,

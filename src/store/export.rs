@@ -273,6 +273,9 @@ pub fn rows(
 fn from(sql: &mut Sql, company: CompanyId, table: Table, wanted: &Wanted) {
     let id = || Bind::Id(company.0);
     let named = "LEFT JOIN clients c ON c.company_id = t.company_id AND c.id = t.client_id JOIN currencies u ON u.code = t.currency";
+    // A receipt's payer may have become known later.
+    let payer = "LEFT JOIN payment_events e ON e.company_id = t.company_id AND e.payment_id = t.id AND e.kind = 'IDENTIFIED' \
+       LEFT JOIN clients c ON c.company_id = t.company_id AND c.id = coalesce(t.client_id, e.client_id) JOIN currencies u ON u.code = t.currency";
     // What a document or a receipt made: a receipt may have made other items, such as its return.
     let rest = |of: &str| {
         format!(
@@ -298,7 +301,7 @@ fn from(sql: &mut Sql, company: CompanyId, table: Table, wanted: &Wanted) {
         }
         Table::Payments => {
             let from = format!(
-                "FROM payments t {named} {} WHERE t.company_id = ?",
+                "FROM payments t {payer} {} WHERE t.company_id = ?",
                 rest("i.kind = 'PAYMENT'")
             );
             sql.push(&from, [id()]);

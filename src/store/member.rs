@@ -149,7 +149,7 @@ pub fn members(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<M
         .load(conn)
 }
 
-/// The active persons who manage a company; they stay so until the transaction ends.
+/// The active persons who manage a company; no other transaction changes their roles until this one ends.
 pub fn admins_for_update(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<UserId>> {
     #[derive(QueryableByName)]
     struct Admin {

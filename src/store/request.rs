@@ -377,7 +377,7 @@ impl Session {
     }
 
     /// Leaves the snapshot and gives the connection back, for others to use while the request waits for something else.
-    async fn let_go(&self) {
+    pub async fn let_go(&self) {
         let mut slot = self.inner.slot.lock().await;
         let (conn, permit) = (slot.conn.take(), slot.permit.take());
         let was_reading = std::mem::take(&mut slot.reading);

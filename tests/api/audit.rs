@@ -606,6 +606,27 @@ fn what_leaves_is_told() {
     }
     assert_eq!(told[0]["details"]["lines"], 3);
     assert_eq!(told[1]["recordId"], file.as_str());
+    // By the command, too.
+    let out = std::env::temp_dir().join(format!("fec-{}", uuid::Uuid::now_v7()));
+    let (current, out) = (year().to_string(), out.display().to_string());
+    let export = [
+        "export",
+        "fec",
+        "--company",
+        &company.id,
+        "--year",
+        &current,
+        "--out",
+        &out,
+    ];
+    command(&export);
+    std::fs::remove_dir_all(&out).expect("what was written goes");
+    let told = trail(&api, json!({ "actions": ["EXPORTED"] }));
+    let last = told.last().expect("an entry");
+    assert_eq!(
+        (&last["recordType"], &last["details"]["lines"], told.len()),
+        (&json!("FEC"), &json!(3), 5)
+    );
     // What was refused did not leave.
     assert_eq!(
         company
@@ -614,7 +635,7 @@ fn what_leaves_is_told() {
             .status,
         403
     );
-    assert_eq!(trail(&api, json!({ "actions": ["EXPORTED"] })).len(), 4);
+    assert_eq!(trail(&api, json!({ "actions": ["EXPORTED"] })).len(), 5);
 }
 
 #[test]

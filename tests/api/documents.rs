@@ -351,6 +351,12 @@ fn the_payer_of_a_receipt_is_named_later() {
     assert_eq!(seen(&api), ([Some(2), Some(3)], both()));
     assert_eq!(seen(&sales), ([Some(2), Some(2)], both()));
     let client = api.data("{ client(ref: { number: \"C001\" }) { id } }", json!({}));
+    let table = api.fetch("/export/payments.csv").text;
+    let row = table
+        .lines()
+        .find(|row| row.contains("RG-1"))
+        .expect("a row");
+    assert!(row.contains("C001"), "{row}");
     let held = api.data(
         "query($id: ID!) { personalData(subject: { client: $id }) }",
         json!({ "id": client["client"]["id"] }),

@@ -2,11 +2,13 @@
 //! or end after, and for each role.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
 use crate::desk::mutate;
+use crate::faults::Ground;
 use crate::harness::{Api, Company, Second, day, owner};
 use crate::roles::own;
 use crate::sequences::run;
@@ -209,6 +211,40 @@ fn what_was_under_way_when_an_answer_was_kept_is_seen_when_it_is_done() {
     let answer = server.run(api.token(), CLIENTS, &json!({ "rows": 10 }));
     assert_eq!(answer["data"]["clients"]["nodes"][0]["name"], "Under way");
     assert_eq!(server.metric(GIVEN), given + 1);
+}
+
+#[test]
+fn the_many_who_look_at_what_has_changed_ask_once() {
+    let Some(ground) = Ground::new(&[]) else {
+        return;
+    };
+    let name = || {
+        let document = "{ client(ref: { number: \"C001\" }) { name disputes { totalCount } } }";
+        ground.ask(document)["data"]["client"]["name"].clone()
+    };
+    let given = || {
+        let (_, text, _) = ground.status("/metrics");
+        let given = text.lines().find_map(|line| line.strip_prefix(GIVEN));
+        given.and_then(|given| given.trim().parse::<u32>().ok())
+    };
+    for _ in 0..3 {
+        assert_eq!(name(), "Client");
+    }
+    assert_eq!(given(), Some(1));
+    ground.sql("UPDATE clients SET name = 'Autre'");
+    // Who comes first waits for this, and the others for them.
+    let mut locking = ground.owner();
+    let lock = "BEGIN; LOCK TABLE disputes IN ACCESS EXCLUSIVE MODE";
+    locking.batch_execute(lock).expect("a lock");
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8).map(|_| scope.spawn(name)).collect();
+        std::thread::sleep(Duration::from_millis(50));
+        locking.batch_execute("ROLLBACK").expect("an end");
+        for asked in asking {
+            assert_eq!(asked.join().expect("an answer"), "Autre");
+        }
+    });
+    assert_eq!(given(), Some(8));
 }
 
 #[test]
