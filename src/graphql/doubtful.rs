@@ -7,7 +7,7 @@ use super::document::{Invoice, one};
 use super::error::UserError;
 use super::mutation::{Done, mutate};
 use super::operation::{Operation, how};
-use super::page::{self, Asked, Connection, Window, listed};
+use super::page::{self, Asked, Connection, Window, listed, single};
 use super::scalars::{ClientRef, Date, Decimal, InvoiceRef, JsonObject, money, on, show, two_ways};
 use super::text::untold;
 use super::{Permitted, session};
@@ -235,12 +235,10 @@ impl DoubtfulQuery {
         #[graphql(name = "ref")] target: DoubtfulFileRef,
     ) -> Result<Option<DoubtfulFile>> {
         let target = target.into();
-        super::document::found(
-            session(ctx)?
-                .read(move |conn, caller| doubtful::find(conn, caller, "ref", &target))
-                .await,
-        )
-        .map(|found| found.map(DoubtfulFile))
+        single(ctx, move |conn, caller| {
+            doubtful::find(conn, caller, "ref", &target)
+        })
+        .await
     }
 
     /// Files of doubtful debts and losses by day, latest first. `statuses: [PROPOSED]` is the queue of what

@@ -47,6 +47,7 @@ struct Inner {
 pub struct Asking {
     question: Question,
     roots: Roots,
+    turn: Option<Turn>,
 }
 
 /// What an answer is kept with: what it was read from, and what it rests on.
@@ -58,7 +59,7 @@ pub struct Worth {
 }
 
 /// Held by who works out an answer that others wait for, until it is kept or is not.
-pub struct Turn {
+struct Turn {
     _held: OwnedSemaphorePermit,
 }
 
@@ -103,12 +104,27 @@ impl Kept {
         );
         let asked = format!("{who:?}{operation:?}{variables:?}{text}");
         let question = Question(Sha256::digest(asked).into());
-        Some(Asking { question, roots })
+        Some(Asking {
+            question,
+            roots,
+            turn: None,
+        })
+    }
+
+    /// The answer as it was, if it still is, or as somebody else works it out right now. None when it is to be worked out:
+    /// the many who look at one screen when it changes do so once.
+    pub async fn again(&self, session: &Session, asking: &mut Asking) -> Option<Value> {
+        if let Some(data) = self.given(session, &asking.question).await {
+            return Some(data);
+        }
+        asking.turn = self.turn(session, &asking.question).await;
+        // It may have been kept meanwhile.
+        self.given(session, &asking.question).await
     }
 
     /// The answer as it was, if it still is.
-    pub async fn again(&self, session: &Session, asking: &Asking) -> Option<Value> {
-        let (kept, question) = (self.0.as_ref()?, &asking.question);
+    async fn given(&self, session: &Session, question: &Question) -> Option<Value> {
+        let kept = self.0.as_ref()?;
         let found = kept.shelf().find(question)?;
         let Answer {
             text, seen, rests, ..
@@ -139,12 +155,11 @@ impl Kept {
         }
     }
 
-    /// The turn to work out an answer that is not kept any more: the many who look at one screen when it changes ask once.
-    /// None where it was not kept before, and after a wait for somebody whose turn it was. Look [again](Kept::again) with
-    /// a turn or without: it may have been kept meanwhile. No connection is held during the wait, which is short enough
-    /// for [`Session::read_alone`] to look after it.
-    pub async fn turn(&self, session: &Session, asking: &Asking) -> Option<Turn> {
-        let turn = self.0.as_ref()?.shelf().turn(&asking.question)?;
+    /// The turn to work out an answer that is not kept any more. None where it was not kept before, and after a wait for
+    /// somebody whose turn it was. No connection is held during the wait, which is short enough for
+    /// [`Session::read_alone`] to look after it.
+    async fn turn(&self, session: &Session, question: &Question) -> Option<Turn> {
+        let turn = self.0.as_ref()?.shelf().turn(question)?;
         if let Ok(held) = Arc::clone(&turn).try_acquire_owned() {
             return Some(Turn { _held: held });
         }
@@ -164,14 +179,13 @@ impl Kept {
 
     /// What the session's answer is kept with, when it is worth keeping: to a question that was asked before, and read
     /// from one snapshot alone. What was looked for and not found ends a snapshot.
-    pub async fn worth(
-        &self,
-        session: &Session,
-        asking: Asking,
-        turn: Option<Turn>,
-    ) -> Option<Worth> {
+    pub async fn worth(&self, session: &Session, asking: Asking) -> Option<Worth> {
         let kept = self.0.as_ref()?;
-        let Asking { question, roots } = asking;
+        let Asking {
+            question,
+            roots,
+            turn,
+        } = asking;
         if !kept.shelf().was_asked(&question) || !session.saw_one_snapshot().await {
             kept.shelf().waits_for_nobody(&question);
             return None;

@@ -8,7 +8,7 @@ use super::document::{Invoice, OrderDirection, maybe, one};
 use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::mutation::{Done, How, mutate};
-use super::page::{self, Asked, Connection, Window, listed};
+use super::page::{self, Asked, Connection, Window, listed, single};
 use super::payment::Payment;
 use super::scalars::{
     ClientRef, Date, Decimal, InvoiceRef, ItemRefInput, JsonObject, PaymentRef, money, on, show,
@@ -208,12 +208,10 @@ impl OperationQuery {
         #[graphql(name = "ref")] target: OperationRef,
     ) -> Result<Option<Operation>> {
         let target = target.into();
-        super::document::found(
-            session(ctx)?
-                .read(move |conn, caller| operation::find(conn, caller, "ref", &target))
-                .await,
-        )
-        .map(|found| found.map(Operation))
+        single(ctx, move |conn, caller| {
+            operation::find(conn, caller, "ref", &target)
+        })
+        .await
     }
 
     /// Operations by day, latest first unless ordered otherwise.

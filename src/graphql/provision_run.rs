@@ -9,7 +9,7 @@ use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::mutation::{Done, mutate};
 use super::operation::how;
-use super::page::{self, Asked, Connection, Listed, Window};
+use super::page::{self, Asked, Connection, Listed, Window, listed, single};
 use super::provision::ProvisionPolicyInput;
 use super::scalars::{
     ClientRef, Date, Decimal, Instant, JsonObject, at, money, on, rate, show, two_ways,
@@ -61,15 +61,7 @@ code_enum! {
 #[derive(Clone)]
 pub struct ProvisionRun(pub store::provision_run::Run);
 
-impl Listed for store::provision_run::Run {
-    type View = ProvisionRun;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> ProvisionRun {
-        ProvisionRun(self)
-    }
-}
+listed!(store::provision_run::Run => ProvisionRun);
 
 /// Sums of a run. Charges and releases are never netted (R5.10).
 #[derive(SimpleObject)]
@@ -377,12 +369,10 @@ impl ProvisionRunQuery {
         #[graphql(name = "ref")] target: ProvisionRunRef,
     ) -> Result<Option<ProvisionRun>> {
         let target = target.into();
-        super::document::found(
-            session(ctx)?
-                .read(move |conn, caller| provision_run::find(conn, caller, "ref", &target))
-                .await,
-        )
-        .map(|found| found.map(ProvisionRun))
+        single(ctx, move |conn, caller| {
+            provision_run::find(conn, caller, "ref", &target)
+        })
+        .await
     }
 
     /// Provision runs by closing day, latest first.

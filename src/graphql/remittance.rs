@@ -1,7 +1,6 @@
 //! Remittance slips (bordereaux de remise): cheques and bills handed to the bank.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use uuid::Uuid;
 
 use super::client::code_enum;
 use super::document::one;
@@ -9,7 +8,7 @@ use super::error::UserError;
 use super::journal::{Entry, entries};
 use super::mutation::{Done, mutate};
 use super::operation::how;
-use super::page::{self, Asked, Connection, Listed, Window};
+use super::page::{self, Asked, Connection, Window, listed, single};
 use super::payment::Payment;
 use super::scalars::{Date, Decimal, PaymentRef, money, on, show, two_ways};
 use super::text::untold;
@@ -38,15 +37,7 @@ code_enum! {
 #[derive(Clone)]
 pub struct Remittance(pub store::remittance::Remittance);
 
-impl Listed for store::remittance::Remittance {
-    type View = Remittance;
-    fn id(&self) -> Uuid {
-        self.id.0
-    }
-    fn view(self) -> Remittance {
-        Remittance(self)
-    }
-}
+listed!(store::remittance::Remittance => Remittance);
 
 /// A remittance slip (bordereau de remise). `GET /letters/REMITTANCE_SLIP/{id}` gives its list as PDF.
 #[Object]
@@ -151,12 +142,10 @@ impl RemittanceQuery {
         #[graphql(name = "ref")] target: RemittanceRef,
     ) -> Result<Option<Remittance>> {
         let target = target.into();
-        super::document::found(
-            session(ctx)?
-                .read(move |conn, caller| remittance::find(conn, caller, "ref", &target))
-                .await,
-        )
-        .map(|found| found.map(Remittance))
+        single(ctx, move |conn, caller| {
+            remittance::find(conn, caller, "ref", &target)
+        })
+        .await
     }
 
     /// Remittance slips by day, latest first.

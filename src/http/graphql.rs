@@ -361,30 +361,22 @@ impl GraphqlEndpoint {
         walk: &Walk,
     ) -> (Response, Option<Worth>) {
         let operation = walk.operation_name.as_deref();
-        let asking = self.kept.question(
+        let mut asking = self.kept.question(
             session.caller(),
             doc,
             operation,
             &asked.document,
             &asked.variables,
         );
-        let mut turn = None;
-        if let Some(asking) = &asking {
-            if let Some(data) = self.kept.again(session, asking).await {
-                return (Response::new(data), None);
-            }
-            turn = self.kept.turn(session, asking).await;
-            // Somebody else may have worked it out meanwhile.
-            if let Some(data) = self.kept.again(session, asking).await {
-                return (Response::new(data), None);
-            }
+        if let Some(asking) = &mut asking
+            && let Some(data) = self.kept.again(session, asking).await
+        {
+            return (Response::new(data), None);
         }
         let request = self.bound(session, asked, doc.clone(), walk);
         let response = crate::graphql::execute(&self.schema, request, session).await;
         let worth = match asking {
-            Some(asking) if response.errors.is_empty() => {
-                self.kept.worth(session, asking, turn).await
-            }
+            Some(asking) if response.errors.is_empty() => self.kept.worth(session, asking).await,
             Some(asking) => {
                 self.kept.not_kept(&asking);
                 None

@@ -113,6 +113,12 @@ impl Ground {
         server.as_ref().map(|server| server.url.clone())
     }
 
+    /// A figure of `/metrics`, by its whole name.
+    pub fn metric(&self, name: &str) -> i64 {
+        let server = self.server.lock().expect("the server");
+        server.as_ref().expect("a server").metric(name)
+    }
+
     /// The answer to a request; none when there is no server to answer.
     pub fn tried(&self, body: &Value) -> Option<Value> {
         tried(&self.url()?, &self.token, body)
