@@ -108,6 +108,7 @@ fn is_unable(message: &str) -> bool {
         "out of shared memory",
         "during recovery",
         "the clocks of server and database differ",
+        "this company lies on another machine",
     ]
     .iter()
     .any(|cause| message.contains(cause))
@@ -182,9 +183,19 @@ impl Error {
     pub fn constraint(&self) -> Option<&str> {
         match self {
             Error::Database(diesel::result::Error::DatabaseError(_, info)) => {
-                info.constraint_name()
+                info.constraint_name().map(without_shard)
             }
             _ => None,
         }
+    }
+}
+
+/// The name that a constraint was given: where companies are spread over machines, that of a shard has its number behind.
+pub(crate) fn without_shard(name: &str) -> &str {
+    match name.rsplit_once('_') {
+        Some((given, shard)) if shard.len() >= 6 && shard.bytes().all(|b| b.is_ascii_digit()) => {
+            given
+        }
+        _ => name,
     }
 }

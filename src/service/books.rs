@@ -817,9 +817,9 @@ pub fn duplicate_or_again(
     match &error {
         Diesel::DatabaseError(DatabaseErrorKind::UniqueViolation, info)
             if is_drawn
-                && info
-                    .constraint_name()
-                    .is_some_and(|name| name.ends_with("number_key")) =>
+                && info.constraint_name().is_some_and(|name| {
+                    crate::error::without_shard(name).ends_with("number_key")
+                }) =>
         {
             Error::transient("a drawn number was given by hand")
         }

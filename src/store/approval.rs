@@ -313,7 +313,8 @@ pub fn rules(conn: &mut PgConnection, company: CompanyId) -> QueryResult<Vec<Rul
 }
 
 /// A receipt that was recorded by hand: no movement on a bank account stands behind it.
-const BY_HAND: &str = "NOT EXISTS (SELECT 1 FROM bank_lines b WHERE b.company_id = p.company_id AND b.payment_id = p.id)";
+const BY_HAND: &str =
+    "NOT EXISTS (SELECT 1 FROM bank_lines b WHERE b.company_id = ? AND b.payment_id = p.id)";
 
 /// Whether this person recorded by hand a receipt that was ever matched with one of these invoices, or a deposit that
 /// was used on it (R12.2).
@@ -343,13 +344,14 @@ pub fn recorded_receipts(
             Bind::Id(company.0),
             Bind::Ids(invoices.iter().map(|id| id.0).collect()),
             Bind::Text(author.to_owned()),
+            Bind::Id(company.0),
         ],
     );
     list::found(conn, sql)
 }
 
-/// Nobody else approved credit note `n`.
-const ALONE: &str = "NOT EXISTS (SELECT 1 FROM approval_requests r WHERE r.company_id = n.company_id \
+/// Nobody else approved credit note `n` of the company that is bound.
+const ALONE: &str = "NOT EXISTS (SELECT 1 FROM approval_requests r WHERE r.company_id = ? \
      AND r.result_id = 'doc_' || replace(n.id::text, '-', '') AND r.status = 'APPROVED' AND r.segregated)";
 
 /// Those of these debits that this person credited without a second one (R12.2): by a credit note on their invoice,
@@ -369,21 +371,34 @@ pub fn credited_alone(
     // Items, then their matchings, then the notes: see `recorded_receipts`.
     let text = format!(
         "SELECT i.id FROM items i WHERE i.company_id = ? AND i.id = ANY(?) AND i.is_debit AND EXISTS ( \
-           SELECT 1 FROM documents n WHERE n.company_id = i.company_id AND n.invoice_id = i.invoice_id AND n.kind = 'CREDIT_NOTE' \
+           SELECT 1 FROM documents n WHERE n.company_id = ? AND n.invoice_id = i.invoice_id AND n.kind = 'CREDIT_NOTE' \
              AND n.recorded_by = ? AND {ALONE} \
-           UNION ALL SELECT 1 FROM (SELECT d.id FROM items d WHERE d.company_id = i.company_id AND {concerned} AND d.is_debit \
+           UNION ALL SELECT 1 FROM (SELECT d.id FROM items d WHERE d.company_id = ? AND {concerned} AND d.is_debit \
                UNION SELECT i.id) d \
-             CROSS JOIN LATERAL (SELECT a.credit_item_id FROM allocations a WHERE a.company_id = i.company_id AND a.debit_item_id = d.id OFFSET 0) a \
-             CROSS JOIN LATERAL (SELECT c.source_id FROM items c WHERE c.company_id = i.company_id AND c.id = a.credit_item_id \
+             CROSS JOIN LATERAL (SELECT a.credit_item_id FROM allocations a WHERE a.company_id = ? AND a.debit_item_id = d.id OFFSET 0) a \
+             CROSS JOIN LATERAL (SELECT c.source_id FROM items c WHERE c.company_id = ? AND c.id = a.credit_item_id \
                AND c.kind = 'CREDIT_NOTE' OFFSET 0) c \
-             CROSS JOIN LATERAL (SELECT n.company_id, n.id, n.recorded_by FROM documents n WHERE n.company_id = i.company_id AND n.id = c.source_id OFFSET 0) n \
+             CROSS JOIN LATERAL (SELECT n.company_id, n.id, n.recorded_by FROM documents n WHERE n.company_id = ? AND n.id = c.source_id OFFSET 0) n \
              WHERE n.recorded_by = ? AND {ALONE})"
     );
     let mut sql = Sql::default();
+    let id = || Bind::Id(company.0);
     let author = || Bind::Text(author.to_owned());
     sql.push(
         &text,
-        [Bind::Id(company.0), Bind::ids(items), author(), author()],
+        [
+            id(),
+            Bind::ids(items),
+            id(),
+            author(),
+            id(),
+            id(),
+            id(),
+            id(),
+            id(),
+            author(),
+            id(),
+        ],
     );
     let found: Vec<Found> = sql.steady().load(conn)?;
     Ok(found.into_iter().map(|row| ItemId(row.id)).collect())
@@ -406,6 +421,7 @@ pub fn own_credit_notes(
             Bind::Id(company.0),
             Bind::ids(items),
             Bind::Text(author.to_owned()),
+            Bind::Id(company.0),
         ],
     );
     list::found(conn, sql)
@@ -428,6 +444,7 @@ pub fn own_receipts(
             Bind::Id(company.0),
             Bind::Ids(items.iter().map(|id| id.0).collect()),
             Bind::Text(author.to_owned()),
+            Bind::Id(company.0),
         ],
     );
     list::found(conn, sql)

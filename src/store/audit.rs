@@ -270,8 +270,8 @@ pub fn page(
         );
     }
     sql.push(
-        &format!(" ORDER BY t.at {order}, t.seq {order} LIMIT ?) p LEFT JOIN audit_seals s ON s.company_id = p.company_id AND s.xid = p.xid AND s.seq = p.seq ORDER BY p.at {order}, p.seq {order}"),
-        [Bind::Number(page.limit())],
+        &format!(" ORDER BY t.at {order}, t.seq {order} LIMIT ?) p LEFT JOIN audit_seals s ON s.company_id = ? AND s.xid = p.xid AND s.seq = p.seq ORDER BY p.at {order}, p.seq {order}"),
+        [Bind::Number(page.limit()), Bind::Id(company.0)],
     );
     let rows: Vec<Entry> = sql.query().load(conn)?;
     Ok(page.page(rows))

@@ -17,6 +17,7 @@ use diesel::sql_types::{
 };
 
 use super::list::Statement;
+use crate::domain::ids::CompanyId;
 
 /// Rows of one statement. One statement of this many stays well within the time-out.
 const CHUNK: usize = 5_000;
@@ -61,6 +62,11 @@ pub struct Column<'a> {
 }
 
 impl<'a> Column<'a> {
+    /// Whether it has this name.
+    pub fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+
     /// A column of type `ST`.
     pub fn of<ST, T>(name: &'static str, values: Vec<&'a T>) -> Column<'a>
     where
@@ -76,14 +82,28 @@ impl<'a> Column<'a> {
     }
 }
 
+/// A column that the database fills, with what it would fill it with. Where companies are spread over machines, a
+/// statement that is part of another has to name all columns that have a default, in the order of the table.
+#[derive(Debug)]
+pub struct Given {
+    pub name: &'static str,
+    pub sql: &'static str,
+    /// The column that comes after it; empty at the end.
+    pub before: &'static str,
+}
+
 /// A record that is a row of one table.
 pub trait Row: Sized {
     /// The table.
     const TABLE: &'static str;
+    /// The company that the record is of: one for all records of a statement.
+    fn company(&self) -> CompanyId;
     /// Columns of a record that is written under numbers which its own statement draws: each with the SQL that takes
     /// the place of what `u`, the record, has there. `g` holds the `number` and the rank of the `entry`, see [`Drawing`].
     const DRAWN: &'static [(&'static str, &'static str)] = &[];
-    /// Its columns, filled from `rows`.
+    /// Columns that the database fills, see [`Given`].
+    const GIVEN: &'static [Given] = &[];
+    /// Its columns but the company, filled from `rows`, in the order of the table.
     fn columns<'a>(rows: impl Iterator<Item = &'a Self> + Clone) -> Vec<Column<'a>>
     where
         Self: 'a;
@@ -95,11 +115,17 @@ pub trait Row: Sized {
 
 /// Says which table the records are rows of, and the type of each column.
 macro_rules! rows {
-    ($row:ty => $table:literal $(with $is_one:expr,)? { $($column:ident: $kind:ty),+ $(,)? }
-        $(drawn { $($drawn:ident: $sql:literal),+ $(,)? })?) => {
+    ($row:ty => $table:literal $(with $is_one:expr,)? { company_id: SqlUuid, $($column:ident: $kind:ty),+ $(,)? }
+        $(drawn { $($drawn:ident: $sql:literal),+ $(,)? })? $(given { $($given:ident = $default:literal before $before:literal),+ $(,)? })?) => {
         impl $crate::store::bulk::Row for $row {
             const TABLE: &'static str = $table;
+            fn company(&self) -> $crate::domain::ids::CompanyId {
+                self.company_id
+            }
             $(const DRAWN: &'static [(&'static str, &'static str)] = &[$((stringify!($drawn), $sql)),+];)?
+            $(const GIVEN: &'static [$crate::store::bulk::Given] = &[$($crate::store::bulk::Given {
+                name: stringify!($given), sql: $default, before: $before,
+            }),+];)?
             fn columns<'a>(
                 rows: impl Iterator<Item = &'a Self> + Clone,
             ) -> Vec<$crate::store::bulk::Column<'a>> {
@@ -117,9 +143,12 @@ macro_rules! rows {
 }
 pub(crate) use rows;
 
+/// Rows go in beside the row of their company, `k`: where companies are spread over machines, that says where to.
 struct Insert<'a> {
     table: &'static str,
+    company: Option<CompanyId>,
     columns: Vec<Column<'a>>,
+    given: &'static [Given],
     numbers: NumberedBy<'a>,
 }
 
@@ -139,40 +168,44 @@ impl QueryFragment<Pg> for Insert<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("INSERT INTO ");
         out.push_sql(self.table);
-        out.push_sql(" (");
-        self.names(&mut out);
-        out.push_sql(") SELECT ");
-        match &self.numbers {
-            NumberedBy::Themselves => {
-                out.push_sql("* FROM");
-                self.unnested(&mut out, None)
-            }
-            NumberedBy::Drawing(drawn) => {
-                self.under(drawn, &mut out);
-                out.push_sql(" FROM g,");
-                self.unnested(&mut out, None)?;
-                self.named(&mut out, None);
-                Ok(())
-            }
-            NumberedBy::Places(drawn, places) => {
-                self.under(drawn, &mut out);
-                out.push_sql(" FROM");
-                self.unnested(&mut out, Some(places))?;
-                self.named(&mut out, Some(places));
-                // Row by row: a join might write them in another order.
-                out.push_sql(
-                    " CROSS JOIN LATERAL (SELECT * FROM g WHERE g.place = u.place OFFSET 0) g",
-                );
-                Ok(())
-            }
-            NumberedBy::Nothing => {
-                out.push_sql("u.* FROM");
-                self.unnested(&mut out, None)?;
-                self.named(&mut out, None);
-                out.push_sql(" WHERE EXISTS (SELECT FROM g)");
-                Ok(())
-            }
+        out.push_sql(" (company_id");
+        let drawn: &[_] = match &self.numbers {
+            NumberedBy::Themselves | NumberedBy::Nothing => &[],
+            NumberedBy::Drawing(drawn) | NumberedBy::Places(drawn, _) => drawn,
+        };
+        let cells = self.cells(drawn);
+        for (name, _) in &cells {
+            out.push_sql(", ");
+            out.push_sql(name);
         }
+        out.push_sql(") SELECT k.company_id");
+        for (name, sql) in cells {
+            out.push_sql(match sql {
+                Some(_) => ", ",
+                None => ", u.",
+            });
+            out.push_sql(sql.unwrap_or(name));
+        }
+        out.push_sql(" FROM companies k CROSS JOIN");
+        let places = match &self.numbers {
+            NumberedBy::Places(_, places) => Some(places),
+            _ => None,
+        };
+        self.unnested(&mut out, places)?;
+        match &self.numbers {
+            NumberedBy::Drawing(_) => out.push_sql(" CROSS JOIN g"),
+            // Row by row: a join might write them in another order.
+            NumberedBy::Places(..) => out.push_sql(
+                " CROSS JOIN LATERAL (SELECT * FROM g WHERE g.place = u.place OFFSET 0) g",
+            ),
+            NumberedBy::Themselves | NumberedBy::Nothing => {}
+        }
+        out.push_sql(" WHERE k.company_id = ");
+        out.push_bind_param::<Nullable<SqlUuid>, _>(&self.company)?;
+        if let NumberedBy::Nothing = self.numbers {
+            out.push_sql(" AND EXISTS (SELECT FROM g)");
+        }
+        Ok(())
     }
 }
 
@@ -180,7 +213,9 @@ impl<'a> Insert<'a> {
     fn of<R: Row>(rows: &'a [R]) -> Insert<'a> {
         Insert {
             table: R::TABLE,
+            company: rows.first().map(Row::company),
             columns: R::columns(rows.iter()),
+            given: R::GIVEN,
             numbers: NumberedBy::Themselves,
         }
     }
@@ -192,18 +227,20 @@ impl<'a> Insert<'a> {
         }
     }
 
-    /// The columns, those that are drawn by what draws them.
-    fn under<'b>(&'b self, drawn: &[(&'static str, &'static str)], out: &mut AstPass<'_, 'b, Pg>) {
-        for (position, Column { name, .. }) in self.columns.iter().enumerate() {
-            out.push_sql(if position == 0 { "" } else { ", " });
-            match drawn.iter().find(|(column, _)| column == name) {
-                Some((_, sql)) => out.push_sql(sql),
-                None => {
-                    out.push_sql("u.");
-                    out.push_sql(name);
-                }
-            }
+    /// The columns that are written, with the SQL of those that the rows do not bring.
+    fn cells(&self, drawn: &[(&str, &'static str)]) -> Vec<(&'static str, Option<&'static str>)> {
+        let given = |before: &'static str| {
+            let given = self.given.iter().filter(move |it| it.before == before);
+            given.map(|it| (it.name, Some(it.sql)))
+        };
+        let mut cells = Vec::new();
+        for column in &self.columns {
+            cells.extend(given(column.name));
+            let drawn = drawn.iter().find(|(name, _)| *name == column.name);
+            cells.push((column.name, drawn.map(|(_, sql)| *sql)));
         }
+        cells.extend(given(""));
+        cells
     }
 
     fn unnested<'b>(
@@ -218,18 +255,14 @@ impl<'a> Insert<'a> {
             out.push_sql("::");
             out.push_sql(column.array);
         }
-        out.push_sql(")");
-        Ok(())
-    }
-
-    fn named<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>, places: Option<&'b Column<'_>>) {
-        out.push_sql(" u (");
+        out.push_sql(") u (");
         self.names(out);
         if let Some(places) = places {
             out.push_sql(", ");
             out.push_sql(places.name);
         }
         out.push_sql(")");
+        Ok(())
     }
 }
 
@@ -250,7 +283,11 @@ pub fn insert<R: Row>(conn: &mut PgConnection, rows: &[R]) -> QueryResult<()> {
             end += 1;
         }
         let (chunk, behind) = rest.split_at(end);
-        Insert::of(chunk).execute(conn)?;
+        let added = Insert::of(chunk).execute(conn)?;
+        // Behind the wall, the rows of another company have nowhere to go.
+        if added < chunk.len() {
+            return Err(diesel::result::Error::NotFound);
+        }
         rest = behind;
     }
     Ok(())
@@ -306,22 +343,20 @@ pub fn beside<R: Row>(rows: &[R]) -> Part<'_> {
     })
 }
 
-/// Statements as one, the last one of any kind. Constraints and triggers look at its end, so rows may refer to each other.
+/// Statements as one. Constraints and triggers look at its end, so rows may refer to each other; where companies are
+/// spread over machines they look at the end of each part, in order.
 struct Together<'a>(Vec<Part<'a>>);
 
 impl QueryFragment<Pg> for Together<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let Some((last, others)) = self.0.split_last() else {
-            return Ok(());
-        };
         let mut before = "WITH ";
-        for (place, part) in others.iter().enumerate() {
+        for (place, part) in self.0.iter().enumerate() {
             out.push_sql(before);
             before = ", ";
             named(&mut out, place, part.as_ref())?;
         }
-        out.push_sql(" ");
-        last.walk_ast(out)
+        out.push_sql(" SELECT 1");
+        Ok(())
     }
 }
 
@@ -370,11 +405,12 @@ pub fn insert_beside(
         }
         return insert_all(conn, tables);
     }
-    let filled = tables.iter().filter(|rows| rows.count() > 0);
-    let mut all: Vec<Part<'_>> = filled.map(|rows| rows.together()).collect();
+    let mut all: Vec<Part<'_>> = Vec::new();
     for update in updates {
         all.push(Box::new(update));
     }
+    let filled = tables.iter().filter(|rows| rows.count() > 0);
+    all.extend(filled.map(|rows| rows.together()));
     Together(all).execute(conn).map(drop)
 }
 

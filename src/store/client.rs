@@ -62,7 +62,7 @@ bulk::rows!(Client => "clients" {
     insolvency: Text, insolvency_on: Nullable<Date>, insured_percent: Numeric, insured_limit: Nullable<BigInt>,
     credit_limit: Nullable<BigInt>, created_by: Text, closed_on: Nullable<Date>, version: Integer,
     penalty_rate: Nullable<Numeric>, language: Text, insolvency_published_on: Nullable<Date>,
-});
+} given { created_at = "now()" before "created_by" });
 
 /// What a list of clients may be narrowed to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

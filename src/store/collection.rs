@@ -196,7 +196,7 @@ pub fn plan_standings(
     on: NaiveDate,
 ) -> QueryResult<Vec<PlanStanding>> {
     diesel::sql_query(
-        "SELECT p.id AS plan_id, plan_paid(p, $3) AS paid, plan_wanted(p, $3) AS wanted \
+        "SELECT p.id AS plan_id, plan_paid(ROW(p.*)::instalment_plans, $3) AS paid, plan_wanted(ROW(p.*)::instalment_plans, $3) AS wanted \
          FROM instalment_plans p WHERE p.company_id = $1 AND p.id = ANY($2)",
     )
     .bind::<SqlUuid, _>(company)
@@ -220,7 +220,7 @@ pub fn plans_on_items(
     let rows: Vec<Row> = diesel::sql_query(
         "SELECT DISTINCT p.id FROM instalment_plans p JOIN plan_items i ON i.company_id = p.company_id AND i.plan_id = p.id \
          WHERE p.company_id = $1 AND i.item_id = ANY($2) AND (p.cancelled_on IS NULL OR p.cancelled_on > $3) \
-           AND plan_paid(p, $3) >= plan_wanted(p, $3) AND plan_paid(p, $3) < p.amount",
+           AND plan_paid(ROW(p.*)::instalment_plans, $3) >= plan_wanted(ROW(p.*)::instalment_plans, $3) AND plan_paid(ROW(p.*)::instalment_plans, $3) < p.amount",
     )
     .bind::<SqlUuid, _>(company)
     .bind::<Array<SqlUuid>, _>(items)
@@ -303,28 +303,34 @@ pub fn worklist(
            coalesce(l.last_level, 0)::int AS last_level, coalesce(l.waiting, false) AS waiting, n.follow_up_on, \
            greatest(n.done_on, a.done_on) AS last_contact_on, coalesce(l.disputed, 0)::bigint AS disputed, \
            c.credit_limit IS NOT NULL AND coalesce(l.open, 0) > c.credit_limit AS over_limit, \
-           EXISTS (SELECT 1 FROM promises p WHERE p.company_id = c.company_id AND p.client_id = c.id AND p.cancelled_on IS NULL \
+           EXISTS (SELECT 1 FROM promises p WHERE p.company_id = ? AND p.client_id = c.id AND p.cancelled_on IS NULL \
              AND p.due_on < ? AND p.due_on >= ? - 90 AND p.amount > (SELECT coalesce(sum(-r.delta), 0) FROM promise_items i \
                JOIN receivable_ledger r ON r.company_id = i.company_id AND r.item_id = i.item_id AND r.recorded_at > p.recorded_at AND r.effective_on <= p.due_on \
-               WHERE i.company_id = p.company_id AND i.promise_id = p.id)) AS broken \
+               WHERE i.company_id = ? AND i.promise_id = p.id)) AS broken \
          FROM clients c JOIN currencies y ON y.code = c.currency LEFT JOIN (",
-        [day.clone(), day.clone()],
+        [company_id.clone(), day.clone(), day.clone(), company_id.clone()],
     );
     sql.push(
         "SELECT i.client_id, sum(i.open_amount)::bigint AS open, \
              sum(i.open_amount) FILTER (WHERE i.due_on < ?)::bigint AS overdue, \
              max(? - i.due_on) FILTER (WHERE i.due_on < ?) AS oldest_days, \
-             max((SELECT max(x.level) FROM dunning_action_items x WHERE x.company_id = i.company_id AND x.item_id = i.id)) AS last_level, \
+             max((SELECT max(x.level) FROM dunning_action_items x WHERE x.company_id = ? AND x.item_id = i.id)) AS last_level, \
              sum((SELECT sum(least(d.amount, i.open_amount)) FROM dispute_items d JOIN disputes s ON s.company_id = d.company_id AND s.id = d.dispute_id \
-               WHERE d.company_id = i.company_id AND d.item_id = i.id AND s.closed_on IS NULL)) AS disputed, \
+               WHERE d.company_id = ? AND d.item_id = i.id AND s.closed_on IS NULL)) AS disputed, \
              bool_and(EXISTS (SELECT 1 FROM promise_items q JOIN promises m ON m.company_id = q.company_id AND m.id = q.promise_id \
-                 WHERE q.company_id = i.company_id AND q.item_id = i.id AND m.cancelled_on IS NULL AND m.due_on >= ?) \
+                 WHERE q.company_id = ? AND q.item_id = i.id AND m.cancelled_on IS NULL AND m.due_on >= ?) \
                OR EXISTS (SELECT 1 FROM plan_items q JOIN instalment_plans p ON p.company_id = q.company_id AND p.id = q.plan_id \
-                 WHERE q.company_id = i.company_id AND q.item_id = i.id AND p.cancelled_on IS NULL AND plan_paid(p, ?) >= plan_wanted(p, ?))) \
+                 WHERE q.company_id = ? AND q.item_id = i.id AND p.cancelled_on IS NULL AND plan_paid(ROW(p.*)::instalment_plans, ?) >= plan_wanted(ROW(p.*)::instalment_plans, ?))) \
                FILTER (WHERE i.due_on < ?) AS waiting \
            FROM items i JOIN clients k ON k.company_id = i.company_id AND k.id = i.client_id AND k.currency = i.currency \
            WHERE i.company_id = ? AND i.open_amount > 0 AND i.is_debit AND i.family = '411'",
-        std::iter::repeat_n(day.clone(), 7).chain([company_id.clone()]),
+        [
+            [day.clone(), day.clone(), day.clone()],
+            [company_id.clone(), company_id.clone(), company_id.clone()],
+            [day.clone(), company_id.clone(), day.clone()],
+            [day.clone(), day.clone(), company_id.clone()],
+        ]
+        .concat(),
     );
     if let Some(clients) = clients {
         let ids = clients.iter().map(|client| client.0).collect();
@@ -335,11 +341,11 @@ pub fn worklist(
     }
     sql.push(
         " GROUP BY i.client_id) l ON l.client_id = c.id \
-         LEFT JOIN LATERAL (SELECT n.done_on, n.follow_up_on FROM collection_notes n WHERE n.company_id = c.company_id AND n.client_id = c.id \
+         LEFT JOIN LATERAL (SELECT n.done_on, n.follow_up_on FROM collection_notes n WHERE n.company_id = ? AND n.client_id = c.id \
            ORDER BY n.id DESC LIMIT 1) n ON true \
-         LEFT JOIN LATERAL (SELECT max(a.done_on) AS done_on FROM dunning_actions a WHERE a.company_id = c.company_id AND a.client_id = c.id) a ON true \
+         LEFT JOIN LATERAL (SELECT max(a.done_on) AS done_on FROM dunning_actions a WHERE a.company_id = ? AND a.client_id = c.id) a ON true \
          WHERE c.company_id = ? AND c.closed_on IS NULL AND (l.overdue > 0 AND c.insolvency = 'NONE' AND c.segment <> 'GROUP_COMPANY' OR n.follow_up_on <= ?)",
-        [company_id, day],
+        [company_id.clone(), company_id.clone(), company_id, day],
     );
     if let Some(clients) = clients {
         let ids = clients.iter().map(|client| client.0).collect();
@@ -442,7 +448,7 @@ pub fn broken_plans(
     diesel::sql_query(
         "SELECT p.id, p.client_id, p.amount, p.currency, p.agreed_on AS due_on, c.name AS client FROM instalment_plans p \
          JOIN clients c ON c.company_id = p.company_id AND c.id = p.client_id \
-         WHERE p.company_id = $1 AND p.cancelled_on IS NULL AND plan_paid(p, $2) < plan_wanted(p, $2) \
+         WHERE p.company_id = $1 AND p.cancelled_on IS NULL AND plan_paid(ROW(p.*)::instalment_plans, $2) < plan_wanted(ROW(p.*)::instalment_plans, $2) \
            AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.company_id = p.company_id AND t.source_id = p.id AND t.kind = 'BROKEN_PLAN')",
     )
     .bind::<SqlUuid, _>(company)

@@ -49,10 +49,10 @@ pub fn load_with_closings(
     from.push(
         " FROM companies CROSS JOIN LATERAL \
            (SELECT NULL AS account, (SELECT p.closed_through FROM period_closings p WHERE p.company_id = ? \
-              ORDER BY p.recorded_at DESC, p.id DESC LIMIT 1) AS closed_on \
+              ORDER BY p.recorded_at DESC, p.id DESC LIMIT 1) AS closed_on FROM companies o WHERE o.company_id = ? \
             UNION ALL SELECT a.number, a.closed_on FROM accounts a WHERE a.company_id = ? AND a.closed_on IS NOT NULL) c \
          WHERE companies.company_id = ?",
-        [id(), id(), id()],
+        [id(), id(), id(), id()],
     );
     let rows = keys::picked_beside::<Company, Closed, (Option<String>, Option<NaiveDate>)>(
         conn,

@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::distribution;
 use super::gather::Gathering;
 use super::patience::{self, Connection, Connections, checkout};
 use super::replica::{Position, Replica};
@@ -97,6 +98,7 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Prepare {
         // Compiling a query costs more than these run for. lc_messages needs a superuser before Postgres 15: errors are then read in the server's language.
         conn.batch_execute(&sql)
             .or_else(|_| conn.batch_execute(&sql.replace("SET lc_messages = 'C';", "")))
+            .and_then(|()| distribution::look(conn))
             .map_err(diesel::r2d2::Error::QueryError)
     }
 }

@@ -68,7 +68,7 @@ bulk::rows!(Document => "documents" {
     period_to: Nullable<Date>, purchase_order: Nullable<Text>, recorded_by: Text, vat_due: Text,
     discount_percent: Nullable<Numeric>, discount_days: Nullable<SmallInt>, deducted_discount: BigInt,
     reason: Nullable<Text>,
-} drawn { number: "g.number" });
+} drawn { number: "g.number" } given { recorded_at = "now()" before "recorded_by" });
 
 /// A document to issue, with what is printed on it and stays as it was then.
 #[derive(Clone, Debug)]
@@ -81,10 +81,17 @@ pub struct NewDocument {
 impl bulk::Row for NewDocument {
     const TABLE: &'static str = Document::TABLE;
     const DRAWN: &'static [(&'static str, &'static str)] = Document::DRAWN;
+    const GIVEN: &'static [bulk::Given] = Document::GIVEN;
+    fn company(&self) -> CompanyId {
+        self.document.company_id
+    }
     fn columns<'a>(rows: impl Iterator<Item = &'a Self> + Clone) -> Vec<Column<'a>> {
         let mut columns = Document::columns(rows.clone().map(|row| &row.document));
         let snapshots = rows.map(|row| &row.snapshot).collect();
-        columns.push(Column::of::<Jsonb, _>("snapshot", snapshots));
+        // Where it is in the table.
+        let place = columns.iter().position(|column| column.is("recorded_by"));
+        let snapshots = Column::of::<Jsonb, _>("snapshot", snapshots);
+        columns.insert(place.unwrap_or(columns.len()), snapshots);
         columns
     }
 }

@@ -144,7 +144,7 @@ pub fn facts(
                AND (m.cancelled_on IS NULL OR m.cancelled_on > $3)) AS promised, \
            EXISTS (SELECT 1 FROM plan_items q JOIN instalment_plans p ON p.company_id = q.company_id AND p.id = q.plan_id \
              WHERE q.company_id = i.company_id AND q.item_id = i.id AND p.agreed_on <= $3 AND (p.cancelled_on IS NULL OR p.cancelled_on > $3) \
-               AND plan_paid(p, $3) >= plan_wanted(p, $3) AND plan_paid(p, $3) < p.amount) AS planned, \
+               AND plan_paid(ROW(p.*)::instalment_plans, $3) >= plan_wanted(ROW(p.*)::instalment_plans, $3) AND plan_paid(ROW(p.*)::instalment_plans, $3) < p.amount) AS planned, \
            EXISTS (SELECT 1 FROM litigation_items t JOIN litigation_cases k ON k.company_id = t.company_id AND k.id = t.case_id \
              WHERE t.company_id = i.company_id AND t.item_id = i.id AND k.opened_on <= $3 AND (k.closed_on IS NULL OR k.closed_on > $3)) AS in_litigation, \
            EXISTS (SELECT 1 FROM dunning_action_items x JOIN dunning_actions a ON a.company_id = x.company_id AND a.id = x.action_id \

@@ -67,6 +67,7 @@ pub fn lines(
     after: i64,
     entries: i64,
 ) -> QueryResult<Vec<Line>> {
+    let id = || Bind::Id(company.0);
     let mut sql = Sql::default();
     sql.push(
         // OFFSET 0: each line is looked up by its key; the planner would rather read the tables whole. What a
@@ -74,31 +75,37 @@ pub fn lines(
         "WITH page AS MATERIALIZED (SELECT * FROM journal_entries e WHERE e.company_id = ? AND e.fiscal_year = ? \
            AND (e.source_kind = 'CARRY_FORWARD') = ? AND e.number > ? ORDER BY e.number LIMIT ?), \
          lines AS MATERIALIZED (SELECT e.number, l.*, i.due_on, i.open_amount, i.matching_id FROM page e \
-           CROSS JOIN LATERAL (SELECT * FROM journal_lines l WHERE l.company_id = e.company_id AND l.entry_id = e.id OFFSET 0) l \
-           LEFT JOIN LATERAL (SELECT * FROM items i WHERE i.company_id = l.company_id AND i.entry_id = l.entry_id AND i.entry_line = l.line OFFSET 0) i ON true), \
+           CROSS JOIN LATERAL (SELECT * FROM journal_lines l WHERE l.company_id = ? AND l.entry_id = e.id OFFSET 0) l \
+           LEFT JOIN LATERAL (SELECT * FROM items i WHERE i.company_id = ? AND i.entry_id = l.entry_id AND i.entry_line = l.line OFFSET 0) i ON true), \
          letters AS MATERIALIZED (SELECT m.id, m.code, m.complete, \
              (SELECT max(a.effective_on) FROM items g JOIN allocations a ON a.company_id = g.company_id AND a.debit_item_id = g.id AND a.ended_on IS NULL \
-                WHERE g.company_id = m.company_id AND g.matching_id = m.id) AS lettered_on \
+                WHERE g.company_id = ? AND g.matching_id = m.id) AS lettered_on \
            FROM (SELECT DISTINCT matching_id FROM lines WHERE matching_id IS NOT NULL) s \
            CROSS JOIN LATERAL (SELECT * FROM matchings m WHERE m.company_id = ? AND m.id = s.matching_id AND (m.complete OR ?) OFFSET 0) m) \
          SELECT e.number, e.journal, j.label AS journal_label, e.posted_on, e.occurred_on, e.reference, e.label, \
            (e.recorded_at AT TIME ZONE 'Europe/Paris')::date AS validated_on, l.account, c.number AS client_number, coalesce(x.name, c.name) AS client_name, \
            l.base_debit, l.base_credit, l.debit, l.credit, l.currency::text AS currency, l.due_on, l.open_amount AS open, m.code AS letter, m.complete, m.lettered_on \
          FROM page e \
-         JOIN journals j ON j.company_id = e.company_id AND j.code = e.journal \
+         JOIN journals j ON j.company_id = ? AND j.code = e.journal \
          JOIN lines l ON l.number = e.number \
-         LEFT JOIN clients c ON c.company_id = l.company_id AND c.id = l.client_id \
-         LEFT JOIN legal_archive x ON x.company_id = l.company_id AND x.client_id = l.client_id \
+         LEFT JOIN clients c ON c.company_id = ? AND c.id = l.client_id \
+         LEFT JOIN legal_archive x ON x.company_id = ? AND x.client_id = l.client_id \
          LEFT JOIN letters m ON m.id = l.matching_id \
          ORDER BY e.number, l.line",
         [
-            Bind::Id(company.0),
+            id(),
             Bind::Number(i64::from(year)),
             Bind::Flag(opening),
             Bind::Number(after),
             Bind::Number(entries),
-            Bind::Id(company.0),
+            id(),
+            id(),
+            id(),
+            id(),
             Bind::Flag(partial_letters),
+            id(),
+            id(),
+            id(),
         ],
     );
     sql.query().load(conn)

@@ -413,15 +413,16 @@ pub fn insert_all(
         bulk::at_places(&payments, &places),
         bulk::at_places(&entries, &places),
         bulk::beside(&lines),
-        bulk::at_places(&foreseen.opened, &opened_at),
-        bulk::beside(&foreseen.changes),
     ];
+    // What others refer to comes first.
     if !new.is_empty() {
         parts.push(bulk::beside(&new));
     }
+    parts.push(bulk::at_places(&foreseen.opened, &opened_at));
     if !foreseen.allocations.is_empty() {
         parts.push(bulk::beside(&foreseen.allocations));
     }
+    parts.push(bulk::beside(&foreseen.changes));
     let condition = foreseen.condition(company);
     series.write_all(conn, company, places.len(), condition, parts)
 }

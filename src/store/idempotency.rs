@@ -74,14 +74,15 @@ pub fn claim_all(
     let texts = |of: fn(&Claim) -> String| Bind::Texts(claims.iter().map(|c| of(c)).collect());
     let claimed = steady(
         "INSERT INTO idempotency (company_id, key, operation, request_hash, outcome) \
-         SELECT ?, k.key, k.operation, k.request_hash, k.outcome::jsonb \
-         FROM unnest((SELECT ?), (SELECT ?), (SELECT ?), (SELECT ?)) k(key, operation, request_hash, outcome) ON CONFLICT DO NOTHING",
+         SELECT k.company_id, c.key, c.operation, c.request_hash, c.outcome::jsonb \
+         FROM companies k CROSS JOIN unnest(?, ?, ?, ?) c(key, operation, request_hash, outcome) WHERE k.company_id = ? \
+         ON CONFLICT DO NOTHING",
         [
-            Bind::Id(company.0),
             texts(|claim| claim.key.clone()),
             texts(|claim| claim.operation.clone()),
             texts(|claim| claim.request_hash.clone()),
             texts(|claim| claim.outcome.to_string()),
+            Bind::Id(company.0),
         ],
     )
     .execute(conn)?;

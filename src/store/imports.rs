@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Text};
 
 use super::bulk;
 use super::list::{Bind, steady};
@@ -248,8 +248,8 @@ pub fn finish(
 /// so that any index looks as good as the key. And it may write items before the lines of their entries.
 pub fn prepare(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
-        "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan; \
-         SET CONSTRAINTS items_company_id_entry_id_entry_line_fkey DEFERRED",
+        "SET LOCAL enable_seqscan = off; SELECT plan_once(); \
+         SET CONSTRAINTS ALL DEFERRED",
     )
 }
 

@@ -226,16 +226,16 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
         "SELECT min(broken) AS broken FROM (SELECT 'credit note ' || d.number AS broken FROM documents d \
            CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE x.segregation AND d.total > coalesce((x.thresholds->'CREDIT_NOTE'->>d.currency::text)::bigint, 0) \
                AND x.thresholds ? 'CREDIT_NOTE') AS n FROM ( \
-             (SELECT q.* FROM approval_rules q WHERE q.company_id = d.company_id AND q.recorded_at <= d.recorded_at ORDER BY q.recorded_at DESC, q.id DESC LIMIT 1) \
-             UNION ALL (SELECT q.* FROM approval_rules q WHERE q.company_id = d.company_id AND q.recorded_at <= d.recorded_at + interval '15 seconds' \
+             (SELECT q.* FROM approval_rules q WHERE q.company_id = $1 AND q.recorded_at <= d.recorded_at ORDER BY q.recorded_at DESC, q.id DESC LIMIT 1) \
+             UNION ALL (SELECT q.* FROM approval_rules q WHERE q.company_id = $1 AND q.recorded_at <= d.recorded_at + interval '15 seconds' \
                ORDER BY q.recorded_at DESC, q.id DESC LIMIT 1)) x) asked \
            WHERE d.company_id = $1 AND d.kind = 'CREDIT_NOTE' AND asked.n = 2 \
-             AND NOT EXISTS (SELECT 1 FROM approval_requests r WHERE r.company_id = d.company_id AND r.status = 'APPROVED' \
+             AND NOT EXISTS (SELECT 1 FROM approval_requests r WHERE r.company_id = $1 AND r.status = 'APPROVED' \
                AND r.result_id = 'doc_' || replace(d.id::text, '-', '')) \
          UNION ALL SELECT 'file ' || f.number FROM doubtful_files f WHERE f.company_id = $1 AND f.status = 'POSTED' \
-           AND (SELECT q.segregation FROM approval_rules q WHERE q.company_id = f.company_id AND q.recorded_at <= f.decided_at \
+           AND (SELECT q.segregation FROM approval_rules q WHERE q.company_id = $1 AND q.recorded_at <= f.decided_at \
              ORDER BY q.recorded_at DESC, q.id DESC LIMIT 1) \
-           AND NOT EXISTS (SELECT 1 FROM approval_requests r WHERE r.company_id = f.company_id AND r.id = f.id AND r.status = 'APPROVED')) b",
+           AND NOT EXISTS (SELECT 1 FROM approval_requests r WHERE r.company_id = $1 AND r.id = f.id AND r.status = 'APPROVED')) b",
     ),
     (
         "DISPUTES",

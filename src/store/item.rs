@@ -59,7 +59,7 @@ bulk::rows!(Item => "items" {
     source_id: SqlUuid, invoice_id: Nullable<SqlUuid>, entry_id: SqlUuid, entry_line: SmallInt, posted_on: Date,
     invoiced_on: Date, due_on: Nullable<Date>, amount: BigInt, currency: Text, document_net: BigInt,
     document_total: BigInt, open_amount: BigInt, settled_on: Nullable<Date>, matching_id: Nullable<SqlUuid>,
-} drawn { reference: "g.number" });
+} drawn { reference: "g.number" } given { recorded_at = "now()" before "open_amount", changed_at = "now()" before "matching_id" });
 
 impl Item {
     /// The open amount with its sign in a balance: debits positive, credits negative.
@@ -90,7 +90,7 @@ pub struct Change {
 bulk::rows!(Change => "receivable_ledger" {
     company_id: SqlUuid, id: SqlUuid, item_id: SqlUuid, allocation_id: Nullable<SqlUuid>, client_id: SqlUuid,
     currency: Text, is_debit: Bool, due_on: Nullable<Date>, effective_on: Date, delta: BigInt,
-});
+} given { recorded_at = "now()" before "", xid = "pg_current_xact_id()" before "" });
 
 impl Change {
     /// The change that opens `item`.

@@ -38,7 +38,7 @@ bulk::rows!(NewEntry => "journal_entries" {
     company_id: SqlUuid, id: SqlUuid, journal: Text, fiscal_year: Integer, number: BigInt, posted_on: Date,
     occurred_on: Date, reference: Text, label: Text, source_kind: Text, source_id: SqlUuid,
     reversal_of: Nullable<SqlUuid>, recorded_by: Text,
-} drawn { number: "g.entry", reference: "g.number", label: "u.label || g.number" });
+} drawn { number: "g.entry", reference: "g.number", label: "u.label || g.number" } given { recorded_at = "now()" before "recorded_by" });
 
 /// The head of an entry as stored.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -82,7 +82,7 @@ bulk::rows!(Line => "journal_lines" with |line, next| line.entry_id == next.entr
     company_id: SqlUuid, entry_id: SqlUuid, line: SmallInt, account: Text, client_id: Nullable<SqlUuid>,
     debit: BigInt, credit: BigInt, currency: Text, base_debit: BigInt, base_credit: BigInt, posted_on: Date,
     carried: Bool,
-});
+} given { recorded_at = "now()" before "carried" });
 
 /// Adds entries with all their lines. Lines of one entry stay in one statement: Postgres checks that each entry is whole
 /// and balances, and chains it to the one before it (R9.5), so that the entries of a year come in order.

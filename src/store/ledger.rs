@@ -203,10 +203,10 @@ impl Question {
                    (b.balance + sum(x.base_debit - x.base_credit) OVER (ORDER BY x.posted_on, x.entry_id, x.line))::bigint AS balance, \
                    (SELECT CASE WHEN m.complete THEN m.code ELSE lower(m.code) END FROM items i \
                       JOIN matchings m ON m.company_id = i.company_id AND m.id = i.matching_id \
-                      WHERE i.company_id = x.company_id AND i.entry_id = x.entry_id AND i.entry_line = x.line ORDER BY i.id LIMIT 1) AS letter \
+                      WHERE i.company_id = ? AND i.entry_id = x.entry_id AND i.entry_line = x.line ORDER BY i.id LIMIT 1) AS letter \
                  FROM page x CROSS JOIN before b ORDER BY x.posted_on {order}, x.entry_id {order}, x.line {order}"
             ),
-            [],
+            [Bind::Id(self.company.0)],
         );
         Ok(page.page(sql.query().load(conn)?))
     }

@@ -243,10 +243,15 @@ pub fn prescribing(
         "SELECT * FROM (SELECT i.id AS item_id, i.client_id, c.name AS client, c.segment, i.reference, \
            greatest(i.due_on, x.happened_on) AS runs_from, i.open_amount AS open, i.currency, x.cause AS interrupted_by \
          FROM items i JOIN clients c ON c.company_id = i.company_id AND c.id = i.client_id \
-         LEFT JOIN LATERAL (SELECT p.happened_on, p.cause FROM prescription_interruptions p WHERE p.company_id = i.company_id AND p.item_id = i.id \
+         LEFT JOIN LATERAL (SELECT p.happened_on, p.cause FROM prescription_interruptions p WHERE p.company_id = ? AND p.item_id = i.id \
            ORDER BY p.happened_on DESC LIMIT 1) x ON true \
          WHERE i.company_id = ? AND i.is_debit AND i.open_amount > 0 AND i.family IN ('411', '416') AND i.due_on <= greatest(?::date, ?::date)",
-        [Bind::Id(company.0), Bind::Day(latest), Bind::Day(latest_consumer)],
+        [
+            Bind::Id(company.0),
+            Bind::Id(company.0),
+            Bind::Day(latest),
+            Bind::Day(latest_consumer),
+        ],
     );
     if let Some(client) = client {
         sql.and("i.client_id = ?", [Bind::Id(client.0)]);
@@ -315,17 +320,18 @@ pub fn orders(
     company: CompanyId,
     client: Option<ClientId>,
 ) -> QueryResult<Vec<Order>> {
+    let id = || Bind::Id(company.0);
     let mut sql = Sql::default();
     sql.push(
         "SELECT c.id AS case_id, c.client_id, k.name AS client, c.number, c.stage, m.made_on, s.served_on FROM litigation_cases c \
          JOIN clients k ON k.company_id = c.company_id AND k.id = c.client_id \
-         JOIN LATERAL (SELECT e.id, e.happened_on AS made_on FROM litigation_events e WHERE e.company_id = c.company_id AND e.case_id = c.id \
+         JOIN LATERAL (SELECT e.id, e.happened_on AS made_on FROM litigation_events e WHERE e.company_id = ? AND e.case_id = c.id \
            AND e.kind = 'ORDER_MADE' ORDER BY e.id DESC LIMIT 1) m ON true \
-         LEFT JOIN LATERAL (SELECT max(e.happened_on) AS served_on FROM litigation_events e WHERE e.company_id = c.company_id AND e.case_id = c.id \
+         LEFT JOIN LATERAL (SELECT max(e.happened_on) AS served_on FROM litigation_events e WHERE e.company_id = ? AND e.case_id = c.id \
            AND e.kind = 'SERVED' AND e.id > m.id) s ON true \
-         WHERE c.company_id = ? AND c.closed_on IS NULL AND NOT EXISTS (SELECT 1 FROM litigation_events e WHERE e.company_id = c.company_id \
+         WHERE c.company_id = ? AND c.closed_on IS NULL AND NOT EXISTS (SELECT 1 FROM litigation_events e WHERE e.company_id = ? \
            AND e.case_id = c.id AND e.kind = 'CONTESTED' AND e.id > m.id)",
-        [Bind::Id(company.0)],
+        [id(), id(), id(), id()],
     );
     if let Some(client) = client {
         sql.and("c.client_id = ?", [Bind::Id(client.0)]);

@@ -176,15 +176,24 @@ pub fn claim(
         id: MailId,
     }
     let rows: Vec<Row> = diesel::sql_query(
-        "UPDATE outbox o SET attempts = attempts + 1, next_at = now() + $3 * interval '1 second' \
-         WHERE o.company_id = $1 AND o.id IN (SELECT d.id FROM outbox d WHERE d.company_id = $1 AND d.status = 'QUEUED' \
-           AND d.next_at <= now() ORDER BY d.next_at, d.id LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING o.id",
+        "SELECT o.id FROM outbox o WHERE o.company_id = $1 AND o.status = 'QUEUED' AND o.next_at <= now() \
+         ORDER BY o.next_at, o.id LIMIT $2 FOR UPDATE SKIP LOCKED",
     )
     .bind::<SqlUuid, _>(company)
     .bind::<BigInt, _>(most)
-    .bind::<BigInt, _>(lease)
     .load(conn)?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
+    let taken: Vec<MailId> = rows.into_iter().map(|row| row.id).collect();
+    if !taken.is_empty() {
+        diesel::sql_query(
+            "UPDATE outbox o SET attempts = o.attempts + 1, next_at = now() + $3 * interval '1 second' \
+             WHERE o.company_id = $1 AND o.id = ANY($2)",
+        )
+        .bind::<SqlUuid, _>(company)
+        .bind::<Array<SqlUuid>, _>(&taken)
+        .bind::<BigInt, _>(lease)
+        .execute(conn)?;
+    }
+    Ok(taken)
 }
 
 /// What became of a mail that is queued: another state, or another try after `wait` seconds.
@@ -196,11 +205,14 @@ pub fn settle(
     error: Option<&str>,
     wait: i64,
 ) -> QueryResult<bool> {
-    diesel::sql_query(
-        "UPDATE outbox SET status = $3, last_error = $4, next_at = now() + $5 * interval '1 second', \
-           sent_at = CASE WHEN $3 = 'SENT' THEN now() ELSE sent_at END \
-         WHERE company_id = $1 AND id = $2 AND status = 'QUEUED'",
-    )
+    let sent = match status {
+        "SENT" => "now()",
+        _ => "sent_at",
+    };
+    diesel::sql_query(format!(
+        "UPDATE outbox SET status = $3, last_error = $4, next_at = now() + $5 * interval '1 second', sent_at = {sent} \
+         WHERE company_id = $1 AND id = $2 AND status = 'QUEUED'"
+    ))
     .bind::<SqlUuid, _>(company)
     .bind::<SqlUuid, _>(id)
     .bind::<diesel::sql_types::Text, _>(status)

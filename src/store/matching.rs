@@ -42,7 +42,7 @@ bulk::rows!(Allocation => "allocations" {
     amount: BigInt, currency: Text, allocated_on: Date, effective_on: Date, rule: Text, recorded_by: Text,
     ended_on: Nullable<Date>, ended_by: Nullable<Text>, debit_base: Nullable<BigInt>, credit_base: Nullable<BigInt>,
     ended_reason: Nullable<Text>,
-});
+} given { recorded_at = "now()" before "recorded_by" });
 
 /// A lettering group; `code` is in upper case.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -61,7 +61,7 @@ pub struct Matching {
 bulk::rows!(Matching => "matchings" {
     company_id: SqlUuid, id: SqlUuid, client_id: SqlUuid, family: Text, currency: Text, code: Text, residual: BigInt,
     complete: Bool,
-});
+} given { created_at = "now()" before "" });
 
 /// Allocations by id, in no order.
 pub fn by_ids(
@@ -307,14 +307,15 @@ pub fn take_letters(
     let families = wanted.iter().map(|(account, _)| account.family.clone());
     let last: Vec<Last> = steady(
         "INSERT INTO letter_counters AS c (company_id, client_id, family, last_code) \
-         SELECT ?, t.client_id, t.family, t.letters FROM unnest((SELECT ?), (SELECT ?), (SELECT ?)) t(client_id, family, letters) \
+         SELECT k.company_id, t.client_id, t.family, t.letters \
+         FROM companies k CROSS JOIN unnest(?, ?, ?) t(client_id, family, letters) WHERE k.company_id = ? \
          ON CONFLICT (company_id, client_id, family) DO UPDATE SET last_code = c.last_code + EXCLUDED.last_code \
          RETURNING client_id, family::text AS family, last_code",
         [
-            Bind::Id(company.0),
             Bind::Ids(wanted.iter().map(|(account, _)| account.client.0).collect()),
             Bind::Texts(families.collect()),
             Bind::Numbers(wanted.iter().map(|(_, count)| *count).collect()),
+            Bind::Id(company.0),
         ],
     )
     .load(conn)?;

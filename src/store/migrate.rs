@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::db::{TAKE, holds};
-use super::{audit, balances, change, owner};
+use super::{audit, balances, change, distribution, owner};
 use crate::error::{Error, Result};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -36,6 +36,7 @@ pub fn migrate(url: &str) -> Result<Vec<String>> {
     let versions = run_pending(&mut conn)?;
     // Tables that a migration has added, whoever wrote it.
     audit::include_all(&mut conn)?;
+    distribution::spread(&mut conn)?;
     if audit::rebase(&mut conn)? {
         tracing::warn!("the audit trail came from another server: it was sealed as it came");
     }

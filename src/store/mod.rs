@@ -18,6 +18,7 @@ pub mod collection;
 pub mod company;
 mod db;
 pub mod dispute;
+mod distribution;
 pub mod document;
 pub mod doubtful;
 pub mod dunning;

@@ -48,7 +48,7 @@ bulk::rows!(Payment => "payments" {
     received_on: Date, method: Text, amount: BigInt, currency: Text, exchange_rate: Numeric,
     client_id: Nullable<SqlUuid>, payer: Nullable<Text>, remittance: Nullable<Text>, matures_on: Nullable<Date>,
     recorded_by: Text, purpose: Text, deposit_vat_rate: Nullable<Numeric>, bank_account: Nullable<Text>,
-} drawn { number: "g.number" });
+} drawn { number: "g.number" } given { recorded_at = "now()" before "recorded_by" });
 
 /// Those of these numbers that are taken.
 pub fn taken_numbers(

@@ -7,7 +7,7 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionMa
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
-use super::{audit, patience};
+use super::{audit, distribution, patience};
 use crate::domain::access::Caller;
 use crate::domain::audit::Origin;
 use crate::error::Result;
@@ -26,9 +26,13 @@ pub(super) fn wall(caller: &Caller, until: Option<Instant>) -> String {
         let left = patience::left(until).as_millis();
         format!("; SET LOCAL lock_timeout = {left}")
     });
+    let company = caller.company.0;
+    let here = match distribution::is_spread() {
+        true => format!("; SELECT must_lie_here('{company}')"),
+        false => String::new(),
+    };
     format!(
-        "SET LOCAL encours.company = '{}'; SET LOCAL encours.portfolio = '{portfolio}'{patience}",
-        caller.company.0
+        "SET LOCAL encours.company = '{company}'; SET LOCAL encours.portfolio = '{portfolio}'{patience}{here}"
     )
 }
 

@@ -162,21 +162,27 @@ pub fn claim(
     company: CompanyId,
     seconds: i32,
 ) -> QueryResult<Option<Webhook>> {
-    diesel::sql_query(format!(
-        "UPDATE webhooks w SET claimed_until = now() + make_interval(secs => $2) \
-         WHERE w.company_id = $1 AND w.id = (SELECT x.id FROM webhooks x \
-           WHERE x.company_id = $1 AND x.active AND x.claimed_until <= now() AND x.paused_until <= now() \
-             AND (EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.company_id = x.company_id AND d.webhook_id = x.id \
-                 AND d.finished_at IS NULL AND d.next_at <= now()) \
-               OR EXISTS (SELECT 1 FROM changes t WHERE t.company_id = x.company_id \
-                 AND (t.xid, t.seq) > (x.position_xid, x.position_seq) AND t.xid < pg_snapshot_xmin(pg_current_snapshot()))) \
-           ORDER BY x.claimed_until LIMIT 1 FOR UPDATE SKIP LOCKED) \
-         RETURNING {WEBHOOK}"
+    let waiting: Option<Webhook> = diesel::sql_query(format!(
+        "SELECT {WEBHOOK} FROM webhooks w WHERE w.company_id = $1 AND w.active AND w.claimed_until <= now() AND w.paused_until <= now() \
+           AND (EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.company_id = $1 AND d.webhook_id = w.id \
+               AND d.finished_at IS NULL AND d.next_at <= now()) \
+             OR EXISTS (SELECT 1 FROM changes t WHERE t.company_id = $1 \
+               AND (t.xid, t.seq) > (w.position_xid, w.position_seq) AND t.xid < pg_snapshot_xmin(pg_current_snapshot()))) \
+         ORDER BY w.claimed_until LIMIT 1 FOR UPDATE SKIP LOCKED"
     ))
     .bind::<SqlUuid, _>(company)
-    .bind::<Integer, _>(seconds)
     .get_result(conn)
-    .optional()
+    .optional()?;
+    if let Some(webhook) = &waiting {
+        diesel::sql_query(
+            "UPDATE webhooks w SET claimed_until = now() + make_interval(secs => $3) WHERE w.company_id = $1 AND w.id = $2",
+        )
+        .bind::<SqlUuid, _>(company)
+        .bind::<SqlUuid, _>(webhook.id)
+        .bind::<Integer, _>(seconds)
+        .execute(conn)?;
+    }
+    Ok(waiting)
 }
 
 /// Gives a webhook back, with what came of it: nothing is sent during the pause.
@@ -370,11 +376,15 @@ pub fn record(
     id: WebhookDeliveryId,
     attempt: &Attempt,
 ) -> QueryResult<()> {
-    diesel::sql_query(
+    let finished = match attempt.status {
+        "FAILED" => "NULL",
+        _ => "now()",
+    };
+    diesel::sql_query(format!(
         "UPDATE webhook_deliveries SET status = $3, attempts = attempts + 1, last_status = $4, last_error = $5, \
-           next_at = now() + make_interval(secs => $6), finished_at = CASE WHEN $3 <> 'FAILED' THEN now() END \
+           next_at = now() + make_interval(secs => $6), finished_at = {finished} \
          WHERE company_id = $1 AND id = $2 AND finished_at IS NULL",
-    )
+    ))
     .bind::<SqlUuid, _>(company)
     .bind::<SqlUuid, _>(id)
     .bind::<Text, _>(attempt.status)

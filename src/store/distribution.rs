@@ -1,0 +1,47 @@
+//! Companies over the machines of a Citus cluster: `docs/DISTRIBUTED.md`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+
+use super::list::{self, Sql};
+
+const LAYOUT: &str = include_str!("distribution.sql");
+
+/// Whether the database of this process is one of a cluster. It does not change while it is open.
+static SPREAD: AtomicBool = AtomicBool::new(false);
+
+fn is_cluster(conn: &mut PgConnection) -> QueryResult<bool> {
+    list::found(
+        conn,
+        Sql::new("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') AS found"),
+    )
+}
+
+/// Spreads the tables that are not yet, where the database is the coordinator of a cluster: for its owner.
+pub fn spread(conn: &mut PgConnection) -> QueryResult<()> {
+    let coordinates = "SELECT EXISTS (SELECT FROM pg_dist_local_group WHERE groupid = 0) AS found";
+    if !is_cluster(conn)? || !list::found(conn, Sql::new(coordinates))? {
+        return Ok(());
+    }
+    // One by one: of several in one message, a coordinator passes all on where it should pass one.
+    conn.transaction(|conn| {
+        let statements = LAYOUT.split("\n\n");
+        statements
+            .into_iter()
+            .try_for_each(|statement| conn.batch_execute(statement))
+    })
+}
+
+/// Looks whether companies may lie on other machines than the one that this connection reaches.
+pub(super) fn look(conn: &mut PgConnection) -> QueryResult<()> {
+    SPREAD.store(is_cluster(conn)?, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Whether a transaction has to ask if its company lies here.
+pub(super) fn is_spread() -> bool {
+    SPREAD.load(Ordering::Relaxed)
+}
