@@ -1,7 +1,6 @@
 -- Spreads the tables of companies over the machines of a Citus cluster, as their owner, on its coordinator. Again after
 -- each migration: what is spread already stays as it is. What differs from one PostgreSQL is said here and nowhere else.
 -- Statements are parted by empty lines: each goes to the coordinator by itself.
-
 SET LOCAL citus.multi_shard_modify_mode = 'sequential';
 
 SET LOCAL client_min_messages = warning;
@@ -42,10 +41,14 @@ END $$;
 
 -- The companies that background work of this machine is for.
 CREATE OR REPLACE FUNCTION company_ids() RETURNS SETOF uuid LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE company uuid;
 BEGIN
-  RETURN QUERY SELECT i.id FROM (SELECT c.company_id AS id FROM companies c ORDER BY c.company_id) i
-    WHERE EXISTS (SELECT FROM pg_dist_placement p WHERE p.shardid = get_shard_id_for_distribution_column('companies', i.id)
-      AND p.groupid = (SELECT g.groupid FROM pg_dist_local_group g));
+  FOR company IN SELECT c.company_id FROM companies c ORDER BY c.company_id LOOP
+    IF EXISTS (SELECT FROM pg_dist_placement p WHERE p.shardid = get_shard_id_for_distribution_column('companies', company)
+        AND p.groupid = (SELECT g.groupid FROM pg_dist_local_group g)) THEN
+      RETURN NEXT company;
+    END IF;
+  END LOOP;
 END $$;
 
 -- A plan is of the machine that a company lies on, so none is kept for all.
@@ -125,7 +128,8 @@ BEGIN
   END LOOP;
 END $$;
 
--- What policies, triggers and statements call is on every machine.
+-- What policies, triggers and statements call is on every machine: what is made anew now is passed on. Not by
+-- `create_distributed_function`, by which a call may be done on any machine.
 DO $$
 DECLARE f regprocedure;
 BEGIN
@@ -133,7 +137,7 @@ BEGIN
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_dist_object o WHERE o.classid = 'pg_proc'::regclass AND o.objid = p.oid)
   LOOP
-    PERFORM create_distributed_function(f);
+    EXECUTE pg_get_functiondef(f);
   END LOOP;
 END $$;
 

@@ -119,7 +119,7 @@ pub struct Refusal {
     pub place: i64,
 }
 
-bulk::rows! { Refusal => "import_refusals" { company_id: SqlUuid, file_hash: Text, kind: Text, place: BigInt } }
+bulk::rows!(Refusal => "import_refusals" { company_id: SqlUuid, file_hash: Text, kind: Text, place: BigInt });
 
 /// Moves the mark of an import to that of the lane that is behind, and remembers rows that were left out. It is one for
 /// all lanes, and held until the transaction ends.

@@ -162,3 +162,68 @@ fn every_statement_names_the_company() {
     let loose = "fn all() {\n    sql_query(\"SELECT * FROM items WHERE id = $1\")\n}\n";
     assert_eq!(named(&items(loose)[1], &tables), ["items"]);
 }
+
+/// What a trigger writes straight from the rows that were added is refused where a table is many.
+#[test]
+fn triggers_work_where_a_table_is_many() {
+    let written = catalog(
+        "SELECT DISTINCT f.proname || ': ' || s.statement AS found FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid \
+         CROSS JOIN LATERAL regexp_split_to_table(f.prosrc, ';') s(statement) \
+         WHERE t.tgnewtable IS NOT NULL AND s.statement ~ 'INSERT INTO' AND s.statement ~ ('(FROM|JOIN) ' || t.tgnewtable || '\\M')",
+    );
+    assert!(written.is_empty(), "{written:?}");
+    let gathered = catalog(
+        "SELECT DISTINCT f.proname::text AS found FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid \
+         WHERE t.tgnewtable IS NOT NULL AND f.prosrc ~ ('FROM ' || t.tgnewtable || '\\M') AND f.prosrc ~ 'INSERT INTO'",
+    );
+    assert!(gathered.len() > 60, "{gathered:?}");
+}
+
+/// The columns that a `rows!` of this text names, in order, with those that the database fills.
+fn columns_of(rows: &str) -> Vec<String> {
+    let (list, after) = rows
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .expect("a list of columns");
+    let names = list.split(',').filter_map(|cell| cell.split_once(':'));
+    let mut columns: Vec<String> = names.map(|(name, _)| name.trim().to_owned()).collect();
+    let given = after.split_once("given {").map_or("", |(_, given)| given);
+    for cell in given.split(" before ").collect::<Vec<_>>().windows(2) {
+        let name = cell[0].rsplit([',', '{']).next().unwrap_or_default();
+        let name = name.split('=').next().unwrap_or_default().trim().to_owned();
+        let before = cell[1].split('"').nth(1).expect("the column after it");
+        let place = columns.iter().position(|column| column == before);
+        columns.insert(place.unwrap_or(columns.len()), name);
+    }
+    columns
+}
+
+/// A statement that is part of another keeps neither the defaults of columns nor their order, where a table is many.
+#[test]
+fn rows_are_added_in_the_order_of_their_table_and_with_its_defaults() {
+    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(store).expect("src/store") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("a source file");
+        for rows in text.split("\nbulk::rows!").skip(1) {
+            let table = rows.split('"').nth(1).expect("a table");
+            let rows = rows.split(");\n").next().expect("an end");
+            let columns = columns_of(rows);
+            let catalog = catalog(&format!(
+                "SELECT a.attname || CASE WHEN a.atthasdef THEN ' filled' ELSE '' END AS found FROM pg_attribute a \
+                 WHERE a.attrelid = '{table}'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum"
+            ));
+            let expected: Vec<&str> = catalog
+                .iter()
+                .filter(|column| {
+                    column.ends_with(" filled") || columns.iter().any(|named| named == *column)
+                })
+                .map(|column| column.trim_end_matches(" filled"))
+                .collect();
+            assert_eq!(columns, expected, "{table}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 12, "{seen}");
+}
