@@ -11,7 +11,7 @@ DECLARE t text;
 BEGIN
   FOREACH t IN ARRAY ARRAY['currencies', 'legal_rates', 'audited', 'users', 'sessions', 'refresh_tokens', 'login_attempts',
     '__diesel_schema_migrations'] LOOP
-    IF NOT EXISTS (SELECT FROM citus_tables d WHERE d.table_name = t::regclass) THEN
+    IF NOT EXISTS (SELECT FROM pg_dist_partition d WHERE d.logicalrelid = t::regclass) THEN
       PERFORM create_reference_table(t);
     END IF;
   END LOOP;
@@ -86,7 +86,7 @@ BEGIN
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'company_id' AND NOT a.attisdropped
     LEFT JOIN pg_policies p ON p.schemaname = current_schema() AND p.tablename = c.relname AND p.policyname = 'portfolio'
     WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
-      AND NOT EXISTS (SELECT FROM citus_tables d WHERE d.table_name = c.oid::regclass);
+      AND NOT EXISTS (SELECT FROM pg_dist_partition d WHERE d.logicalrelid = c.oid::regclass);
   FOR t IN SELECT w.name, p.policyname FROM walls w JOIN pg_policies p ON p.schemaname = current_schema() AND format('%I', p.tablename)::regclass = w.name LOOP
     EXECUTE format('DROP POLICY %I ON %s', t.policyname, t.name);
   END LOOP;
@@ -96,15 +96,15 @@ BEGIN
   -- Each after those that it refers to.
   WHILE progress LOOP
     progress := false;
-    FOR t IN SELECT w.name FROM walls w WHERE NOT EXISTS (SELECT FROM citus_tables d WHERE d.table_name = w.name)
+    FOR t IN SELECT w.name FROM walls w WHERE NOT EXISTS (SELECT FROM pg_dist_partition d WHERE d.logicalrelid = w.name)
       AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = w.name AND k.contype = 'f' AND k.confrelid <> w.name
-        AND NOT EXISTS (SELECT FROM citus_tables d WHERE d.table_name = k.confrelid))
+        AND NOT EXISTS (SELECT FROM pg_dist_partition d WHERE d.logicalrelid = k.confrelid))
     LOOP
       PERFORM create_distributed_table(t.name, 'company_id', colocate_with => 'companies');
       progress := true;
     END LOOP;
   END LOOP;
-  FOR t IN SELECT w.name FROM walls w WHERE NOT EXISTS (SELECT FROM citus_tables d WHERE d.table_name = w.name) LOOP
+  FOR t IN SELECT w.name FROM walls w WHERE NOT EXISTS (SELECT FROM pg_dist_partition d WHERE d.logicalrelid = w.name) LOOP
     RAISE EXCEPTION 'table % refers to one that is not spread', t.name;
   END LOOP;
   FOR t IN SELECT w.* FROM walls w JOIN pg_class c ON c.oid = w.name AND c.relrowsecurity LOOP
