@@ -10,6 +10,13 @@ use super::list::{self, Sql};
 
 const LAYOUT: &str = include_str!("distribution.sql");
 
+const COORDINATES: &str =
+    "SELECT EXISTS (SELECT FROM pg_dist_local_group WHERE groupid = 0) AS found";
+/// Whether tables of companies are not spread yet.
+const LEFT_OVER: &str = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'company_id' \
+     WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace \
+       AND NOT EXISTS (SELECT FROM pg_dist_partition d WHERE d.logicalrelid = c.oid)) AS found";
+
 /// Whether the database of this process is one of a cluster. It does not change while it is open.
 static SPREAD: AtomicBool = AtomicBool::new(false);
 
@@ -20,10 +27,13 @@ fn is_cluster(conn: &mut PgConnection) -> QueryResult<bool> {
     )
 }
 
-/// Spreads the tables that are not yet, where the database is the coordinator of a cluster: for its owner.
-pub fn spread(conn: &mut PgConnection) -> QueryResult<()> {
-    let coordinates = "SELECT EXISTS (SELECT FROM pg_dist_local_group WHERE groupid = 0) AS found";
-    if !is_cluster(conn)? || !list::found(conn, Sql::new(coordinates))? {
+/// Spreads what is not yet, where the database is the coordinator of a cluster: for its owner. `is_new` says that
+/// migrations were run.
+pub fn spread(conn: &mut PgConnection, is_new: bool) -> QueryResult<()> {
+    if !is_cluster(conn)? || !list::found(conn, Sql::new(COORDINATES))? {
+        return Ok(());
+    }
+    if !is_new && !list::found(conn, Sql::new(LEFT_OVER))? {
         return Ok(());
     }
     // One by one: of several in one message, a coordinator passes all on where it should pass one.

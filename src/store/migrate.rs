@@ -36,7 +36,7 @@ pub fn migrate(url: &str) -> Result<Vec<String>> {
     let versions = run_pending(&mut conn)?;
     // Tables that a migration has added, whoever wrote it.
     audit::include_all(&mut conn)?;
-    distribution::spread(&mut conn)?;
+    distribution::spread(&mut conn, !versions.is_empty())?;
     if audit::rebase(&mut conn)? {
         tracing::warn!("the audit trail came from another server: it was sealed as it came");
     }
