@@ -28,6 +28,10 @@ struct Arguments {
     #[arg(long)]
     data: PathBuf,
 
+    /// Another database that holds them, as the owner of its tables
+    #[arg(long, env = "DATABASE_URL")]
+    database_url: Option<String>,
+
     /// The server to measure
     #[arg(long, default_value = "target/release/encours")]
     encours: PathBuf,
@@ -62,6 +66,16 @@ struct Arguments {
 }
 
 impl Arguments {
+    /// The product, which is to use the database that is measured.
+    fn product(&self) -> Command {
+        let mut product = Command::new(&self.encours);
+        match &self.database_url {
+            Some(url) => product.env("DATABASE_URL", url),
+            None => product.env_remove("DATABASE_URL"),
+        };
+        product
+    }
+
     fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only))
     }
@@ -75,7 +89,8 @@ struct Server {
 
 impl Server {
     fn start(arguments: &Arguments) -> Result<Server> {
-        let mut child = Command::new(&arguments.encours)
+        let mut child = arguments
+            .product()
             .args(["serve", "--listen", "127.0.0.1:0", "--no-jobs", "--data"])
             .arg(&arguments.data)
             // One caller asks for everything.
@@ -137,10 +152,13 @@ fn main() -> Result<()> {
     let began = Instant::now();
     let server = Server::start(&arguments)?;
     let database = Database {
-        url: format!(
-            "host={} port=5432 user=encours dbname=encours",
-            arguments.data.join("run").display()
-        ),
+        url: arguments.database_url.clone().unwrap_or_else(|| {
+            let socket = arguments.data.join("run");
+            format!(
+                "host={} port=5432 user=encours dbname=encours",
+                socket.display()
+            )
+        }),
         programs: programs(arguments.programs.clone())?,
         scratch: scratch.clone(),
     };
@@ -164,7 +182,8 @@ fn entered(
             .parse()
             .with_context(|| format!("no company {name}: make it with the bench `data`"))?,
     );
-    let token = Command::new(&arguments.encours)
+    let token = arguments
+        .product()
         .args([
             "token",
             "--company",

@@ -371,8 +371,9 @@ fn take_in(
     Ok(report)
 }
 
-/// Refuses a file of which an entry is in the books already, by journal, day, document and total: the same
-/// year in another file, saved anew or corrected, would double it. The same file is told apart before.
+/// Refuses a file of which an entry is in the books already, by journal, day, document and total: the same year in another
+/// file, saved anew or corrected, would double it, and so would what these books themselves have exported. The same file
+/// is told apart before.
 fn refuse_known(
     conn: &mut PgConnection,
     caller: &Caller,
@@ -407,7 +408,7 @@ fn refuse_known(
                 RefusalCode::Duplicate,
                 "file",
                 format!(
-                    "line {at}: entry {name} is in the books already, as number {number} from an earlier file; nothing was taken in"
+                    "line {at}: entry {name} is in the books already, as number {number}; nothing was taken in"
                 ),
             )
             .detail("line", at)

@@ -62,10 +62,6 @@ BEGIN
   LOOP
     EXECUTE format('ALTER FUNCTION %s RESET plan_cache_mode', f);
   END LOOP;
-  -- Numbers of transactions are compared on the machine that gave them.
-  FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'rebase\_%' LOOP
-    EXECUTE regexp_replace(pg_get_functiondef(f), 'AS \$function\$.*\$function\$', 'AS $function$ BEGIN RETURN false; END $function$');
-  END LOOP;
   -- Statistics are of the shards, which autovacuum looks after.
   FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace AND p.proname = 'refresh_statistics' LOOP
     EXECUTE regexp_replace(pg_get_functiondef(f), 'AS \$function\$.*\$function\$', 'AS $function$ BEGIN END $function$');

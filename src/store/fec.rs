@@ -121,7 +121,7 @@ pub struct Asked {
     pub total: i64,
 }
 
-/// The place of the first of these entries that an earlier file brought, and its number in the books.
+/// The place of the first of these entries that is in the books, and its number there.
 pub fn known_entry(
     conn: &mut PgConnection,
     company: CompanyId,
@@ -141,7 +141,6 @@ pub fn known_entry(
     let found: Option<Known> = diesel::sql_query(
         "SELECT a.place, e.number FROM unnest($2::text[], $3::date[], $4::text[], $5::bigint[]) WITH ORDINALITY a(journal, posted_on, reference, total, place) \
          JOIN journal_entries e ON e.company_id = $1 AND e.reference = a.reference AND e.journal = a.journal AND e.posted_on = a.posted_on \
-           AND e.source_kind = 'IMPORT' \
          CROSS JOIN LATERAL (SELECT sum(l.base_debit) AS total FROM journal_lines l WHERE l.company_id = e.company_id AND l.entry_id = e.id) s \
          WHERE s.total = a.total ORDER BY a.place LIMIT 1",
     )

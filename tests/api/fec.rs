@@ -133,6 +133,11 @@ fn our_own_file_passes_the_structural_rules_and_comes_back_the_same_r10_1() {
         "/export/fec/{}?partialLetters=true&separator=pipe",
         year()
     ));
+    // Its own books already have it.
+    let own = api.upload("/import/fec", "text/plain", &whole.text);
+    let refused = own.json()["errors"][0]["extensions"].clone();
+    assert_eq!(refused["code"], "DUPLICATE", "{}", own.text);
+    assert_eq!(refused["details"]["line"], 2);
     let other = Company::new().admin();
     let report = other
         .upload("/import/fec", "text/plain", &whole.text)

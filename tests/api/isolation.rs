@@ -63,9 +63,10 @@ struct Table {
 /// The tables that name a company, with the rights of the serving role.
 fn tables(conn: &mut PgConnection) -> Vec<Table> {
     diesel::sql_query(
-        "SELECT c.relname::text AS name, c.relrowsecurity AND c.relforcerowsecurity AND EXISTS ( \
-             SELECT FROM pg_policies p WHERE p.tablename = c.relname AND p.permissive = 'PERMISSIVE' AND p.cmd = 'ALL' \
-               AND p.roles = '{public}' AND p.qual LIKE '%encours.company%') AS walled, \
+        "SELECT c.relname::text AS name, c.relrowsecurity AND c.relforcerowsecurity AND NOT EXISTS ( \
+             SELECT FROM unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS act WHERE (SELECT count(*) FROM pg_policies p \
+               WHERE p.tablename = c.relname AND p.permissive = 'PERMISSIVE' AND p.roles = '{public}' AND p.cmd IN ('ALL', act) \
+                 AND coalesce(p.qual, p.with_check) LIKE '%encours.company%') <> 1) AS walled, \
            has_any_column_privilege('encours_app', c.oid, 'UPDATE') AS updates, \
            has_table_privilege('encours_app', c.oid, 'DELETE') AS deletes, \
            has_table_privilege('encours_app', c.oid, 'TRUNCATE') AS truncates, \

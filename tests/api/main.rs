@@ -33,6 +33,7 @@ mod limits;
 mod live;
 mod mail;
 mod migrations;
+mod moved;
 mod operations;
 mod paging;
 mod personal;

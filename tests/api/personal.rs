@@ -1,5 +1,6 @@
 //! Personal data: reported, erased wherever nothing needs it, kept where the law does.
 
+use chrono::Months;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use serde_json::{Value, json};
@@ -548,11 +549,12 @@ fn what_has_outlived_its_retention_goes_when_the_company_wants_it() {
     let (_, hex) = company.id.split_once('_').expect("an id");
     let id = Uuid::try_parse(hex).expect("an id");
     // Four years ago, before anything was sealed.
+    let then = today() - Months::new(48);
     tamper(&format!(
         "DELETE FROM audit_seals WHERE company_id = '{id}'; DELETE FROM audit_chains WHERE company_id = '{id}'; \
-         UPDATE audit_entries SET at = at - interval '4 years' WHERE company_id = '{id}'; \
-         UPDATE clients SET created_at = created_at - interval '4 years' WHERE company_id = '{id}'; \
-         UPDATE client_contacts SET created_at = created_at - interval '4 years' WHERE company_id = '{id}'"
+         UPDATE audit_entries SET at = '{then}' WHERE company_id = '{id}'; \
+         UPDATE clients SET created_at = '{then}' WHERE company_id = '{id}'; \
+         UPDATE client_contacts SET created_at = '{then}' WHERE company_id = '{id}'"
     ));
     let addresses = || {
         trail(

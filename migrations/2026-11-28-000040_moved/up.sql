@@ -1,0 +1,74 @@
+-- What a dump brings from another server is looked at company by company: on a cluster an instance then does so for the
+-- companies of its machine, which another machine may have had before. A company whose newest row this server may have
+-- written itself is left alone: the row is read first, and how far the server has come afterwards, so that what is written
+-- meanwhile is never taken for another server's.
+
+CREATE OR REPLACE FUNCTION rebase_ledger() RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+  reached CONSTANT xid8 := pg_snapshot_xmax(pg_current_snapshot());
+  ours CONSTANT uuid[] := ARRAY(SELECT company_ids());
+  ahead CONSTANT uuid[] := ARRAY(SELECT c.company_id FROM companies c WHERE c.company_id = ANY (ours)
+    AND EXISTS (SELECT 1 FROM receivable_ledger l WHERE l.company_id = c.company_id AND l.xid >= reached));
+  company uuid; newest xid8; rebased boolean := false;
+BEGIN
+  FOREACH company IN ARRAY ahead LOOP
+    SELECT l.xid INTO newest FROM receivable_ledger l WHERE l.company_id = company ORDER BY l.xid DESC LIMIT 1;
+    IF newest >= pg_snapshot_xmax(pg_current_snapshot()) THEN
+      UPDATE receivable_ledger l SET xid = '1' WHERE l.company_id = company AND l.xid >= pg_snapshot_xmax(pg_current_snapshot());
+      rebased := true;
+    END IF;
+  END LOOP;
+  RETURN rebased;
+END $$;
+
+CREATE OR REPLACE FUNCTION rebase_changes() RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+  reached CONSTANT xid8 := pg_snapshot_xmax(pg_current_snapshot());
+  ours CONSTANT uuid[] := ARRAY(SELECT company_ids());
+  told CONSTANT uuid[] := ARRAY(SELECT c.company_id FROM companies c WHERE c.company_id = ANY (ours)
+    AND EXISTS (SELECT 1 FROM changes t WHERE t.company_id = c.company_id AND t.xid >= reached));
+  sent CONSTANT uuid[] := ARRAY(SELECT w.company_id FROM webhooks w WHERE w.company_id = ANY (ours) AND w.position_xid > reached);
+  company uuid; newest xid8; furthest xid8; rebased boolean := false;
+BEGIN
+  FOR company IN SELECT DISTINCT found.id FROM unnest(told || sent) AS found(id) LOOP
+    SELECT t.xid INTO newest FROM changes t WHERE t.company_id = company ORDER BY t.xid DESC LIMIT 1;
+    SELECT w.position_xid INTO furthest FROM webhooks w WHERE w.company_id = company ORDER BY w.position_xid DESC LIMIT 1;
+    IF newest >= pg_snapshot_xmax(pg_current_snapshot()) OR furthest > pg_snapshot_xmax(pg_current_snapshot()) THEN
+      -- Rather told twice than not at all.
+      UPDATE webhooks w SET position_xid = '1', position_seq = coalesce(
+        (SELECT min(t.seq) - 1 FROM changes t WHERE t.company_id = company AND (t.xid, t.seq) > (w.position_xid, w.position_seq)),
+        (SELECT max(t.seq) FROM changes t WHERE t.company_id = company), 0)
+      WHERE w.company_id = company;
+      UPDATE changes t SET xid = '1' WHERE t.company_id = company;
+      rebased := true;
+    END IF;
+  END LOOP;
+  RETURN rebased;
+END $$;
+
+CREATE OR REPLACE FUNCTION rebase_audit() RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+  reached CONSTANT xid8 := pg_snapshot_xmax(pg_current_snapshot());
+  ours CONSTANT uuid[] := ARRAY(SELECT company_ids());
+  ahead CONSTANT uuid[] := ARRAY(SELECT c.company_id FROM companies c WHERE c.company_id = ANY (ours)
+    AND EXISTS (SELECT 1 FROM audit_entries e WHERE e.company_id = c.company_id AND e.xid >= reached));
+  company uuid; newest xid8; rebased boolean := false;
+BEGIN
+  FOREACH company IN ARRAY ahead LOOP
+    SELECT e.xid INTO newest FROM audit_entries e WHERE e.company_id = company ORDER BY e.xid DESC LIMIT 1;
+    IF newest >= pg_snapshot_xmax(pg_current_snapshot()) THEN
+      WHILE seal_audit(company, 100000, '18446744073709551615') > 0 LOOP END LOOP;
+      UPDATE audit_entries e SET xid = '1' WHERE e.company_id = company;
+      UPDATE audit_seals s SET xid = '1' WHERE s.company_id = company;
+      UPDATE audit_chains c SET xid = '1', seq = (SELECT coalesce(max(s.seq), 0) FROM audit_seals s WHERE s.company_id = company)
+      WHERE c.company_id = company;
+      rebased := true;
+    END IF;
+  END LOOP;
+  RETURN rebased;
+END $$;
+
+-- Which server counted is no fact of a ledger's row: renumbering it is nothing for the trail, which would get a row for each.
+UPDATE audited SET derived = derived || '{xid}' WHERE table_name = 'receivable_ledger';
+SELECT audit_trigger('receivable_ledger');
+SELECT audit_updates('receivable_ledger');
