@@ -307,8 +307,8 @@ fn work(args: &Work) -> anyhow::Result<()> {
             Ok(())
         }
         None => {
-            for company in store::company::all(&mut database.owner()?)? {
-                rounds::lead(&desk, company.company_id, auth::today())?;
+            for company in store::company::ids(&mut database.owner()?)? {
+                rounds::lead(&desk, company, auth::today())?;
             }
             Ok(())
         }
@@ -847,10 +847,7 @@ fn check(args: &Check) -> anyhow::Result<()> {
     let mut conn = database.owner()?;
     let companies = match args.company {
         Some(company) => vec![known_company(&mut conn, company)?],
-        None => store::company::all(&mut conn)?
-            .into_iter()
-            .map(|company| company.company_id)
-            .collect(),
+        None => store::company::ids(&mut conn)?,
     };
     if companies.is_empty() {
         bail!("there is no company in this database: nothing was checked");

@@ -1,3 +1,6 @@
+DROP FUNCTION entry_content(journal_entries, jsonb);
+DROP FUNCTION line_content(journal_lines);
+
 -- As they were before.
 CREATE OR REPLACE FUNCTION rebase_ledger() RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN

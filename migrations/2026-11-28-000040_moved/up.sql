@@ -2,6 +2,9 @@
 -- companies of its machine, which another machine may have had before. A company whose newest row this server may have
 -- written itself is left alone: the row is read first, and how far the server has come afterwards, so that what is written
 -- meanwhile is never taken for another server's.
+--
+-- The ledger and the trail become rows of long ago, as before. Changes do not: who reads on from a cursor of before would skip
+-- those that he had not read.
 
 CREATE OR REPLACE FUNCTION rebase_ledger() RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -28,18 +31,20 @@ DECLARE
   told CONSTANT uuid[] := ARRAY(SELECT c.company_id FROM companies c WHERE c.company_id = ANY (ours)
     AND EXISTS (SELECT 1 FROM changes t WHERE t.company_id = c.company_id AND t.xid >= reached));
   sent CONSTANT uuid[] := ARRAY(SELECT w.company_id FROM webhooks w WHERE w.company_id = ANY (ours) AND w.position_xid > reached);
-  company uuid; newest xid8; furthest xid8; rebased boolean := false;
+  company uuid; newest xid8; furthest xid8; this xid8; rebased boolean := false;
 BEGIN
   FOR company IN SELECT DISTINCT found.id FROM unnest(told || sent) AS found(id) LOOP
     SELECT t.xid INTO newest FROM changes t WHERE t.company_id = company ORDER BY t.xid DESC LIMIT 1;
     SELECT w.position_xid INTO furthest FROM webhooks w WHERE w.company_id = company ORDER BY w.position_xid DESC LIMIT 1;
     IF newest >= pg_snapshot_xmax(pg_current_snapshot()) OR furthest > pg_snapshot_xmax(pg_current_snapshot()) THEN
-      -- Rather told twice than not at all.
-      UPDATE webhooks w SET position_xid = '1', position_seq = coalesce(
+      this := pg_current_xact_id();
+      -- Rather told twice than not at all: they become changes of now, which stand behind the cursors of before or, where
+      -- those are ahead of this server, are read when they have been refused.
+      UPDATE webhooks w SET position_xid = this, position_seq = coalesce(
         (SELECT min(t.seq) - 1 FROM changes t WHERE t.company_id = company AND (t.xid, t.seq) > (w.position_xid, w.position_seq)),
         (SELECT max(t.seq) FROM changes t WHERE t.company_id = company), 0)
       WHERE w.company_id = company;
-      UPDATE changes t SET xid = '1' WHERE t.company_id = company;
+      UPDATE changes t SET xid = this WHERE t.company_id = company;
       rebased := true;
     END IF;
   END LOOP;
@@ -72,3 +77,14 @@ END $$;
 UPDATE audited SET derived = derived || '{xid}' WHERE table_name = 'receivable_ledger';
 SELECT audit_trigger('receivable_ledger');
 SELECT audit_updates('receivable_ledger');
+
+-- What the seal of an entry covers, word for word, of rows that are at hand: a check of a whole year asks for no rows entry by
+-- entry, each of which a cluster would plan anew. The form that looks for its rows is left to the former binary.
+CREATE FUNCTION line_content(l journal_lines) RETURNS jsonb LANGUAGE sql STABLE AS $$
+  SELECT jsonb_build_array(l.line, l.account, l.client_id, l.debit, l.credit, l.currency, l.base_debit, l.base_credit, l.carried)
+$$;
+CREATE FUNCTION entry_content(e journal_entries, lines jsonb) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT jsonb_build_array(e.id, e.journal, e.fiscal_year, e.number, to_char(e.posted_on, 'YYYYMMDD'), to_char(e.occurred_on, 'YYYYMMDD'),
+      e.reference, e.label, e.source_kind, e.source_id, e.reversal_of, (extract(epoch FROM e.recorded_at) * 1000000)::bigint, e.recorded_by)::text
+    || lines::text
+$$;

@@ -145,8 +145,10 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
               AND NOT EXISTS (SELECT FROM journal_entries e WHERE e.company_id = s.company_id AND e.id = s.entry_id))) AS broken \
          FROM (SELECT e.fiscal_year, e.number, s.seal, \
            sha256(coalesce(lag(s.seal) OVER (PARTITION BY e.fiscal_year ORDER BY e.number), chain_origin(e.company_id, e.fiscal_year)) \
-             || convert_to(entry_content(e.company_id, e.id), 'UTF8')) AS expected \
+             || convert_to(entry_content(ROW(e.*)::journal_entries, c.lines), 'UTF8')) AS expected \
            FROM journal_entries e LEFT JOIN journal_seals s ON s.company_id = e.company_id AND s.fiscal_year = e.fiscal_year AND s.number = e.number AND s.entry_id = e.id \
+           CROSS JOIN LATERAL (SELECT jsonb_agg(line_content(ROW(l.*)::journal_lines) ORDER BY l.line) AS lines FROM journal_lines l \
+             WHERE l.company_id = $1 AND l.entry_id = e.id) c \
            WHERE e.company_id = $1) x WHERE seal IS DISTINCT FROM expected",
     ),
     (
@@ -256,11 +258,13 @@ pub const LATEST_SEALS: &str = "SELECT least(min('entry ' || fiscal_year || '-' 
       FROM (SELECT fiscal_year, max(number) AS last FROM journal_seals WHERE company_id = $1 GROUP BY fiscal_year) y \
       JOIN journal_seals s ON s.company_id = $1 AND s.fiscal_year = y.fiscal_year AND s.number > y.last - 10000 \
       WHERE NOT EXISTS (SELECT FROM journal_entries e WHERE e.company_id = s.company_id AND e.id = s.entry_id))) AS broken FROM (SELECT e.fiscal_year, e.number, s.seal, \
-     sha256(coalesce(p.seal, chain_origin(e.company_id, e.fiscal_year)) || convert_to(entry_content(e.company_id, e.id), 'UTF8')) AS expected \
+     sha256(coalesce(p.seal, chain_origin(e.company_id, e.fiscal_year)) || convert_to(entry_content(ROW(e.*)::journal_entries, c.lines), 'UTF8')) AS expected \
      FROM (SELECT fiscal_year, max(number) AS last FROM journal_entries WHERE company_id = $1 GROUP BY fiscal_year) y \
      JOIN journal_entries e ON e.company_id = $1 AND e.fiscal_year = y.fiscal_year AND e.number > y.last - 10000 \
      LEFT JOIN journal_seals s ON s.company_id = e.company_id AND s.fiscal_year = e.fiscal_year AND s.number = e.number AND s.entry_id = e.id \
-     LEFT JOIN journal_seals p ON p.company_id = e.company_id AND p.fiscal_year = e.fiscal_year AND p.number = e.number - 1) x \
+     LEFT JOIN journal_seals p ON p.company_id = e.company_id AND p.fiscal_year = e.fiscal_year AND p.number = e.number - 1 \
+     CROSS JOIN LATERAL (SELECT jsonb_agg(line_content(ROW(l.*)::journal_lines) ORDER BY l.line) AS lines FROM journal_lines l \
+       WHERE l.company_id = $1 AND l.entry_id = e.id) c) x \
    WHERE seal IS DISTINCT FROM expected";
 
 #[derive(QueryableByName)]
