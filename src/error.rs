@@ -78,7 +78,8 @@ impl From<diesel::result::Error> for Error {
             Diesel::DatabaseError(_, info) if is_away(info.message()) => {
                 Error::Unavailable("database is not accepting connections".into())
             }
-            // Locked by others, full, or at odds about the time: nothing was written, and a later try may be.
+            // Locked by others, full, at odds about the time, or elsewhere: nothing was written, and a later try, or one
+            // at the right place, may be.
             Diesel::DatabaseError(_, info) if is_unable(info.message()) => {
                 Error::Unavailable(info.message().to_owned())
             }
@@ -89,6 +90,9 @@ impl From<diesel::result::Error> for Error {
         }
     }
 }
+
+/// What `must_lie_here` says on a cluster (`store/distribution.sql`): another instance serves the company.
+pub const ELSEWHERE: &str = "this company lies on another machine";
 
 // libpq gives no error class for these through diesel: the server runs with lc_messages C.
 fn is_cancelled(message: &str) -> bool {
@@ -108,7 +112,7 @@ fn is_unable(message: &str) -> bool {
         "out of shared memory",
         "during recovery",
         "the clocks of server and database differ",
-        "this company lies on another machine",
+        ELSEWHERE,
     ]
     .iter()
     .any(|cause| message.contains(cause))
@@ -130,6 +134,15 @@ fn is_away(message: &str) -> bool {
 }
 
 impl Error {
+    /// What a client is told whose request could not be done now.
+    pub fn advice(cause: &str) -> &'static str {
+        if cause.contains(ELSEWHERE) {
+            "another instance serves this company: send the request to that one"
+        } else {
+            "the service is busy or starting: send the request again"
+        }
+    }
+
     /// A file that could not be read or written: a full disk passes, anything else is a fault.
     pub fn of_file(what: &str, error: &std::io::Error) -> Error {
         use std::io::ErrorKind as Kind;

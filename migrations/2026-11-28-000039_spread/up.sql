@@ -1,6 +1,6 @@
 -- What stands in the way of spreading companies over machines (Citus), where a table is many, each on a machine of
--- its own: a trigger there cannot read what was added and write another table in one statement. Nothing of what is
--- written changes. The walls stay as they are: a setting that a policy compares directly, as it has to there, makes the
+-- its own: a trigger there cannot read what was added and write another table in one statement. What is
+-- written stays the same, but a statement writes rows of one company: over several it is refused. The walls stay as they are: a setting that a policy compares directly, as it has to there, makes the
 -- planner of one PostgreSQL expect all rows of a company (a receipt took 24 ms instead of 12). `store/distribution.sql`
 -- puts up others where tables are spread.
 
@@ -8,7 +8,7 @@
 
 -- Writes the trigger of a watched table anew, see `watch`. `client` is an expression over the row `n`; `sought` one over
 -- what was gathered of it (`r.subject`, `r.client`), which may look into other tables of the company, `of_company`.
-CREATE FUNCTION watch_trigger(watched text, topic text, record text, added text DEFAULT NULL, changed text DEFAULT NULL,
+CREATE OR REPLACE FUNCTION watch_trigger(watched text, topic text, record text, added text DEFAULT NULL, changed text DEFAULT NULL,
   subject text DEFAULT 'n.id', client text DEFAULT NULL, sought text DEFAULT 'r.client') RETURNS void LANGUAGE plpgsql AS $watch$
 DECLARE has_client boolean;
 BEGIN

@@ -31,20 +31,20 @@ DECLARE
   told CONSTANT uuid[] := ARRAY(SELECT c.company_id FROM companies c WHERE c.company_id = ANY (ours)
     AND EXISTS (SELECT 1 FROM changes t WHERE t.company_id = c.company_id AND t.xid >= reached));
   sent CONSTANT uuid[] := ARRAY(SELECT w.company_id FROM webhooks w WHERE w.company_id = ANY (ours) AND w.position_xid > reached);
-  company uuid; newest xid8; furthest xid8; this xid8; rebased boolean := false;
+  company uuid; newest xid8; furthest xid8; ended xid8; rebased boolean := false;
 BEGIN
   FOR company IN SELECT DISTINCT found.id FROM unnest(told || sent) AS found(id) LOOP
     SELECT t.xid INTO newest FROM changes t WHERE t.company_id = company ORDER BY t.xid DESC LIMIT 1;
     SELECT w.position_xid INTO furthest FROM webhooks w WHERE w.company_id = company ORDER BY w.position_xid DESC LIMIT 1;
     IF newest >= pg_snapshot_xmax(pg_current_snapshot()) OR furthest > pg_snapshot_xmax(pg_current_snapshot()) THEN
-      this := pg_current_xact_id();
-      -- Rather told twice than not at all: they become changes of now, which stand behind the cursors of before or, where
-      -- those are ahead of this server, are read when they have been refused.
-      UPDATE webhooks w SET position_xid = this, position_seq = coalesce(
+      -- Rather told twice than not at all: they become changes of the youngest transaction that has ended for sure. They
+      -- stand behind the cursors of before, unless these are ahead of this server and refused, and before what others write.
+      ended := (pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1)::text::xid8;
+      UPDATE webhooks w SET position_xid = ended, position_seq = coalesce(
         (SELECT min(t.seq) - 1 FROM changes t WHERE t.company_id = company AND (t.xid, t.seq) > (w.position_xid, w.position_seq)),
         (SELECT max(t.seq) FROM changes t WHERE t.company_id = company), 0)
       WHERE w.company_id = company;
-      UPDATE changes t SET xid = this WHERE t.company_id = company;
+      UPDATE changes t SET xid = ended WHERE t.company_id = company;
       rebased := true;
     END IF;
   END LOOP;

@@ -22,10 +22,7 @@ impl From<Error> for async_graphql::Error {
             Error::Forbidden(_) => ("FORBIDDEN", error.to_string()),
             Error::Unavailable(cause) => {
                 tracing::warn!(cause, "unavailable");
-                (
-                    "UNAVAILABLE",
-                    "the service is busy or starting: send the request again".to_owned(),
-                )
+                ("UNAVAILABLE", Error::advice(cause).to_owned())
             }
             Error::Timeout => ("TIMEOUT", error.to_string()),
             Error::TooSlow { .. } => ("TOO_SLOW", error.to_string()),

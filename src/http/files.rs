@@ -176,9 +176,9 @@ pub fn refused(error: Error) -> HttpResponse {
                 .collect();
             HttpResponse::UnprocessableEntity().json(json!({ "errors": errors }))
         }
-        Error::Unavailable(_) => HttpResponse::ServiceUnavailable()
+        Error::Unavailable(cause) => HttpResponse::ServiceUnavailable()
             .insert_header((header::RETRY_AFTER, "1"))
-            .json(fault("UNAVAILABLE", "the service is busy: send the request again")),
+            .json(fault("UNAVAILABLE", Error::advice(&cause))),
         Error::Timeout => HttpResponse::GatewayTimeout().json(fault("TIMEOUT", "the request took too long")),
         Error::Forbidden(action) => {
             let error = json!({

@@ -211,6 +211,7 @@ impl QueryFragment<Pg> for Insert<'_> {
 
 impl<'a> Insert<'a> {
     fn of<R: Row>(rows: &'a [R]) -> Insert<'a> {
+        debug_assert!(rows.iter().all(|row| row.company() == rows[0].company()));
         Insert {
             table: R::TABLE,
             company: rows.first().map(Row::company),
@@ -297,6 +298,8 @@ pub fn insert<R: Row>(conn: &mut PgConnection, rows: &[R]) -> QueryResult<()> {
 pub trait Rows {
     /// How many.
     fn count(&self) -> usize;
+    /// Whose, if there are any: one company's.
+    fn company(&self) -> Option<CompanyId>;
     /// The statement that adds them all.
     fn together(&self) -> Part<'_>;
     /// The same under numbers that are drawn.
@@ -308,6 +311,9 @@ pub trait Rows {
 impl<R: Row> Rows for &[R] {
     fn count(&self) -> usize {
         self.len()
+    }
+    fn company(&self) -> Option<CompanyId> {
+        self.first().map(Row::company)
     }
     fn together(&self) -> Part<'_> {
         Box::new(Insert::of(self))
@@ -345,17 +351,46 @@ pub fn beside<R: Row>(rows: &[R]) -> Part<'_> {
 
 /// Statements as one. Constraints and triggers look at its end, so rows may refer to each other; where companies are
 /// spread over machines they look at the end of each part, in order.
-struct Together<'a>(Vec<Part<'a>>);
+struct Together<'a> {
+    parts: Vec<Part<'a>>,
+    /// Whose rows are added, if any are.
+    company: Option<CompanyId>,
+}
+
+impl<'a> Together<'a> {
+    fn of(updates: Vec<Statement>, tables: &'a [&'a dyn Rows]) -> Together<'a> {
+        let updates = updates
+            .into_iter()
+            .map(|update| Box::new(update) as Part<'_>);
+        let filled = tables.iter().filter(|rows| rows.count() > 0);
+        Together {
+            company: filled.clone().find_map(|rows| rows.company()),
+            parts: updates.chain(filled.map(|rows| rows.together())).collect(),
+        }
+    }
+
+    /// Does all. Behind the wall, the rows of another company have nowhere to go.
+    fn done(self, conn: &mut PgConnection) -> QueryResult<()> {
+        match self.execute(conn)? {
+            0 => Err(diesel::result::Error::NotFound),
+            _ => Ok(()),
+        }
+    }
+}
 
 impl QueryFragment<Pg> for Together<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut before = "WITH ";
-        for (place, part) in self.0.iter().enumerate() {
+        for (place, part) in self.parts.iter().enumerate() {
             out.push_sql(before);
             before = ", ";
             named(&mut out, place, part.as_ref())?;
         }
         out.push_sql(" SELECT 1");
+        if let Some(company) = &self.company {
+            out.push_sql(" FROM companies k WHERE k.company_id = ");
+            out.push_bind_param::<SqlUuid, _>(company)?;
+        }
         Ok(())
     }
 }
@@ -388,9 +423,7 @@ pub fn insert_all(conn: &mut PgConnection, tables: &[&dyn Rows]) -> QueryResult<
     if filled().map(|rows| rows.count()).sum::<usize>() > FEW || filled().count() < 2 {
         return filled().try_for_each(|rows| rows.add(conn));
     }
-    Together(filled().map(|rows| rows.together()).collect())
-        .execute(conn)
-        .map(drop)
+    Together::of(Vec::new(), tables).done(conn)
 }
 
 /// The same beside updates that do not see the rows, nor one another: with few of them all is one statement.
@@ -405,13 +438,7 @@ pub fn insert_beside(
         }
         return insert_all(conn, tables);
     }
-    let mut all: Vec<Part<'_>> = Vec::new();
-    for update in updates {
-        all.push(Box::new(update));
-    }
-    let filled = tables.iter().filter(|rows| rows.count() > 0);
-    all.extend(filled.map(|rows| rows.together()));
-    Together(all).execute(conn).map(drop)
+    Together::of(updates, tables).done(conn)
 }
 
 /// Rows of several tables with the numbers that they are written under, in one statement: the counters are locked for

@@ -12,8 +12,12 @@ const LAYOUT: &str = include_str!("distribution.sql");
 
 const COORDINATES: &str =
     "SELECT EXISTS (SELECT FROM pg_dist_local_group WHERE groupid = 0) AS found";
-/// Whether tables of companies are not spread yet.
-const LEFT_OVER: &str = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'company_id' \
+/// Whether tables of companies are not spread yet, or functions not passed on: what a migration brought whose layout was
+/// cut off.
+const LEFT_OVER: &str = "SELECT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace \
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e') \
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_dist_object o WHERE o.classid = 'pg_proc'::regclass AND o.objid = p.oid)) \
+     OR EXISTS (SELECT FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'company_id' \
      WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace \
        AND NOT EXISTS (SELECT FROM pg_dist_partition d WHERE d.logicalrelid = c.oid)) AS found";
 
@@ -54,4 +58,17 @@ pub(super) fn look(conn: &mut PgConnection) -> QueryResult<()> {
 /// Whether a transaction has to ask if its company lies here.
 pub(super) fn is_spread() -> bool {
     SPREAD.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LAYOUT;
+    use crate::error::{ELSEWHERE, Error};
+
+    #[test]
+    fn whoever_asks_the_wrong_instance_is_told_so() {
+        assert!(LAYOUT.contains(&format!("RAISE EXCEPTION '{ELSEWHERE}'")));
+        assert!(Error::advice(ELSEWHERE).contains("another instance"));
+        assert!(Error::advice("lock timeout").contains("busy"));
+    }
 }

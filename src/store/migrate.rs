@@ -41,7 +41,7 @@ pub fn migrate(url: &str) -> Result<Vec<String>> {
         tracing::warn!("the audit trail came from another server: it was sealed as it came");
     }
     if change::rebase(&mut conn)? {
-        tracing::warn!("the change feed came from another server: its cursors are void");
+        tracing::warn!("changes came from another server: they are told again");
     }
     balances::rebase(&mut conn)?;
     Ok(versions)

@@ -8,7 +8,7 @@ use diesel::sql_types::Text;
 
 use crate::harness::owner;
 
-/// Who comes in is known before the company is: these are read by themselves, and are on every machine.
+/// Who comes in is known before the company is: sessions are on every machine, and all are asked for somebody's companies.
 const IDENTITY: [&str; 3] = ["memberships", "refresh_tokens", "sessions"];
 
 #[derive(QueryableByName)]

@@ -1,5 +1,6 @@
 //! A company whose rows another server wrote, as a dump or a move between machines brings it: its numbers of transactions
-//! are ahead of this server's, and the next start makes them numbers of long ago.
+//! are ahead of this server's. The next start makes those of ledger and trail numbers of long ago, and changes of the feed
+//! changes of now.
 
 use serde_json::{Value, json};
 
