@@ -161,7 +161,9 @@ impl Error {
         match self {
             Error::Database(Diesel::DatabaseError(Kind::SerializationFailure, _)) => true,
             Error::Database(Diesel::DatabaseError(_, info)) => {
-                info.message().contains("deadlock detected")
+                // Of one server, or of the machines of a cluster.
+                let message = info.message();
+                message.contains("deadlock detected") || message.contains("distributed deadlock")
             }
             _ => false,
         }
