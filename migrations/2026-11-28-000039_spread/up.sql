@@ -1,8 +1,8 @@
 -- What stands in the way of spreading companies over machines (Citus), where a table is many, each on a machine of
--- its own: a trigger there cannot read what was added and write another table in one statement. What is
--- written stays the same, but a statement writes rows of one company: over several it is refused. The walls stay as they are: a setting that a policy compares directly, as it has to there, makes the
--- planner of one PostgreSQL expect all rows of a company (a receipt took 24 ms instead of 12). `store/distribution.sql`
--- puts up others where tables are spread.
+-- its own: a trigger there cannot read what was added and write another table in one statement. What is written stays the
+-- same, but a statement writes rows of one company: over several it is refused. The walls stay as they are: a setting that
+-- a policy compares directly, as it has to there, makes the planner of one PostgreSQL expect all rows of a company (a
+-- receipt took 24 ms instead of 12). `store/distribution.sql` puts up others where tables are spread.
 
 -- ---------------------------------------------------------------- the feed
 

@@ -6,6 +6,14 @@ use diesel::sql_types::{Nullable, Text, Uuid as SqlUuid};
 
 use crate::domain::ids::CompanyId;
 
+/// The lines of the entry `e`, as `c.lines`: what its seal covers beside itself.
+macro_rules! lines {
+    () => {
+        "CROSS JOIN LATERAL (SELECT jsonb_agg(line_content(ROW(l.*)::journal_lines) ORDER BY l.line) AS lines FROM journal_lines l \
+           WHERE l.company_id = $1 AND l.entry_id = e.id) c"
+    };
+}
+
 /// What a check looks at, in words, and the statement that answers the first fact that breaks it.
 pub const CHECKS: &[(&str, &str, &str)] = &[
     (
@@ -140,16 +148,19 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
     (
         "SEALS",
         "each entry's seal is the hash of the one before and of its own content: nothing was changed, removed or put between",
-        "SELECT least(min('entry ' || fiscal_year || '-' || lpad(number::text, 6, '0')), \
+        concat!(
+            "SELECT least(min('entry ' || fiscal_year || '-' || lpad(number::text, 6, '0')), \
            (SELECT min('entry ' || s.fiscal_year || '-' || lpad(s.number::text, 6, '0')) FROM journal_seals s WHERE s.company_id = $1 \
               AND NOT EXISTS (SELECT FROM journal_entries e WHERE e.company_id = s.company_id AND e.id = s.entry_id))) AS broken \
          FROM (SELECT e.fiscal_year, e.number, s.seal, \
            sha256(coalesce(lag(s.seal) OVER (PARTITION BY e.fiscal_year ORDER BY e.number), chain_origin(e.company_id, e.fiscal_year)) \
              || convert_to(entry_content(ROW(e.*)::journal_entries, c.lines), 'UTF8')) AS expected \
            FROM journal_entries e LEFT JOIN journal_seals s ON s.company_id = e.company_id AND s.fiscal_year = e.fiscal_year AND s.number = e.number AND s.entry_id = e.id \
-           CROSS JOIN LATERAL (SELECT jsonb_agg(line_content(ROW(l.*)::journal_lines) ORDER BY l.line) AS lines FROM journal_lines l \
-             WHERE l.company_id = $1 AND l.entry_id = e.id) c \
-           WHERE e.company_id = $1) x WHERE seal IS DISTINCT FROM expected",
+           ",
+            lines!(),
+            " \
+           WHERE e.company_id = $1) x WHERE seal IS DISTINCT FROM expected"
+        ),
     ),
     (
         "AUDIT_TRAIL",
@@ -253,7 +264,8 @@ pub const LATEST_AUDIT: &str =
     "SELECT 'entry ' || broken_at || ': ' || broken_why AS broken FROM verify_audit($1, 10000)";
 
 /// The end of each year's chain, for an answer within seconds: the last 10,000 entries, from the seal before.
-pub const LATEST_SEALS: &str = "SELECT least(min('entry ' || fiscal_year || '-' || lpad(number::text, 6, '0')), \
+pub const LATEST_SEALS: &str = concat!(
+    "SELECT least(min('entry ' || fiscal_year || '-' || lpad(number::text, 6, '0')), \
      (SELECT min('entry ' || s.fiscal_year || '-' || lpad(s.number::text, 6, '0')) \
       FROM (SELECT fiscal_year, max(number) AS last FROM journal_seals WHERE company_id = $1 GROUP BY fiscal_year) y \
       JOIN journal_seals s ON s.company_id = $1 AND s.fiscal_year = y.fiscal_year AND s.number > y.last - 10000 \
@@ -263,9 +275,11 @@ pub const LATEST_SEALS: &str = "SELECT least(min('entry ' || fiscal_year || '-' 
      JOIN journal_entries e ON e.company_id = $1 AND e.fiscal_year = y.fiscal_year AND e.number > y.last - 10000 \
      LEFT JOIN journal_seals s ON s.company_id = e.company_id AND s.fiscal_year = e.fiscal_year AND s.number = e.number AND s.entry_id = e.id \
      LEFT JOIN journal_seals p ON p.company_id = e.company_id AND p.fiscal_year = e.fiscal_year AND p.number = e.number - 1 \
-     CROSS JOIN LATERAL (SELECT jsonb_agg(line_content(ROW(l.*)::journal_lines) ORDER BY l.line) AS lines FROM journal_lines l \
-       WHERE l.company_id = $1 AND l.entry_id = e.id) c) x \
-   WHERE seal IS DISTINCT FROM expected";
+     ",
+    lines!(),
+    ") x \
+   WHERE seal IS DISTINCT FROM expected"
+);
 
 #[derive(QueryableByName)]
 struct Broken {

@@ -6,7 +6,7 @@ use diesel::sql_types::{BigInt, Text};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::audit::{sealed, trail, verified};
+use crate::audit::{sealed, trail, uuid, verified};
 use crate::desk::mutate;
 use crate::harness::{Api, Company, codes, command, day, owner, tamper, today, year};
 
@@ -58,8 +58,7 @@ fn books(company: &Company) -> String {
         #[diesel(sql_type = Text)]
         digest: String,
     }
-    let (_, hex) = company.id.split_once('_').expect("an id");
-    let id = Uuid::try_parse(hex).expect("an id");
+    let id = uuid(&company.id);
     let parts = ["documents", "document_lines", "payments", "journal_entries", "journal_lines", "journal_seals", "receivable_ledger", "items"]
         .map(|table| format!("(SELECT md5(string_agg(t::text, '' ORDER BY t::text)) FROM {table} t WHERE company_id = '{id}')"));
     let found: Digest = diesel::sql_query(format!(
@@ -507,8 +506,7 @@ fn a_person_whose_name_is_a_word_takes_nothing_of_others_along() {
     let api = company.admin();
     let (_, other) = company.as_member("AUDITOR");
     let (_, id) = company.as_member("SALES");
-    let (_, hex) = id.split_once('_').expect("an id");
-    let user = Uuid::try_parse(hex).expect("an id");
+    let user = uuid(&id);
     tamper(&format!(
         "UPDATE users SET name = 'AUDITOR' WHERE id = '{user}'"
     ));
@@ -546,8 +544,7 @@ fn what_has_outlived_its_retention_goes_when_the_company_wants_it() {
     ];
     let write = json!({ "query": "mutation { createClient(input: { number: \"C002\", name: \"N\" }) { userErrors { code } } }" });
     crate::harness::send("/graphql", &headers, Some(&write));
-    let (_, hex) = company.id.split_once('_').expect("an id");
-    let id = Uuid::try_parse(hex).expect("an id");
+    let id = uuid(&company.id);
     // Four years ago, before anything was sealed.
     let then = today() - Months::new(48);
     tamper(&format!(

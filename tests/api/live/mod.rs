@@ -65,7 +65,7 @@ fn now(api: &Api) -> String {
 }
 
 /// A page of the feed.
-fn page(api: &Api, after: Option<&str>, first: i32) -> Value {
+pub fn page(api: &Api, after: Option<&str>, first: i32) -> Value {
     let document = "query($after: String, $first: Int!) { changes(after: $after, first: $first) {
         changes { cursor topic kind subjectId client { id number name } recordedAt } endCursor hasMore } }";
     api.data(document, json!({ "after": after, "first": first }))["changes"].take()
@@ -73,7 +73,7 @@ fn page(api: &Api, after: Option<&str>, first: i32) -> Value {
 
 /// Reads the feed behind a cursor until this many changes have come.
 #[track_caller]
-fn read(api: &Api, after: Option<&str>, count: usize) -> Vec<Value> {
+pub fn read(api: &Api, after: Option<&str>, count: usize) -> Vec<Value> {
     let (mut after, mut found) = (after.map(str::to_owned), Vec::new());
     eventually("changes", || {
         let page = page(api, after.as_deref(), 100);
@@ -84,7 +84,7 @@ fn read(api: &Api, after: Option<&str>, count: usize) -> Vec<Value> {
 }
 
 /// The kinds of changes, in order.
-fn kinds(changes: &[Value]) -> Vec<&str> {
+pub fn kinds(changes: &[Value]) -> Vec<&str> {
     changes
         .iter()
         .map(|change| change["kind"].as_str().expect("a kind"))
