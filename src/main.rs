@@ -713,7 +713,8 @@ fn export_fec(args: &ExportFec) -> anyhow::Result<()> {
         .and_then(|file| {
             let (exported, text) = db.read_now(&caller, |conn, caller| {
                 let out = io::BufWriter::new(file);
-                let exported = service::fec::export(conn, caller, args.year, options, out)?;
+                let exported =
+                    service::fec::export(conn, caller, Some(&db), args.year, options, out)?;
                 let books = service::books::open(conn, caller)?;
                 let text = service::fec::description(&books, args.year, &exported, options);
                 Ok((exported, text))

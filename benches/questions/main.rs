@@ -287,7 +287,7 @@ fn measured(
     }
     writes(arguments, &target, database, &writing)?;
     if arguments.wants("E1") {
-        export(server, &target, &today)?;
+        export(server, &target, database, &company, &today)?;
     }
     if arguments.wants("small") {
         small(arguments, server, database)?;
@@ -589,17 +589,30 @@ fn big_invoice(number: &str, today: &str) -> String {
     .to_string()
 }
 
-/// E1: the FEC of last year, and what it does to memory.
-fn export(server: &Server, target: &Target, today: &chrono::NaiveDate) -> Result<()> {
+/// E1: the FEC of last year, and what it does to memory; one statement that copies the same lines, for comparison.
+fn export(
+    server: &Server,
+    target: &Target,
+    database: &Database,
+    company: &str,
+    today: &chrono::NaiveDate,
+) -> Result<()> {
     let year = chrono::Datelike::year(today) - 1;
-    let (before, since) = (server.resident(), Instant::now());
-    let bytes = Connection::open(target)?.fetch(&format!("/export/fec/{year}"))?;
-    let took = since.elapsed().as_secs_f64();
-    println!(
-        "\nE1: FEC of {year}: {:.1} MB in {took:.1} s ({:.1} MB/s); resident {before:.0} MB before, {:.0} MB after",
-        bytes as f64 / 1e6,
-        bytes as f64 / 1e6 / took,
-        server.resident()
-    );
+    println!();
+    for memory in ["4MB", "256MB"] {
+        let took = database.discarded(&questions::copied_year(company, year), memory)?;
+        println!("E1 raw: one COPY with {memory} to sort in: {took:.1} s");
+    }
+    for _ in 0..2 {
+        let (before, since) = (server.resident(), Instant::now());
+        let bytes = Connection::open(target)?.fetch(&format!("/export/fec/{year}"))?;
+        let took = since.elapsed().as_secs_f64();
+        println!(
+            "E1: FEC of {year}: {:.1} MB in {took:.1} s ({:.1} MB/s); resident {before:.0} MB before, {:.0} MB after",
+            bytes as f64 / 1e6,
+            bytes as f64 / 1e6 / took,
+            server.resident()
+        );
+    }
     Ok(())
 }

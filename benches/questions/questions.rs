@@ -163,6 +163,24 @@ fn without_id(answer: &str) -> Vec<String> {
     answer.lines().map(cut).collect()
 }
 
+/// The lines of a year as its FEC has them, joined as sets.
+pub fn copied_year(company: &str, year: i32) -> String {
+    format!(
+        "COPY (SELECT e.journal, j.label, e.number, e.posted_on, l.account, c.number, coalesce(x.name, c.name), e.reference, e.occurred_on, e.label, \
+             l.base_debit, l.base_credit, m.code, g.settled_on, (e.recorded_at AT TIME ZONE 'Europe/Paris')::date, i.due_on, l.debit, l.credit, l.currency \
+           FROM journal_entries e \
+           JOIN journals j ON j.company_id = '{company}' AND j.code = e.journal \
+           JOIN journal_lines l ON l.company_id = '{company}' AND l.entry_id = e.id \
+           LEFT JOIN clients c ON c.company_id = '{company}' AND c.id = l.client_id \
+           LEFT JOIN legal_archive x ON x.company_id = '{company}' AND x.client_id = l.client_id \
+           LEFT JOIN items i ON i.company_id = '{company}' AND i.entry_id = l.entry_id AND i.entry_line = l.line \
+           LEFT JOIN matchings m ON m.company_id = '{company}' AND m.id = i.matching_id AND m.complete \
+           LEFT JOIN (SELECT matching_id, max(settled_on) AS settled_on FROM items WHERE company_id = '{company}' AND matching_id IS NOT NULL \
+             GROUP BY matching_id) g ON g.matching_id = m.id \
+           WHERE e.company_id = '{company}' AND e.fiscal_year = {year} ORDER BY e.number, l.line) TO STDOUT"
+    )
+}
+
 /// The questions that read, for a company, today and a day 18 months back.
 pub fn reading(company: &str, today: &str, back: &str, search: &str) -> Vec<Question> {
     let nested = format!(

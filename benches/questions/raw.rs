@@ -1,7 +1,8 @@
 //! The raw SQL of a question, measured by pgbench: prepared, over the Unix socket, on the same database.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -36,6 +37,22 @@ impl Database {
             bail!("psql: {}\n{sql}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// Seconds that a statement takes whose rows are thrown away, with this much memory for each sort and hash.
+    pub fn discarded(&self, sql: &str, memory: &str) -> Result<f64> {
+        let since = Instant::now();
+        let status = Command::new(self.programs.join("psql"))
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &self.url])
+            .args(["-c", sql])
+            .env("PGOPTIONS", format!("-c jit=off -c work_mem={memory}"))
+            .stdout(Stdio::null())
+            .status()
+            .context("psql")?;
+        if !status.success() {
+            bail!("psql: {sql}");
+        }
+        Ok(since.elapsed().as_secs_f64())
     }
 
     /// Runs a script of statements on `connections` at once for `seconds`.

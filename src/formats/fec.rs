@@ -2,7 +2,7 @@
 //! read as real software writes it.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, BufRead, Write};
 
 use chrono::{Datelike, NaiveDate};
@@ -101,6 +101,8 @@ pub struct Writer<W: Write> {
     debit: Decimal,
     credit: Decimal,
     lines: u64,
+    /// The last line.
+    text: String,
 }
 
 /// What was written.
@@ -143,43 +145,18 @@ impl<W: Write> Writer<W> {
             debit: Decimal::ZERO,
             credit: Decimal::ZERO,
             lines: 0,
+            text: String::new(),
         })
     }
 
     /// Writes a line. Lines of one entry follow each other; `rank` counts entries within their journal.
     pub fn line(&mut self, line: &Line, rank: u64) -> Result<(), WriteError> {
         self.check(line, rank)?;
-        let day = |on: NaiveDate| on.format("%Y%m%d").to_string();
-        let optional = |on: Option<NaiveDate>| on.map(day).unwrap_or_default();
-        let fields = [
-            self.text(&line.journal),
-            self.text(&line.journal_label),
-            self.text(&line.number),
-            day(line.posted_on),
-            self.text(&line.account),
-            self.text(&line.account_label),
-            self.text(&line.auxiliary),
-            self.text(&line.auxiliary_label),
-            self.text(&line.piece),
-            day(line.piece_on),
-            self.text(&line.label),
-            self.amount(line.debit),
-            self.amount(line.credit),
-            self.text(&line.letter),
-            optional(line.lettered_on),
-            optional(line.validated_on),
-            line.currency_amount
-                .map(|amount| amount.to_string().replace('.', ","))
-                .unwrap_or_default(),
-            self.text(&line.currency),
-        ];
-        let text = fields.join(&self.separator.sign().to_string());
-        let bytes = match self.encoding {
-            Encoding::Utf8 => text.into_bytes(),
-            Encoding::Latin9 => latin9(&text),
-        };
-        self.out.write_all(&bytes)?;
-        self.out.write_all(b"\r\n")?;
+        self.fields(line).map_err(io::Error::other)?;
+        match self.encoding {
+            Encoding::Utf8 => self.out.write_all(self.text.as_bytes())?,
+            Encoding::Latin9 => self.out.write_all(&latin9(&self.text))?,
+        }
         self.lines += 1;
         self.debit += line.debit;
         self.credit += line.credit;
@@ -268,23 +245,94 @@ impl<W: Write> Writer<W> {
         })
     }
 
+    /// Puts the text of a line together, in a place that lines share: a file has millions of fields.
+    fn fields(&mut self, line: &Line) -> fmt::Result {
+        let mut fields = Fields {
+            text: std::mem::take(&mut self.text),
+            separator: self.separator.sign(),
+            decimals: self.decimals,
+        };
+        fields.text.clear();
+        fields.says(&line.journal);
+        fields.says(&line.journal_label);
+        fields.says(&line.number);
+        fields.day(Some(line.posted_on))?;
+        fields.says(&line.account);
+        fields.says(&line.account_label);
+        fields.says(&line.auxiliary);
+        fields.says(&line.auxiliary_label);
+        fields.says(&line.piece);
+        fields.day(Some(line.piece_on))?;
+        fields.says(&line.label);
+        fields.amount(line.debit)?;
+        fields.amount(line.credit)?;
+        fields.says(&line.letter);
+        fields.day(line.lettered_on)?;
+        fields.day(line.validated_on)?;
+        fields.foreign(line.currency_amount)?;
+        fields.says(&line.currency);
+        self.text = fields.ended();
+        Ok(())
+    }
+}
+
+/// The fields of a line, each behind the other.
+struct Fields {
+    text: String,
+    separator: char,
+    decimals: u32,
+}
+
+impl Fields {
     /// A text without the signs that would end a field or a line.
-    fn text(&self, text: &str) -> String {
-        text.chars()
-            .map(|sign| match sign {
-                '\t' | '|' | '\r' | '\n' => ' ',
-                other => other,
-            })
-            .collect::<String>()
-            .trim()
-            .to_owned()
+    fn says(&mut self, text: &str) {
+        let ends = |sign| matches!(sign, '\t' | '|' | '\r' | '\n');
+        match text.contains(ends) {
+            true => self.text.push_str(text.replace(ends, " ").trim()),
+            false => self.text.push_str(text.trim()),
+        }
+        self.text.push(self.separator);
     }
 
-    /// Decimal comma, no thousands (R10.2).
-    fn amount(&self, amount: Decimal) -> String {
-        let mut amount = amount;
+    fn day(&mut self, on: Option<NaiveDate>) -> fmt::Result {
+        if let Some(on) = on {
+            write!(
+                self.text,
+                "{:04}{:02}{:02}",
+                on.year(),
+                on.month(),
+                on.day()
+            )?;
+        }
+        self.text.push(self.separator);
+        Ok(())
+    }
+
+    /// Decimal comma, no thousands (R10.2), as many decimals as the accounting currency has.
+    fn amount(&mut self, mut amount: Decimal) -> fmt::Result {
         amount.rescale(self.decimals);
-        amount.to_string().replace('.', ",")
+        self.foreign(Some(amount))
+    }
+
+    /// The same with the decimals that it has.
+    fn foreign(&mut self, amount: Option<Decimal>) -> fmt::Result {
+        if let Some(amount) = amount {
+            let begins = self.text.len();
+            write!(self.text, "{amount}")?;
+            if let Some(point) = self.text[begins..].find('.') {
+                let point = begins + point;
+                self.text.replace_range(point..=point, ",");
+            }
+        }
+        self.text.push(self.separator);
+        Ok(())
+    }
+
+    /// The line: its last field has no separator behind it.
+    fn ended(mut self) -> String {
+        self.text.pop();
+        self.text.push_str("\r\n");
+        self.text
     }
 }
 

@@ -89,12 +89,13 @@ pub async fn export(
     let file = Spool::new("fec");
     let path = file.path().to_owned();
     let session = files::report_session(&request, &endpoint, caller);
-    let year = *year;
+    let (year, beside) = (*year, session.beside());
     let mut written = session
         .read(move |conn, caller| {
             let out = File::create(&path)
                 .map_err(|error| Error::of_file("the FEC cannot be written", &error))?;
-            fec::export(conn, caller, year, options, BufWriter::new(out))
+            let out = BufWriter::new(out);
+            fec::export(conn, caller, beside.as_ref(), year, options, out)
         })
         .await;
     if let Ok(exported) = &written {
@@ -125,9 +126,11 @@ pub async fn export(
 
 /// The text that accompanies a file: what it holds and how it is written.
 async fn describe(session: Session, year: i32, options: Options) -> HttpResponse {
+    let beside = session.beside();
     let text = session
         .read(move |conn, caller| {
-            let exported = fec::export(conn, caller, year, options, std::io::sink())?;
+            let nowhere = std::io::sink();
+            let exported = fec::export(conn, caller, beside.as_ref(), year, options, nowhere)?;
             let books = crate::service::books::open(conn, caller)?;
             Ok(fec::description(&books, year, &exported, options))
         })

@@ -290,7 +290,7 @@ impl Db {
     }
 
     /// The same on a snapshot of another transaction, which stays open meanwhile; none when no connection is free or
-    /// the snapshot cannot be had. Of a pool whose connections nobody counts.
+    /// the snapshot cannot be had. Of a pool whose connections nobody counts, or with a place in it ([`Db::spare`]).
     pub fn read_beside<T>(
         &self,
         caller: &Caller,

@@ -1,114 +1,151 @@
-//! The lines of a financial year as the FEC wants them: one statement for a page of entries.
+//! The lines of a financial year as the FEC wants them, a stretch of its entries at a time.
 
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Uuid as SqlUuid};
 
-use super::list::{Bind, Sql};
+use super::list::{Bind, steady};
 use crate::domain::ids::CompanyId;
 
-/// A journal line with everything that the file says of it.
-#[derive(Clone, Debug, QueryableByName)]
+/// A journal line with everything that the file says of it, in the order of [`LINES`].
+#[derive(Clone, Debug, Queryable)]
 pub struct Line {
-    #[diesel(sql_type = BigInt)]
     pub number: i64,
-    #[diesel(sql_type = Text)]
     pub journal: String,
-    #[diesel(sql_type = Text)]
-    pub journal_label: String,
-    #[diesel(sql_type = Date)]
     pub posted_on: NaiveDate,
-    #[diesel(sql_type = Date)]
     pub occurred_on: NaiveDate,
-    #[diesel(sql_type = Text)]
     pub reference: String,
-    #[diesel(sql_type = Text)]
     pub label: String,
-    #[diesel(sql_type = Date)]
     pub validated_on: NaiveDate,
-    #[diesel(sql_type = Text)]
     pub account: String,
-    #[diesel(sql_type = Nullable<Text>)]
     pub client_number: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub client_name: Option<String>,
-    #[diesel(sql_type = BigInt)]
     pub base_debit: i64,
-    #[diesel(sql_type = BigInt)]
     pub base_credit: i64,
-    #[diesel(sql_type = BigInt)]
     pub debit: i64,
-    #[diesel(sql_type = BigInt)]
     pub credit: i64,
-    #[diesel(sql_type = Text)]
     pub currency: String,
-    #[diesel(sql_type = Nullable<Date>)]
     pub due_on: Option<NaiveDate>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     pub open: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
     pub letter: Option<String>,
-    #[diesel(sql_type = Nullable<Bool>)]
     pub complete: Option<bool>,
-    #[diesel(sql_type = Nullable<Date>)]
     pub lettered_on: Option<NaiveDate>,
 }
 
-/// Lines of at most `entries` entries behind a number: opening entries, or the others. Letters of groups that are
-/// not settled whole are told only on demand: such a group may hold years of an account, and its day is looked up
-/// from all of it.
+type Columns = (
+    BigInt,
+    Text,
+    Date,
+    Date,
+    Text,
+    Text,
+    Date,
+    Text,
+    Nullable<Text>,
+    Nullable<Text>,
+    BigInt,
+    BigInt,
+    BigInt,
+    BigInt,
+    Text,
+    Nullable<Date>,
+    Nullable<BigInt>,
+    Nullable<Text>,
+    Nullable<Bool>,
+    Nullable<Date>,
+);
+
+/// Each line is looked up by its key (`OFFSET 0`: the planner would rather read tables whole), and what a client or a
+/// group says once for all their lines that follow: both are kept beside the join.
+///
+/// A group that is settled whole was lettered when the last of its items was. Letters of others are told only on demand:
+/// such a group may hold years of an account, and its day is looked up from all that is matched in it.
+const LINES: &str = "SELECT e.number, e.journal, e.posted_on, e.occurred_on, e.reference, e.label, \
+       (e.recorded_at AT TIME ZONE 'Europe/Paris')::date, l.account, c.number, c.name, \
+       l.base_debit, l.base_credit, l.debit, l.credit, l.currency::text, l.due_on, l.open_amount, m.code, m.complete, m.lettered_on \
+     FROM journal_entries e \
+     CROSS JOIN LATERAL (SELECT l.*, i.due_on, i.open_amount, i.matching_id FROM journal_lines l \
+       LEFT JOIN items i ON i.company_id = ? AND i.entry_id = e.id AND i.entry_line = l.line \
+       WHERE l.company_id = ? AND l.entry_id = e.id OFFSET 0) l \
+     LEFT JOIN LATERAL (SELECT c.number, coalesce(x.name, c.name) AS name FROM clients c \
+       LEFT JOIN legal_archive x ON x.company_id = ? AND x.client_id = c.id \
+       WHERE c.company_id = ? AND c.id = l.client_id OFFSET 0) c ON true \
+     LEFT JOIN LATERAL (SELECT m.code, m.complete, CASE WHEN m.complete \
+         THEN (SELECT max(g.settled_on) FROM items g WHERE g.company_id = ? AND g.matching_id = m.id) \
+         ELSE (SELECT max(a.effective_on) FROM items g JOIN allocations a ON a.company_id = ? AND a.debit_item_id = g.id AND a.ended_on IS NULL \
+                 WHERE g.company_id = ? AND g.matching_id = m.id) END AS lettered_on \
+       FROM matchings m WHERE m.company_id = ? AND m.id = l.matching_id AND (m.complete OR ?) OFFSET 0) m ON true \
+     WHERE e.company_id = ? AND e.fiscal_year = ? AND (e.source_kind = 'CARRY_FORWARD') = ? AND e.number > ? AND e.number <= ? \
+     ORDER BY e.number, l.line";
+
+/// Entries of a year that are read at once: of its opening entries, or of the others.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    pub opening: bool,
+    /// The number that it begins behind.
+    pub after: i64,
+    /// Its last number.
+    pub up_to: i64,
+}
+
+/// The entries of a year in stretches of so many numbers: opening entries first.
+pub fn stretches(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    year: i32,
+    numbers: i64,
+) -> QueryResult<Vec<Stretch>> {
+    let spans: Vec<(bool, i64, i64)> = steady(
+        "SELECT e.source_kind = 'CARRY_FORWARD' AS opening, min(e.number), max(e.number) FROM journal_entries e \
+         WHERE e.company_id = ? AND e.fiscal_year = ? GROUP BY opening ORDER BY opening DESC",
+        [Bind::Id(company.0), Bind::Small(year)],
+    )
+    .of_columns::<(Bool, BigInt, BigInt)>()
+    .load(conn)?;
+    let mut stretches = Vec::new();
+    for (opening, first, last) in spans {
+        let mut after = first - 1;
+        while after < last {
+            let up_to = last.min(after + numbers);
+            stretches.push(Stretch {
+                opening,
+                after,
+                up_to,
+            });
+            after = up_to;
+        }
+    }
+    Ok(stretches)
+}
+
+/// The lines of a stretch in the order of the file; those of groups that are not settled whole have letters too when
+/// `partial_letters` says so.
 pub fn lines(
     conn: &mut PgConnection,
     company: CompanyId,
     year: i32,
-    opening: bool,
+    stretch: Stretch,
     partial_letters: bool,
-    after: i64,
-    entries: i64,
 ) -> QueryResult<Vec<Line>> {
     let id = || Bind::Id(company.0);
-    let mut sql = Sql::default();
-    sql.push(
-        // OFFSET 0: each line is looked up by its key; the planner would rather read the tables whole. What a
-        // group says is asked once for the page, not for each of its lines.
-        "WITH page AS MATERIALIZED (SELECT * FROM journal_entries e WHERE e.company_id = ? AND e.fiscal_year = ? \
-           AND (e.source_kind = 'CARRY_FORWARD') = ? AND e.number > ? ORDER BY e.number LIMIT ?), \
-         lines AS MATERIALIZED (SELECT e.number, l.*, i.due_on, i.open_amount, i.matching_id FROM page e \
-           CROSS JOIN LATERAL (SELECT * FROM journal_lines l WHERE l.company_id = ? AND l.entry_id = e.id OFFSET 0) l \
-           LEFT JOIN LATERAL (SELECT * FROM items i WHERE i.company_id = ? AND i.entry_id = l.entry_id AND i.entry_line = l.line OFFSET 0) i ON true), \
-         letters AS MATERIALIZED (SELECT m.id, m.code, m.complete, \
-             (SELECT max(a.effective_on) FROM items g JOIN allocations a ON a.company_id = g.company_id AND a.debit_item_id = g.id AND a.ended_on IS NULL \
-                WHERE g.company_id = ? AND g.matching_id = m.id) AS lettered_on \
-           FROM (SELECT DISTINCT matching_id FROM lines WHERE matching_id IS NOT NULL) s \
-           CROSS JOIN LATERAL (SELECT * FROM matchings m WHERE m.company_id = ? AND m.id = s.matching_id AND (m.complete OR ?) OFFSET 0) m) \
-         SELECT e.number, e.journal, j.label AS journal_label, e.posted_on, e.occurred_on, e.reference, e.label, \
-           (e.recorded_at AT TIME ZONE 'Europe/Paris')::date AS validated_on, l.account, c.number AS client_number, coalesce(x.name, c.name) AS client_name, \
-           l.base_debit, l.base_credit, l.debit, l.credit, l.currency::text AS currency, l.due_on, l.open_amount AS open, m.code AS letter, m.complete, m.lettered_on \
-         FROM page e \
-         JOIN journals j ON j.company_id = ? AND j.code = e.journal \
-         JOIN lines l ON l.number = e.number \
-         LEFT JOIN clients c ON c.company_id = ? AND c.id = l.client_id \
-         LEFT JOIN legal_archive x ON x.company_id = ? AND x.client_id = l.client_id \
-         LEFT JOIN letters m ON m.id = l.matching_id \
-         ORDER BY e.number, l.line",
-        [
-            id(),
-            Bind::Number(i64::from(year)),
-            Bind::Flag(opening),
-            Bind::Number(after),
-            Bind::Number(entries),
-            id(),
-            id(),
-            id(),
-            id(),
-            Bind::Flag(partial_letters),
-            id(),
-            id(),
-            id(),
-        ],
-    );
-    sql.query().load(conn)
+    let binds = [
+        id(),
+        id(),
+        id(),
+        id(),
+        id(),
+        id(),
+        id(),
+        id(),
+        Bind::Flag(partial_letters),
+        id(),
+        Bind::Small(year),
+        Bind::Flag(stretch.opening),
+        Bind::Number(stretch.after),
+        Bind::Number(stretch.up_to),
+    ];
+    steady(LINES, binds).of_columns::<Columns>().load(conn)
 }
 
 /// What tells an entry of a file apart from others.

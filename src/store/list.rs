@@ -1,6 +1,7 @@
 //! One way to list: a filter, an order and a keyset page give ids; the records are then loaded by id.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::{Pg, PgConnection};
@@ -210,6 +211,35 @@ impl Query for Statement {
 }
 
 impl RunQueryDsl<PgConnection> for Statement {}
+
+impl Statement {
+    /// The same, whose columns are of these types and told by their places: names are looked up in every row, which
+    /// many rows feel.
+    pub fn of_columns<Columns>(self) -> InPlaces<Columns> {
+        InPlaces(self, PhantomData)
+    }
+}
+
+/// A statement whose columns are told by their places.
+#[derive(Clone, Debug)]
+pub struct InPlaces<Columns>(Statement, PhantomData<Columns>);
+
+impl<Columns> QueryFragment<Pg> for InPlaces<Columns> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+}
+
+impl<Columns> QueryId for InPlaces<Columns> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Columns> Query for InPlaces<Columns> {
+    type SqlType = Columns;
+}
+
+impl<Columns> RunQueryDsl<PgConnection> for InPlaces<Columns> {}
 
 /// The first digits behind all that begin with these; none behind nines.
 fn after_digits(digits: &str) -> Option<String> {

@@ -111,6 +111,15 @@ impl Session {
         &self.inner.db
     }
 
+    /// The database, for more connections to what is read: none when that may be on the replica, of which no other
+    /// server can be told where it stands.
+    pub fn beside(&self) -> Option<Db> {
+        match self.inner.report {
+            None => Some(self.inner.db.clone()),
+            Some(_) => None,
+        }
+    }
+
     /// The same session, doing this: what the audit trail calls the operation.
     #[must_use]
     pub fn doing(&self, operation: &str) -> Session {

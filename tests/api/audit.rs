@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::BigInt;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::desk::mutate;
-use crate::harness::{Api, Company, codes, command, day, owner, send, serving_url, tamper, year};
+use crate::harness::{
+    Api, Company, codes, command, day, owner, send, serving_url, tamper, texts, uuid, year,
+};
 
 const FIELDS: &str = "at action recordType recordId clientId actorKind actorId actor role operation requestId address transaction before after details erased ordinal seal";
 const PASSWORD: &str = "les trois petits cochons";
@@ -55,22 +57,6 @@ pub fn sealed(company: &Company) -> Value {
         thread::sleep(Duration::from_millis(100));
     }
     panic!("the trail is not sealed: {}", verified(&company.admin()));
-}
-
-pub fn uuid(id: &str) -> Uuid {
-    let (_, hex) = id.split_once('_').expect("a typed id");
-    Uuid::try_parse(hex).expect("an id")
-}
-
-#[derive(QueryableByName)]
-struct Found {
-    #[diesel(sql_type = Text)]
-    found: String,
-}
-
-fn texts(sql: &str) -> Vec<String> {
-    let rows: Vec<Found> = diesel::sql_query(sql).load(&mut owner()).expect("rows");
-    rows.into_iter().map(|row| row.found).collect()
 }
 
 #[test]

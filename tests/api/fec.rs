@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Company, day, single, year};
+use crate::harness::{Api, Company, day, single, texts, uuid, year};
 
 /// A company with a SIREN and a year of every sort: settled, partly paid, credited, foreign, deducted.
 fn year_of_business(api: &Api) {
@@ -168,6 +168,41 @@ fn our_own_file_passes_the_structural_rules_and_comes_back_the_same_r10_1() {
         .upload("/import/fec", "text/plain", &whole.text)
         .json();
     assert_eq!(again["importedBefore"], true);
+}
+
+#[test]
+fn a_long_year_is_written_in_the_order_of_its_entries() {
+    let company = Company::new();
+    let api = company.admin();
+    api.done(
+        "mutation { updateCompany(input: { siren: \"732829320\" }) { userErrors { code field message } } }",
+        json!({}),
+    );
+    // More entries than are read at once, over two connections when there are.
+    let mut owed = "client,number,issuedOn,dueOn,amount\n".to_owned();
+    let (issued, due) = (day("01-10"), day("02-09"));
+    for n in 0..5_200 {
+        owed += &format!("C{},L-{n},{issued},{due},10.00\n", n % 97);
+    }
+    let answer = api.upload("/import/receivables", "text/csv", &owed).json();
+    assert_eq!(answer["invoices"], 5_200, "{answer}");
+    let file = api.fetch(&format!("/export/fec/{}", year())).text;
+    let written: Vec<&str> = file
+        .lines()
+        .skip(1)
+        .filter(|line| {
+            line.split('\t')
+                .nth(4)
+                .is_some_and(|account| account.starts_with("411"))
+        })
+        .filter_map(|line| line.split('\t').nth(8))
+        .collect();
+    let posted = texts(&format!(
+        "SELECT reference AS found FROM journal_entries WHERE company_id = '{}' ORDER BY number",
+        uuid(&company.id)
+    ));
+    assert_eq!(posted.len(), 5_200);
+    assert_eq!(written, posted);
 }
 
 #[test]

@@ -353,6 +353,24 @@ pub fn owner() -> diesel::PgConnection {
     diesel::Connection::establish(&owner_url()).expect("the owner's connection")
 }
 
+/// What a statement of the owner finds in its column `found`.
+pub fn texts(sql: &str) -> Vec<String> {
+    use diesel::RunQueryDsl as _;
+    #[derive(diesel::QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        found: String,
+    }
+    let rows: Vec<Found> = diesel::sql_query(sql).load(&mut owner()).expect("rows");
+    rows.into_iter().map(|row| row.found).collect()
+}
+
+/// The uuid behind an id such as `com_…`.
+pub fn uuid(id: &str) -> Uuid {
+    let (_, hex) = id.split_once('_').expect("a typed id");
+    Uuid::try_parse(hex).expect("an id")
+}
+
 /// Changes the tables behind everybody's back: as their owner, without the triggers that forbid it.
 pub fn tamper(sql: &str) {
     use diesel::connection::SimpleConnection;

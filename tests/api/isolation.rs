@@ -13,7 +13,7 @@ use diesel::sql_types::{Bool, Text};
 use encours::domain::access::{Action, Role, action_of};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Company, codes, owner, serving_url, url, year};
+use crate::harness::{Api, Company, codes, owner, serving_url, url, uuid, year};
 use crate::hostile::{Dice, Known, base};
 use crate::roles::records;
 
@@ -96,8 +96,8 @@ fn the_serving_role_reads_and_writes_inside_one_company_only() {
     let company = Company::new();
     let api = company.admin();
     records(&api);
-    let victim = uuid_of(&company.id);
-    let other = uuid_of(&Company::new().id);
+    let victim = uuid(&company.id);
+    let other = uuid(&Company::new().id);
     let mut owner = owner();
     let mut conn = PgConnection::establish(&serving_url()).expect("a connection");
     if std::env::var_os("TEST_DATABASE_URL").is_some() {
@@ -176,12 +176,6 @@ fn the_serving_role_reads_and_writes_inside_one_company_only() {
     assert!(schema.is_err(), "the serving role makes tables");
     let role = conn.batch_execute("SET ROLE encours");
     assert!(role.is_err() || std::env::var_os("TEST_DATABASE_URL").is_some());
-}
-
-/// The uuid behind `com_…`.
-fn uuid_of(id: &str) -> String {
-    let hex = id.split_once('_').expect("an id").1;
-    uuid::Uuid::parse_str(hex).expect("a uuid").to_string()
 }
 
 /// What a route asks for; the rest is open to whoever comes, before there is a caller.

@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
-use crate::audit::{sealed, uuid, verified};
-use crate::harness::{Company, Second, codes, day, tamper, today};
+use crate::audit::{sealed, verified};
+use crate::harness::{Company, Second, codes, day, tamper, today, uuid};
 use crate::live::{kinds, page, read};
 
 const BALANCE: &str =

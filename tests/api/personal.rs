@@ -6,9 +6,9 @@ use diesel::sql_types::{BigInt, Text};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::audit::{sealed, trail, uuid, verified};
+use crate::audit::{sealed, trail, verified};
 use crate::desk::mutate;
-use crate::harness::{Api, Company, codes, command, day, owner, tamper, today, year};
+use crate::harness::{Api, Company, codes, command, day, owner, tamper, today, uuid, year};
 
 #[derive(QueryableByName)]
 struct Column {

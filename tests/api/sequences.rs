@@ -7,13 +7,14 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Company, day};
+use crate::harness::{Api, Company, day, texts, uuid};
 
 const CLIENTS: [&str; 2] = ["C001", "C002"];
 
 /// A book under random calls: what was made so far, by number or id.
 pub struct Books {
     pub api: Api,
+    company: String,
     invoices: Vec<String>,
     receipts: Vec<String>,
     made: BTreeMap<&'static str, u32>,
@@ -21,12 +22,14 @@ pub struct Books {
 
 impl Books {
     pub fn new() -> Books {
-        let api = Company::new().admin();
+        let company = Company::new();
+        let api = company.admin();
         for client in CLIENTS {
             api.client(client);
         }
         Books {
             api,
+            company: company.id.clone(),
             invoices: Vec::new(),
             receipts: Vec::new(),
             made: BTreeMap::new(),
@@ -195,6 +198,19 @@ impl Books {
         {
             assert_eq!(check["difference"], "0.00");
         }
+        self.lettered();
+    }
+
+    /// A group that is settled whole was lettered when the last of its items was settled (R3.6): the FEC goes by that.
+    fn lettered(&self) {
+        let others = texts(&format!(
+            "SELECT m.code AS found FROM matchings m WHERE m.company_id = '{0}' AND m.complete \
+               AND (SELECT max(i.settled_on) FROM items i WHERE i.company_id = m.company_id AND i.matching_id = m.id) IS DISTINCT FROM \
+                 (SELECT max(a.effective_on) FROM items i JOIN allocations a ON a.company_id = i.company_id AND a.debit_item_id = i.id AND a.ended_on IS NULL \
+                    WHERE i.company_id = m.company_id AND i.matching_id = m.id)",
+            uuid(&self.company)
+        ));
+        assert_eq!(others, Vec::<String>::new());
     }
 }
 
