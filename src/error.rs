@@ -91,6 +91,9 @@ impl From<diesel::result::Error> for Error {
     }
 }
 
+/// What a client is told that comes while the database is busy or away.
+pub const BUSY: &str = "the service is busy or starting: send the request again";
+
 /// What `must_lie_here` says on a cluster (`store/distribution.sql`): another instance serves the company.
 pub const ELSEWHERE: &str = "this company lies on another machine";
 
@@ -139,7 +142,7 @@ impl Error {
         if cause.contains(ELSEWHERE) {
             "another instance serves this company: send the request to that one"
         } else {
-            "the service is busy or starting: send the request again"
+            BUSY
         }
     }
 

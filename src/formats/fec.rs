@@ -248,91 +248,91 @@ impl<W: Write> Writer<W> {
     /// Puts the text of a line together, in a place that lines share: a file has millions of fields.
     fn fields(&mut self, line: &Line) -> fmt::Result {
         let mut fields = Fields {
-            text: std::mem::take(&mut self.text),
+            line: std::mem::take(&mut self.text),
             separator: self.separator.sign(),
             decimals: self.decimals,
         };
-        fields.text.clear();
-        fields.says(&line.journal);
-        fields.says(&line.journal_label);
-        fields.says(&line.number);
+        fields.line.clear();
+        fields.text(&line.journal);
+        fields.text(&line.journal_label);
+        fields.text(&line.number);
         fields.day(Some(line.posted_on))?;
-        fields.says(&line.account);
-        fields.says(&line.account_label);
-        fields.says(&line.auxiliary);
-        fields.says(&line.auxiliary_label);
-        fields.says(&line.piece);
+        fields.text(&line.account);
+        fields.text(&line.account_label);
+        fields.text(&line.auxiliary);
+        fields.text(&line.auxiliary_label);
+        fields.text(&line.piece);
         fields.day(Some(line.piece_on))?;
-        fields.says(&line.label);
+        fields.text(&line.label);
         fields.amount(line.debit)?;
         fields.amount(line.credit)?;
-        fields.says(&line.letter);
+        fields.text(&line.letter);
         fields.day(line.lettered_on)?;
         fields.day(line.validated_on)?;
-        fields.foreign(line.currency_amount)?;
-        fields.says(&line.currency);
-        self.text = fields.ended();
+        fields.decimal(line.currency_amount)?;
+        fields.text(&line.currency);
+        self.text = fields.into_line();
         Ok(())
     }
 }
 
 /// The fields of a line, each behind the other.
 struct Fields {
-    text: String,
+    line: String,
     separator: char,
     decimals: u32,
 }
 
 impl Fields {
     /// A text without the signs that would end a field or a line.
-    fn says(&mut self, text: &str) {
+    fn text(&mut self, text: &str) {
         let ends = |sign| matches!(sign, '\t' | '|' | '\r' | '\n');
         match text.contains(ends) {
-            true => self.text.push_str(text.replace(ends, " ").trim()),
-            false => self.text.push_str(text.trim()),
+            true => self.line.push_str(text.replace(ends, " ").trim()),
+            false => self.line.push_str(text.trim()),
         }
-        self.text.push(self.separator);
+        self.line.push(self.separator);
     }
 
     fn day(&mut self, on: Option<NaiveDate>) -> fmt::Result {
         if let Some(on) = on {
             write!(
-                self.text,
+                self.line,
                 "{:04}{:02}{:02}",
                 on.year(),
                 on.month(),
                 on.day()
             )?;
         }
-        self.text.push(self.separator);
+        self.line.push(self.separator);
         Ok(())
     }
 
     /// Decimal comma, no thousands (R10.2), as many decimals as the accounting currency has.
     fn amount(&mut self, mut amount: Decimal) -> fmt::Result {
         amount.rescale(self.decimals);
-        self.foreign(Some(amount))
+        self.decimal(Some(amount))
     }
 
     /// The same with the decimals that it has.
-    fn foreign(&mut self, amount: Option<Decimal>) -> fmt::Result {
+    fn decimal(&mut self, amount: Option<Decimal>) -> fmt::Result {
         if let Some(amount) = amount {
-            let begins = self.text.len();
-            write!(self.text, "{amount}")?;
-            if let Some(point) = self.text[begins..].find('.') {
+            let begins = self.line.len();
+            write!(self.line, "{amount}")?;
+            if let Some(point) = self.line[begins..].find('.') {
                 let point = begins + point;
-                self.text.replace_range(point..=point, ",");
+                self.line.replace_range(point..=point, ",");
             }
         }
-        self.text.push(self.separator);
+        self.line.push(self.separator);
         Ok(())
     }
 
     /// The line: its last field has no separator behind it.
-    fn ended(mut self) -> String {
-        self.text.pop();
-        self.text.push_str("\r\n");
-        self.text
+    fn into_line(mut self) -> String {
+        self.line.pop();
+        self.line.push_str("\r\n");
+        self.line
     }
 }
 

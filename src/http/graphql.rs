@@ -22,7 +22,7 @@ use futures_util::stream::LocalBoxStream;
 use futures_util::{FutureExt, StreamExt};
 
 use crate::domain::access::{Caller, Role};
-use crate::error::Error;
+use crate::error::{BUSY, Error};
 use crate::graphql::kept::{Kept, Worth};
 use crate::graphql::text;
 use crate::http::auth::{Admitted, Authenticator};
@@ -177,11 +177,7 @@ pub(in crate::http) async fn admitted(
         // The token may be good: whether it was revoked could not be found out.
         error => {
             tracing::warn!(%error, "a token was not looked at");
-            Rejection::new(
-                "UNAVAILABLE",
-                503,
-                "the service is busy or starting: send the request again",
-            )
+            Rejection::new("UNAVAILABLE", 503, BUSY)
         }
     })
 }
@@ -332,8 +328,7 @@ impl GraphqlEndpoint {
         };
         if let Err(error) = noted {
             tracing::error!(%error, "what was read was not written down");
-            let text = "the service is busy or starting: send the request again";
-            return Err(Rejection::new("UNAVAILABLE", 503, text));
+            return Err(Rejection::new("UNAVAILABLE", 503, BUSY));
         }
         // A mutation of which one field succeeded must not look like one that may be sent again.
         let failed_before = answer::is_empty(&response.data);

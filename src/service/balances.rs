@@ -36,7 +36,7 @@ use crate::store::aging::{self, Layout, Population, Row, RowSort};
 use crate::store::balances::{self, Disputed, History, Ids, Tail};
 use crate::store::client;
 use crate::store::list::{Direction, Keyset};
-use crate::store::{self, Db};
+use crate::store::{self, Db, Limits};
 
 /// Rows laid over a state at a time; with more the database is as quick.
 const TAIL: usize = 5_000;
@@ -628,7 +628,7 @@ fn add_at_once(
     let snapshot = store::snapshot(conn)?;
     let beside = std::thread::scope(|scope| {
         let beside = scope.spawn(|| {
-            db.read_beside(&worker(company), &snapshot, |conn| {
+            db.read_beside(&worker(company), &snapshot, Limits::AtLength, |conn| {
                 add(conn, company, second, builder)
             })
         });

@@ -9,7 +9,6 @@ use std::io::Write;
 
 use diesel::pg::PgConnection;
 
-use self::ahead::Asked;
 pub use self::intake::{Report, import};
 use super::audit;
 use super::books::{self, Books};
@@ -21,6 +20,7 @@ use crate::domain::refusal::{Refusal, RefusalCode};
 use crate::domain::vat;
 use crate::error::{Error, Result};
 use crate::formats::fec::{self, Encoding, Line, Separator, WriteError, Writer, Written};
+use crate::store::fec::{Letters, Line as Row};
 use crate::store::{self, Db};
 
 /// What stands before the due date in a label: the file has no column for it.
@@ -61,7 +61,8 @@ pub fn note_exported(
 
 /// Writes the FEC of a year. Nothing of it may leave when this refuses: the file broke a rule (R10.6).
 ///
-/// A long year is read over two connections when `beside` has one free, on what `conn` reads; memory stays flat.
+/// A long year is read over two connections when `beside` has one to spare, on the snapshot of `conn`. Memory is that of
+/// four stretches of lines, however long the year.
 pub fn export(
     conn: &mut PgConnection,
     caller: &Caller,
@@ -87,7 +88,6 @@ pub fn export(
     let mut file = Filling {
         writer: writer.map_err(broken)?,
         books: &books,
-        options,
         labels: charts::labels(conn, caller, &books, year.ends_on)?,
         accounts: HashMap::new(),
         journals: store::chart::journals(conn, caller.company)?
@@ -96,13 +96,14 @@ pub fn export(
             .collect(),
         entry: 0,
     };
-    let asked = Asked {
-        year: year.name,
-        partial_letters: options.partial_letters,
-    };
     // Opening entries come first (R10.4).
-    ahead::each_stretch(conn, caller, beside, asked, |lines| {
-        lines.into_iter().try_for_each(|line| file.add(line))
+    let asked = (year.name, options.partial_letters);
+    ahead::each_stretch(conn, caller, beside, asked, |read| {
+        let letters = &read.letters;
+        read.lines.into_iter().try_for_each(|row| {
+            let lettered = row.matching.and_then(|group| letters.get(&group));
+            file.add(row, lettered)
+        })
     })?;
     Ok(Exported {
         name: fec::file_name(&siren, year.ends_on),
@@ -126,7 +127,6 @@ fn broken(error: WriteError) -> Error {
 struct Filling<'a, W: Write> {
     writer: Writer<W>,
     books: &'a Books,
-    options: Options,
     labels: Labels,
     /// The labels of accounts that stand in it.
     accounts: HashMap<String, String>,
@@ -142,7 +142,7 @@ struct Journal {
 }
 
 impl<W: Write> Filling<'_, W> {
-    fn add(&mut self, row: store::fec::Line) -> Result<()> {
+    fn add(&mut self, row: Row, lettered: Option<&Letters>) -> Result<()> {
         let Some(journal) = self.journals.get_mut(&row.journal) else {
             let fault = format!("the journal of entry {} is not known", row.number);
             return Err(Error::Internal(fault));
@@ -151,7 +151,7 @@ impl<W: Write> Filling<'_, W> {
             self.entry = row.number;
             journal.entries += 1;
         }
-        let (rank, journal_label) = (journal.entries, journal.label.clone());
+        let rank = journal.entries;
         let account_label = match self.accounts.get(&row.account) {
             Some(label) => label.clone(),
             None => {
@@ -160,77 +160,62 @@ impl<W: Write> Filling<'_, W> {
                 label
             }
         };
+        let base = self.books.currency;
+        let foreign = row.currency != base.code();
+        let currency_amount = match foreign {
+            true => Some(books::currency(&row.currency)?.decimal(row.debit - row.credit)),
+            false => None,
+        };
+        // Auxiliary accounts are those of clients; 491 names a client without being one.
+        let auxiliary = row.account.starts_with("41");
+        let of_client = |text: Option<String>| text.filter(|_| auxiliary).unwrap_or_default();
         let line = Line {
-            journal_label,
-            account_label,
+            label: label_of(self.books, &row, lettered.is_some())?,
             number: format!("{}-{rank:06}", row.journal),
-            ..line_of(self.books, row, self.options)?
+            journal: row.journal,
+            journal_label: journal.label.clone(),
+            posted_on: row.posted_on,
+            account: row.account,
+            account_label,
+            auxiliary: of_client(row.client_number),
+            auxiliary_label: of_client(row.client_name),
+            piece: row.reference,
+            piece_on: row.occurred_on,
+            debit: base.decimal(row.base_debit),
+            credit: base.decimal(row.base_credit),
+            letter: lettered
+                .map(|letters| lettering::shown(&letters.code, letters.complete))
+                .unwrap_or_default(),
+            // A group's day is that of its last matching: never before a line of it (R3.6).
+            lettered_on: lettered.map(|letters| letters.lettered_on.max(row.posted_on)),
+            validated_on: Some(row.validated_on),
+            currency_amount,
+            currency: if foreign { row.currency } else { String::new() },
         };
         self.writer.line(&line, rank).map_err(broken)
     }
 }
 
-/// A line without what its journal and its account say.
-fn line_of(books: &Books, row: store::fec::Line, options: Options) -> Result<Line> {
-    let base = books.currency;
-    let foreign = row.currency != base.code();
-    let complete = row.complete.unwrap_or_default();
-    let lettered = row
-        .letter
-        .zip(row.lettered_on)
-        .filter(|_| complete || options.partial_letters);
-    let mut label = row.label;
+/// The label of a line, with what the file has no column for.
+fn label_of(books: &Books, row: &Row, is_lettered: bool) -> Result<String> {
+    let mut label = row.label.clone();
     if let Some(due) = row.due_on
         && row.debit > 0
     {
-        label = format!("{label}{DUE_MARK}{}", due.format("%d/%m/%Y"));
+        label += &format!("{DUE_MARK}{}", due.format("%d/%m/%Y"));
     }
     if let Some(open) = row.open
         && open > 0
-        && lettered.is_some()
+        && is_lettered
     {
         let whole = row.base_debit + row.base_credit;
         let amount = row.debit + row.credit;
         let rest = vat::proportion(whole, i128::from(open), i128::from(amount))
             .ok_or_else(|| Error::Internal("an item is too large".into()))?;
-        let rest = base.decimal(rest).to_string().replace('.', ",");
-        label = format!("{label}{REST_MARK}{rest}");
+        let rest = books.currency.decimal(rest).to_string().replace('.', ",");
+        label += &format!("{REST_MARK}{rest}");
     }
-    // Auxiliary accounts are those of clients; 491 names a client without being one.
-    let auxiliary = row.account.starts_with("41");
-    let of_client = |text: Option<String>| text.filter(|_| auxiliary).unwrap_or_default();
-    let (letter, lettered_on) = match lettered {
-        // A group's day is that of its last matching: never before a line of it (R3.6).
-        Some((code, on)) => (
-            lettering::shown(&code, complete),
-            Some(on.max(row.posted_on)),
-        ),
-        None => (String::new(), None),
-    };
-    let currency_amount = match foreign {
-        true => Some(books::currency(&row.currency)?.decimal(row.debit - row.credit)),
-        false => None,
-    };
-    Ok(Line {
-        journal: row.journal,
-        journal_label: String::new(),
-        number: String::new(),
-        posted_on: row.posted_on,
-        account: row.account,
-        account_label: String::new(),
-        auxiliary: of_client(row.client_number),
-        auxiliary_label: of_client(row.client_name),
-        piece: row.reference,
-        piece_on: row.occurred_on,
-        label,
-        debit: base.decimal(row.base_debit),
-        credit: base.decimal(row.base_credit),
-        letter,
-        lettered_on,
-        validated_on: Some(row.validated_on),
-        currency_amount,
-        currency: if foreign { row.currency } else { String::new() },
-    })
+    Ok(label)
 }
 
 /// The text that accompanies the file (R10.4).

@@ -29,6 +29,15 @@ pub(super) const LOCK_WAIT: Duration = Duration::from_secs(5);
 const AT_LENGTH: &str = "SET LOCAL statement_timeout = '10min'; SET LOCAL idle_in_transaction_session_timeout = '10min'; \
    SET LOCAL enable_seqscan = off";
 
+/// How long the statements of a transaction may run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limits {
+    /// As long as those of requests.
+    Usual,
+    /// Minutes, as [`Db::read_now_at_length`] has it.
+    AtLength,
+}
+
 /// How to reach the database as the serving role.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -291,19 +300,25 @@ impl Db {
 
     /// The same on a snapshot of another transaction, which stays open meanwhile; none when no connection is free or
     /// the snapshot cannot be had. Of a pool whose connections nobody counts, or with a place in it ([`Db::spare`]).
+    /// Statements run as long as those of the other transaction may.
     pub fn read_beside<T>(
         &self,
         caller: &Caller,
         snapshot: &Snapshot,
+        limits: Limits,
         work: impl FnOnce(&mut PgConnection) -> Result<T>,
     ) -> Result<Option<T>> {
         let Some(mut conn) = patience::spare(&self.pool) else {
             return Ok(None);
         };
         let begin = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{}'; {}; {AT_LENGTH}",
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{}'; {}; {}",
             snapshot.0,
-            wall(caller, None)
+            wall(caller, None),
+            match limits {
+                Limits::Usual => "",
+                Limits::AtLength => AT_LENGTH,
+            }
         );
         if let Err(error) = begun(&mut conn, &begin) {
             // Such as a connection to another server than the first one's.

@@ -1,14 +1,18 @@
 //! The lines of a financial year as the FEC wants them, a stretch of its entries at a time.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::NaiveDate;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Nullable, Text, Uuid as SqlUuid};
 
+use uuid::Uuid;
+
 use super::list::{Bind, steady};
 use crate::domain::ids::CompanyId;
 
-/// A journal line with everything that the file says of it, in the order of [`LINES`].
+/// A journal line with what the file says of it, in the order of the columns that are asked for.
 #[derive(Clone, Debug, Queryable)]
 pub struct Line {
     pub number: i64,
@@ -28,12 +32,11 @@ pub struct Line {
     pub currency: String,
     pub due_on: Option<NaiveDate>,
     pub open: Option<i64>,
-    pub letter: Option<String>,
-    pub complete: Option<bool>,
-    pub lettered_on: Option<NaiveDate>,
+    /// The group that its item is matched in.
+    pub matching: Option<Uuid>,
 }
 
-type Columns = (
+type LineColumns = (
     BigInt,
     Text,
     Date,
@@ -51,37 +54,29 @@ type Columns = (
     Text,
     Nullable<Date>,
     Nullable<BigInt>,
-    Nullable<Text>,
-    Nullable<Bool>,
-    Nullable<Date>,
+    Nullable<SqlUuid>,
 );
 
-/// Each line is looked up by its key (`OFFSET 0`: the planner would rather read tables whole), and what a client or a
-/// group says once for all their lines that follow: both are kept beside the join.
-///
-/// A group that is settled whole was lettered when the last of its items was. Letters of others are told only on demand:
-/// such a group may hold years of an account, and its day is looked up from all that is matched in it.
-const LINES: &str = "SELECT e.number, e.journal, e.posted_on, e.occurred_on, e.reference, e.label, \
-       (e.recorded_at AT TIME ZONE 'Europe/Paris')::date, l.account, c.number, c.name, \
-       l.base_debit, l.base_credit, l.debit, l.credit, l.currency::text, l.due_on, l.open_amount, m.code, m.complete, m.lettered_on \
-     FROM journal_entries e \
-     CROSS JOIN LATERAL (SELECT l.*, i.due_on, i.open_amount, i.matching_id FROM journal_lines l \
-       LEFT JOIN items i ON i.company_id = ? AND i.entry_id = e.id AND i.entry_line = l.line \
-       WHERE l.company_id = ? AND l.entry_id = e.id OFFSET 0) l \
-     LEFT JOIN LATERAL (SELECT c.number, coalesce(x.name, c.name) AS name FROM clients c \
-       LEFT JOIN legal_archive x ON x.company_id = ? AND x.client_id = c.id \
-       WHERE c.company_id = ? AND c.id = l.client_id OFFSET 0) c ON true \
-     LEFT JOIN LATERAL (SELECT m.code, m.complete, CASE WHEN m.complete \
-         THEN (SELECT max(g.settled_on) FROM items g WHERE g.company_id = ? AND g.matching_id = m.id) \
-         ELSE (SELECT max(a.effective_on) FROM items g JOIN allocations a ON a.company_id = ? AND a.debit_item_id = g.id AND a.ended_on IS NULL \
-                 WHERE g.company_id = ? AND g.matching_id = m.id) END AS lettered_on \
-       FROM matchings m WHERE m.company_id = ? AND m.id = l.matching_id AND (m.complete OR ?) OFFSET 0) m ON true \
-     WHERE e.company_id = ? AND e.fiscal_year = ? AND (e.source_kind = 'CARRY_FORWARD') = ? AND e.number > ? AND e.number <= ? \
-     ORDER BY e.number, l.line";
+/// The letters of a group (code de lettrage), and the day of the last matching in it.
+#[derive(Clone, Debug, Queryable)]
+pub struct Letters {
+    pub code: String,
+    /// Whether it is settled whole.
+    pub complete: bool,
+    pub lettered_on: NaiveDate,
+}
 
-/// Entries of a year that are read at once: of its opening entries, or of the others.
-#[derive(Clone, Copy, Debug)]
+/// Lines in the order of the file, and the letters of their groups.
+#[derive(Clone, Debug, Default)]
+pub struct Lines {
+    pub lines: Vec<Line>,
+    pub letters: HashMap<Uuid, Letters>,
+}
+
+/// Entries of a year that are read at once: opening entries, or others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stretch {
+    pub year: i32,
     pub opening: bool,
     /// The number that it begins behind.
     pub after: i64,
@@ -89,63 +84,131 @@ pub struct Stretch {
     pub up_to: i64,
 }
 
-/// The entries of a year in stretches of so many numbers: opening entries first.
-pub fn stretches(
+/// All entries of a year: its opening entries, then the others.
+pub fn whole_year(
     conn: &mut PgConnection,
     company: CompanyId,
     year: i32,
-    numbers: i64,
 ) -> QueryResult<Vec<Stretch>> {
-    let spans: Vec<(bool, i64, i64)> = steady(
-        "SELECT e.source_kind = 'CARRY_FORWARD' AS opening, min(e.number), max(e.number) FROM journal_entries e \
+    let found: Vec<(bool, i64, i64)> = steady(
+        "SELECT e.source_kind = 'CARRY_FORWARD' AS opening, min(e.number) - 1, max(e.number) FROM journal_entries e \
          WHERE e.company_id = ? AND e.fiscal_year = ? GROUP BY opening ORDER BY opening DESC",
         [Bind::Id(company.0), Bind::Small(year)],
     )
     .of_columns::<(Bool, BigInt, BigInt)>()
     .load(conn)?;
-    let mut stretches = Vec::new();
-    for (opening, first, last) in spans {
-        let mut after = first - 1;
-        while after < last {
-            let up_to = last.min(after + numbers);
-            stretches.push(Stretch {
-                opening,
-                after,
-                up_to,
-            });
-            after = up_to;
-        }
-    }
-    Ok(stretches)
+    let stretch = |(opening, after, up_to)| Stretch {
+        year,
+        opening,
+        after,
+        up_to,
+    };
+    Ok(found.into_iter().map(stretch).collect())
 }
 
-/// The lines of a stretch in the order of the file; those of groups that are not settled whole have letters too when
-/// `partial_letters` says so.
-pub fn lines(
+/// Reads stretches of a company's entries.
+#[derive(Debug)]
+pub struct Reader {
+    company: CompanyId,
+    /// Whether groups that are not settled whole have letters.
+    partial_letters: bool,
+    /// Of those, what was looked up before: each may hold years of an account, with lines in every stretch.
+    partial: HashMap<Uuid, Letters>,
+}
+
+impl Reader {
+    pub fn new(company: CompanyId, partial_letters: bool) -> Reader {
+        Reader {
+            company,
+            partial_letters,
+            partial: HashMap::new(),
+        }
+    }
+
+    /// The lines of a stretch, with the letters of their groups.
+    pub fn read(&mut self, conn: &mut PgConnection, stretch: Stretch) -> QueryResult<Lines> {
+        let lines = lines(conn, self.company, stretch)?;
+        let groups: HashSet<Uuid> = lines.iter().filter_map(|line| line.matching).collect();
+        let asked = groups.iter().filter(|id| !self.partial.contains_key(id));
+        let asked = asked.copied().collect();
+        let found = letters(conn, self.company, asked, self.partial_letters)?;
+        let (mut letters, partial): (HashMap<Uuid, Letters>, HashMap<Uuid, Letters>) =
+            found.into_iter().partition(|(_, letters)| letters.complete);
+        self.partial.extend(partial);
+        for group in groups {
+            if let Some(known) = self.partial.get(&group) {
+                letters.insert(group, known.clone());
+            }
+        }
+        Ok(Lines { lines, letters })
+    }
+}
+
+/// Each line is looked up by its key, and so is what stands beside it (`OFFSET 0`): the planner, which does not know how
+/// long a stretch is, would rather read tables whole.
+fn lines(conn: &mut PgConnection, company: CompanyId, stretch: Stretch) -> QueryResult<Vec<Line>> {
+    let id = || Bind::Id(company.0);
+    steady(
+        "SELECT e.number, e.journal, e.posted_on, e.occurred_on, e.reference, e.label, \
+           (e.recorded_at AT TIME ZONE 'Europe/Paris')::date, l.account, c.number, c.name, \
+           l.base_debit, l.base_credit, l.debit, l.credit, l.currency::text, l.due_on, l.open_amount, l.matching_id \
+         FROM journal_entries e \
+         CROSS JOIN LATERAL (SELECT l.*, i.due_on, i.open_amount, i.matching_id FROM journal_lines l \
+           LEFT JOIN items i ON i.company_id = ? AND i.entry_id = e.id AND i.entry_line = l.line \
+           WHERE l.company_id = ? AND l.entry_id = e.id OFFSET 0) l \
+         LEFT JOIN LATERAL (SELECT c.number, coalesce(x.name, c.name) AS name FROM clients c \
+           LEFT JOIN legal_archive x ON x.company_id = ? AND x.client_id = c.id \
+           WHERE c.company_id = ? AND c.id = l.client_id OFFSET 0) c ON true \
+         WHERE e.company_id = ? AND e.fiscal_year = ? AND (e.source_kind = 'CARRY_FORWARD') = ? AND e.number > ? AND e.number <= ? \
+         ORDER BY e.number, l.line",
+        [
+            id(),
+            id(),
+            id(),
+            id(),
+            id(),
+            Bind::Small(stretch.year),
+            Bind::Flag(stretch.opening),
+            Bind::Number(stretch.after),
+            Bind::Number(stretch.up_to),
+        ],
+    )
+    .of_columns::<LineColumns>()
+    .load(conn)
+}
+
+/// The letters of groups, each looked up once. A group that is settled whole was lettered when the last of its items was
+/// settled. One that is not may hold years of an account: its day is looked up, from all that is matched in it, only when
+/// it is wanted.
+fn letters(
     conn: &mut PgConnection,
     company: CompanyId,
-    year: i32,
-    stretch: Stretch,
-    partial_letters: bool,
-) -> QueryResult<Vec<Line>> {
+    groups: Vec<Uuid>,
+    partial: bool,
+) -> QueryResult<Vec<(Uuid, Letters)>> {
+    if groups.is_empty() {
+        return Ok(Vec::new());
+    }
     let id = || Bind::Id(company.0);
-    let binds = [
-        id(),
-        id(),
-        id(),
-        id(),
-        id(),
-        id(),
-        id(),
-        id(),
-        Bind::Flag(partial_letters),
-        id(),
-        Bind::Small(year),
-        Bind::Flag(stretch.opening),
-        Bind::Number(stretch.after),
-        Bind::Number(stretch.up_to),
-    ];
-    steady(LINES, binds).of_columns::<Columns>().load(conn)
+    steady(
+        "SELECT s.id, m.code, m.complete, m.lettered_on FROM unnest((SELECT ?)) s(id) \
+         CROSS JOIN LATERAL (SELECT m.code, m.complete, CASE WHEN m.complete \
+             THEN (SELECT max(i.settled_on) FROM items i WHERE i.company_id = ? AND i.matching_id = m.id) \
+             ELSE (SELECT max(a.effective_on) FROM items i JOIN allocations a ON a.company_id = ? AND a.debit_item_id = i.id AND a.ended_on IS NULL \
+                     WHERE i.company_id = ? AND i.matching_id = m.id) END AS lettered_on \
+           FROM matchings m WHERE m.company_id = ? AND m.id = s.id AND (m.complete OR ?) OFFSET 0) m \
+         WHERE m.lettered_on IS NOT NULL",
+        [
+            Bind::Ids(groups),
+            id(),
+            id(),
+            id(),
+            id(),
+            Bind::Flag(partial),
+        ],
+    )
+    .of_columns::<(SqlUuid, (Text, Bool, Date))>()
+    .load(conn)
 }
 
 /// What tells an entry of a file apart from others.

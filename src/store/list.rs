@@ -121,6 +121,7 @@ impl Sql {
             text: self.text.into(),
             binds: self.binds,
             is_steady: false,
+            columns: PhantomData,
         }
     }
 
@@ -142,18 +143,33 @@ pub fn steady(text: &'static str, binds: impl IntoIterator<Item = Bind>) -> Stat
         text: text.into(),
         binds: binds.into_iter().collect(),
         is_steady: true,
+        columns: PhantomData,
     }
 }
 
-/// A statement with its values.
+/// A statement with its values. Its columns are told by their names, or by their places when their types are given.
 #[derive(Clone, Debug)]
-pub struct Statement {
+pub struct Statement<Columns = Untyped> {
     text: Cow<'static, str>,
     binds: Vec<Bind>,
     is_steady: bool,
+    columns: PhantomData<Columns>,
 }
 
-impl QueryFragment<Pg> for Statement {
+impl Statement {
+    /// The same, whose columns are told by their places: names are looked up in every row, which many rows feel. Nobody
+    /// checks the types before it runs.
+    pub fn of_columns<Columns>(self) -> Statement<Columns> {
+        Statement {
+            text: self.text,
+            binds: self.binds,
+            is_steady: self.is_steady,
+            columns: PhantomData,
+        }
+    }
+}
+
+impl<Columns> QueryFragment<Pg> for Statement<Columns> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         if !self.is_steady {
             out.unsafe_to_cache_prepared();
@@ -201,45 +217,16 @@ impl Bind {
     }
 }
 
-impl QueryId for Statement {
+impl<Columns> QueryId for Statement<Columns> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl Query for Statement {
-    type SqlType = Untyped;
-}
-
-impl RunQueryDsl<PgConnection> for Statement {}
-
-impl Statement {
-    /// The same, whose columns are of these types and told by their places: names are looked up in every row, which
-    /// many rows feel.
-    pub fn of_columns<Columns>(self) -> InPlaces<Columns> {
-        InPlaces(self, PhantomData)
-    }
-}
-
-/// A statement whose columns are told by their places.
-#[derive(Clone, Debug)]
-pub struct InPlaces<Columns>(Statement, PhantomData<Columns>);
-
-impl<Columns> QueryFragment<Pg> for InPlaces<Columns> {
-    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.0.walk_ast(out)
-    }
-}
-
-impl<Columns> QueryId for InPlaces<Columns> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl<Columns> Query for InPlaces<Columns> {
+impl<Columns> Query for Statement<Columns> {
     type SqlType = Columns;
 }
 
-impl<Columns> RunQueryDsl<PgConnection> for InPlaces<Columns> {}
+impl<Columns> RunQueryDsl<PgConnection> for Statement<Columns> {}
 
 /// The first digits behind all that begin with these; none behind nines.
 fn after_digits(digits: &str) -> Option<String> {

@@ -65,7 +65,7 @@ pub mod webhook;
 use diesel::connection::{Connection as _, SimpleConnection};
 use diesel::pg::PgConnection;
 
-pub use db::{Db, Settings};
+pub use db::{Db, Limits, Settings};
 pub use diesel::pg::PgConnection as Conn;
 pub use migrate::{is_migrated, migrate};
 pub use request::{Session, Shown};

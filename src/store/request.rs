@@ -111,8 +111,8 @@ impl Session {
         &self.inner.db
     }
 
-    /// The database, for more connections to what is read: none when that may be on the replica, of which no other
-    /// server can be told where it stands.
+    /// The database, for another connection to the snapshot that is read: none when reports are read on the replica,
+    /// whose snapshots the primary does not have.
     pub fn beside(&self) -> Option<Db> {
         match self.inner.report {
             None => Some(self.inner.db.clone()),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Company, day, single, texts, uuid, year};
+use crate::harness::{Api, Company, day, single, texts, today, uuid, year};
 
 /// A company with a SIREN and a year of every sort: settled, partly paid, credited, foreign, deducted.
 fn year_of_business(api: &Api) {
@@ -170,6 +170,94 @@ fn our_own_file_passes_the_structural_rules_and_comes_back_the_same_r10_1() {
     assert_eq!(again["importedBefore"], true);
 }
 
+/// The lines of a file without the day they were recorded: today.
+fn told(text: &str) -> Vec<String> {
+    let today = today().format("%Y%m%d").to_string();
+    let told = |line: &str| {
+        let fields: Vec<&str> = line.split('|').collect();
+        assert_eq!(fields[15], today, "ValidDate");
+        let shown = [&fields[..15], &fields[16..]].concat().join("|");
+        shown.replace(&year().to_string(), "Y")
+    };
+    text.lines().skip(1).map(told).collect()
+}
+
+#[test]
+fn each_sort_of_line_is_written_to_the_letter_r10_2() {
+    let company = Company::new();
+    let api = company.admin();
+    api.done(
+        "mutation { updateCompany(input: { siren: \"732829320\" }) { userErrors { code field message } } }",
+        json!({}),
+    );
+    api.client("C001");
+    api.make(
+        "CreateClient",
+        json!({ "number": "C003", "name": "Étoile | de mer", "currency": "USD" }),
+    );
+    let invoice = |number, on: &str, due: &str| {
+        api.invoice("C001", number, &day(on), &day(due), ("1000.00", "20"));
+    };
+    // Settled whole by two receipts, the second a month after the first.
+    invoice("FA-1", "01-10", "02-09");
+    api.payment("C001", "RG-1", &day("02-09"), "700.00");
+    api.payment("C001", "RG-2", &day("03-09"), "500.00");
+    api.allocate(&day("02-12"), &[("FA-1", "RG-1", "700.00")]);
+    api.allocate(&day("03-12"), &[("FA-1", "RG-2", "500.00")]);
+    // Paid in part, and never.
+    invoice("FA-2", "03-15", "04-14");
+    api.payment("C001", "RG-3", &day("04-02"), "450.10");
+    api.allocate(&day("04-03"), &[("FA-2", "RG-3", "450.10")]);
+    let export = json!({
+        "client": { "number": "C003" }, "number": "FA-3", "issuedOn": day("04-05"), "dueOn": day("05-05"), "exchangeRate": "0.92",
+        "lines": [{ "description": "Export", "quantity": "1", "unitPrice": "1000.00", "vatRate": "0" }],
+    });
+    api.make("IssueInvoice", export);
+    // What happened in a closed period is posted on the first open day.
+    api.data(
+        "mutation($on: Date!) { closePeriod(through: $on) { userErrors { code } } }",
+        json!({ "on": day("04-30") }),
+    );
+    let late = json!({
+        "client": { "number": "C001" }, "number": "FA-4", "issuedOn": day("04-20"), "dueOn": day("05-20"), "lateEntry": true,
+        "lines": [{ "description": "Prestation", "quantity": "1", "unitPrice": "10.00", "vatRate": "20" }],
+    });
+    api.make("IssueInvoice", late);
+    let file = |partial: &str| {
+        let path = format!("/export/fec/{}?separator=pipe{partial}", year());
+        told(&api.fetch(&path).text)
+    };
+    let whole = file("&partialLetters=true");
+    assert_eq!(
+        whole,
+        [
+            "VE|Ventes|VE-000001|Y0110|411000|Clients|C001|Client C001|FA-1|Y0110|Facture FA-1 éch. 09/02/Y|1200,00|0,00|A|Y0312||",
+            "VE|Ventes|VE-000001|Y0110|706000|Prestations de services|||FA-1|Y0110|Facture FA-1|0,00|1000,00||||",
+            "VE|Ventes|VE-000001|Y0110|445710|TVA collectée|||FA-1|Y0110|Facture FA-1|0,00|200,00||||",
+            "BQ|Banque|BQ-000001|Y0209|512000|Banques|||RG-1|Y0209|Règlement RG-1|700,00|0,00||||",
+            "BQ|Banque|BQ-000001|Y0209|411000|Clients|C001|Client C001|RG-1|Y0209|Règlement RG-1|0,00|700,00|A|Y0312||",
+            "BQ|Banque|BQ-000002|Y0309|512000|Banques|||RG-2|Y0309|Règlement RG-2|500,00|0,00||||",
+            "BQ|Banque|BQ-000002|Y0309|411000|Clients|C001|Client C001|RG-2|Y0309|Règlement RG-2|0,00|500,00|A|Y0312||",
+            "VE|Ventes|VE-000002|Y0315|411000|Clients|C001|Client C001|FA-2|Y0315|Facture FA-2 éch. 14/04/Y reste 749,90|1200,00|0,00|b|Y0403||",
+            "VE|Ventes|VE-000002|Y0315|706000|Prestations de services|||FA-2|Y0315|Facture FA-2|0,00|1000,00||||",
+            "VE|Ventes|VE-000002|Y0315|445710|TVA collectée|||FA-2|Y0315|Facture FA-2|0,00|200,00||||",
+            "BQ|Banque|BQ-000003|Y0402|512000|Banques|||RG-3|Y0402|Règlement RG-3|450,10|0,00||||",
+            "BQ|Banque|BQ-000003|Y0402|411000|Clients|C001|Client C001|RG-3|Y0402|Règlement RG-3|0,00|450,10|b|Y0403||",
+            "VE|Ventes|VE-000003|Y0405|411000|Clients|C003|Étoile   de mer|FA-3|Y0405|Facture FA-3 éch. 05/05/Y|920,00|0,00|||1000,00|USD",
+            "VE|Ventes|VE-000003|Y0405|706000|Prestations de services|||FA-3|Y0405|Facture FA-3|0,00|920,00|||-1000,00|USD",
+            "VE|Ventes|VE-000004|Y0501|411000|Clients|C001|Client C001|FA-4|Y0420|Facture FA-4 éch. 20/05/Y|12,00|0,00||||",
+            "VE|Ventes|VE-000004|Y0501|706000|Prestations de services|||FA-4|Y0420|Facture FA-4|0,00|10,00||||",
+            "VE|Ventes|VE-000004|Y0501|445710|TVA collectée|||FA-4|Y0420|Facture FA-4|0,00|2,00||||",
+        ]
+    );
+    // Partial letters stay out unless they are asked for (R10.7).
+    let blank = |line: &String| {
+        line.replace(" reste 749,90", "")
+            .replace("|b|Y0403|", "|||")
+    };
+    assert_eq!(file(""), whole.iter().map(blank).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_long_year_is_written_in_the_order_of_its_entries() {
     let company = Company::new();
@@ -186,7 +274,18 @@ fn a_long_year_is_written_in_the_order_of_its_entries() {
     }
     let answer = api.upload("/import/receivables", "text/csv", &owed).json();
     assert_eq!(answer["invoices"], 5_200, "{answer}");
+    // One group of invoices from all over the year.
+    let mut paid = "number,client,receivedOn,amount,invoice,allocated\n".to_owned();
+    for n in (0..5_200).step_by(970) {
+        paid += &format!("R-1,C{},{due},60.00,L-{n},10.00\n", n % 97);
+    }
+    let answer = api.upload("/import/receipts", "text/csv", &paid).json();
+    assert_eq!(answer["allocations"], 6, "{answer}");
     let file = api.fetch(&format!("/export/fec/{}", year())).text;
+    let letters = file
+        .lines()
+        .filter(|line| line.split('\t').nth(13) == Some("A"));
+    assert_eq!(letters.count(), 7);
     let written: Vec<&str> = file
         .lines()
         .skip(1)
@@ -201,7 +300,7 @@ fn a_long_year_is_written_in_the_order_of_its_entries() {
         "SELECT reference AS found FROM journal_entries WHERE company_id = '{}' ORDER BY number",
         uuid(&company.id)
     ));
-    assert_eq!(posted.len(), 5_200);
+    assert_eq!(posted.len(), 5_201);
     assert_eq!(written, posted);
 }
 

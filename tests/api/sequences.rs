@@ -169,7 +169,9 @@ impl Books {
                 let data = self.api.data(&own, json!({}));
                 let nodes = data["invoice"]["allocations"]["nodes"].as_array();
                 if let Some(node) = nodes.and_then(|nodes| nodes.first()) {
-                    let input = json!({ "allocation": node["id"] });
+                    // Back on the day of the step, or today.
+                    let back = (pick.is_multiple_of(2)).then_some(on);
+                    let input = json!({ "allocation": node["id"], "unallocatedOn": back });
                     self.call("unallocate", &input, "allocation { id }");
                 }
             }

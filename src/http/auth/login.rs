@@ -12,7 +12,7 @@ use super::{client, nobody, password, today};
 use crate::domain::access::Caller;
 use crate::domain::audit::Event;
 use crate::domain::ids::{CompanyId, Id, UserId};
-use crate::error::{Error, Result};
+use crate::error::{BUSY, Error, Result};
 use crate::http::graphql::GraphqlEndpoint;
 use crate::http::{fault, files};
 use crate::service::audit::at_the_door;
@@ -55,10 +55,7 @@ impl Failure {
             Failure::Other(Error::Unavailable(_) | Error::Timeout) => {
                 HttpResponse::ServiceUnavailable()
                     .insert_header((RETRY_AFTER, "5"))
-                    .json(fault(
-                        "UNAVAILABLE",
-                        "the service is busy or starting, try again",
-                    ))
+                    .json(fault("UNAVAILABLE", BUSY))
             }
             Failure::Other(error) => files::refused(error),
         }
