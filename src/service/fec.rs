@@ -1,5 +1,5 @@
-//! The FEC of a financial year: written from the journal and checked before it leaves (section 10), and
-//! files of other software taken into the books.
+//! The FEC of a financial year: written from the journal and checked before it leaves (section 10). Files of other
+//! software are taken into the books by [`intake`].
 
 mod ahead;
 mod intake;

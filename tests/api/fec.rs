@@ -4,12 +4,17 @@ use serde_json::{Value, json};
 
 use crate::harness::{Api, Company, day, single, texts, today, uuid, year};
 
-/// A company with a SIREN and a year of every sort: settled, partly paid, credited, foreign, deducted.
-fn year_of_business(api: &Api) {
+/// Gives the company the SIREN that its file is named by.
+fn named(api: &Api) {
     api.done(
         "mutation { updateCompany(input: { siren: \"732829320\" }) { userErrors { code field message } } }",
         json!({}),
     );
+}
+
+/// A company with a SIREN and a year of every sort: settled, partly paid, credited, foreign, deducted.
+fn year_of_business(api: &Api) {
+    named(api);
     for number in ["C001", "C002"] {
         api.client(number);
     }
@@ -186,10 +191,7 @@ fn told(text: &str) -> Vec<String> {
 fn each_sort_of_line_is_written_to_the_letter_r10_2() {
     let company = Company::new();
     let api = company.admin();
-    api.done(
-        "mutation { updateCompany(input: { siren: \"732829320\" }) { userErrors { code field message } } }",
-        json!({}),
-    );
+    named(&api);
     api.client("C001");
     api.make(
         "CreateClient",
@@ -262,10 +264,7 @@ fn each_sort_of_line_is_written_to_the_letter_r10_2() {
 fn a_long_year_is_written_in_the_order_of_its_entries() {
     let company = Company::new();
     let api = company.admin();
-    api.done(
-        "mutation { updateCompany(input: { siren: \"732829320\" }) { userErrors { code field message } } }",
-        json!({}),
-    );
+    named(&api);
     // More entries than are read at once, over two connections when there are.
     let mut owed = "client,number,issuedOn,dueOn,amount\n".to_owned();
     let (issued, due) = (day("01-10"), day("02-09"));
@@ -316,10 +315,7 @@ fn who_may_have_the_file_and_when_it_is_refused() {
         "without a SIREN it has no name: {}",
         nameless.text
     );
-    api.done(
-        "mutation { updateCompany(input: { siren: \"732829320\" }) { userErrors { code field message } } }",
-        json!({}),
-    );
+    named(&api);
     let empty = api.fetch(&path);
     assert_eq!(
         (
