@@ -54,11 +54,12 @@ pub fn erase_contact(
     contact: ContactId,
     reason: &str,
 ) -> Result<ErasureId> {
-    let client = store::client::contact_of(conn, caller.company, contact)?
+    store::client::contact_of(conn, caller.company, contact)?
         .ok_or_else(|| Refusal::not_found("contact", "contact"))?;
     let id = begin(conn, caller, ("CONTACT", Some(contact.0)), reason)?;
+    let left = store::personal::left_of_contact(conn, caller.company, contact)?;
     let places = store::personal::erase_contact(conn, caller.company, contact, id)?;
-    let kept = kept_of_client(conn, caller, client, &["REMINDERS", "MAILS", "FILES"])?;
+    let kept = kept(conn, caller, left)?;
     end(conn, caller, id, places, kept)
 }
 
@@ -89,7 +90,8 @@ pub fn erase_client(
             .into());
     }
     let id = begin(conn, caller, ("CLIENT", Some(client.id.0)), reason)?;
-    let kept = kept_of_client(conn, caller, client.id, &[])?;
+    let left = store::personal::left_of_client(conn, caller.company, client.id)?;
+    let kept = kept(conn, caller, left)?;
     let archive = kept
         .iter()
         .find(|kept| kept.class == "ENTRIES")
@@ -182,17 +184,6 @@ fn summed(places: Vec<Place>) -> Vec<Erased> {
         }
     }
     erased
-}
-
-fn kept_of_client(
-    conn: &mut PgConnection,
-    caller: &Caller,
-    client: ClientId,
-    classes: &[&str],
-) -> Result<Vec<Kept>> {
-    let mut left = store::personal::left_of_client(conn, caller.company, client)?;
-    left.retain(|left| classes.is_empty() || classes.contains(&left.class.as_str()));
-    kept(conn, caller, left)
 }
 
 fn kept(conn: &mut PgConnection, caller: &Caller, left: Vec<Left>) -> Result<Vec<Kept>> {

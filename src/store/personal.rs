@@ -220,6 +220,31 @@ pub fn left_of_client(
     .load(conn)
 }
 
+/// What a claim keeps about a contact: reminders and mails that were sent to them, and the files of these. Of one whose
+/// values are gone already, whatever went to the client: it may name them.
+pub fn left_of_contact(
+    conn: &mut PgConnection,
+    company: CompanyId,
+    contact: ContactId,
+) -> QueryResult<Vec<Left>> {
+    diesel::sql_query(
+        "WITH them AS (SELECT c.client_id, c.email, values_pattern(ARRAY[c.name, c.email, c.phone]) AS pattern \
+             FROM client_contacts c WHERE c.company_id = $1 AND c.id = $2), \
+           reminders AS (SELECT a.id, a.done_on FROM dunning_actions a JOIN them t ON t.client_id = a.client_id \
+             WHERE a.company_id = $1 AND (t.pattern IS NULL OR a.recipient ~* t.pattern)), \
+           mails AS (SELECT m.id, m.recorded_at FROM outbox m JOIN them t ON t.client_id = m.client_id \
+             WHERE m.company_id = $1 AND m.action_id IS NOT NULL AND (t.pattern IS NULL OR m.recipient = t.email)) \
+         SELECT 'REMINDERS' AS class, count(*) AS n, max(done_on) AS last_on FROM reminders \
+         UNION ALL SELECT 'MAILS', count(*), max(recorded_at)::date FROM mails \
+         UNION ALL SELECT 'FILES', count(*), max(f.recorded_at)::date FROM files f JOIN them t ON t.client_id = f.client_id \
+           WHERE f.company_id = $1 AND (t.pattern IS NULL OR f.subject_id IN (SELECT r.id FROM reminders r) \
+             OR f.id IN (SELECT o.file_id FROM outbox_files o JOIN mails m ON m.id = o.mail_id WHERE o.company_id = $1))",
+    )
+    .bind::<SqlUuid, _>(company)
+    .bind::<SqlUuid, _>(contact)
+    .load(conn)
+}
+
 /// Entries that a person stands on as their author, and the day of the last.
 pub fn left_of_author(
     conn: &mut PgConnection,

@@ -235,19 +235,47 @@ fn reminders_keep_their_addressee_as_proof_and_waiting_mails_are_not_sent_r8_6()
         api.data(mails, json!({}))["outbox"]["nodes"][0]["status"],
         "QUEUED"
     );
-    let contact = api.data(
-        "{ client(ref: { number: \"C001\" }) { contacts { id } } }",
-        json!({}),
-    )["client"]["contacts"][0]["id"]
-        .clone();
-    let done = mutate(
+    // Somebody who came later was sent nothing.
+    contact(
         &api,
-        "eraseContact",
-        json!({ "contact": contact, "reason": "demande" }),
-        ERASURE,
+        "C001",
+        &name(),
+        "autre@c001.example",
+        "+33 4 72 00 00 01",
     );
+    let contacts = api.data(
+        "{ client(ref: { number: \"C001\" }) { contacts { id email } } }",
+        json!({}),
+    )["client"]["contacts"]
+        .take();
+    let of = |email: &str| {
+        let mut contacts = contacts.as_array().expect("contacts").iter();
+        let found = contacts.find(|contact| contact["email"] == email);
+        found.expect("the contact")["id"].clone()
+    };
+    let erase = |email: &str| {
+        let input = json!({ "contact": of(email), "reason": "demande" });
+        mutate(&api, "eraseContact", input, ERASURE)
+    };
+    let other = erase("autre@c001.example");
+    assert_eq!(other["erasure"]["kept"], json!([]), "{other}");
+    let held = api.data(
+        "query($contact: ID!) { personalData(subject: { contact: $contact }) }",
+        json!({ "contact": of("compta@c001.example") }),
+    )["personalData"]
+        .take();
+    let done = erase("compta@c001.example");
     let erasure = &done["erasure"];
     assert_eq!(kept(erasure), ["REMINDERS", "MAILS", "FILES"], "{done}");
+    // As many as the report of what is held says.
+    for (at, list) in ["reminders", "mails"].into_iter().enumerate() {
+        let held = held[list].as_array();
+        assert_eq!(
+            erasure["kept"][at]["rows"],
+            held.map_or(0, Vec::len),
+            "{list}"
+        );
+    }
     // Prescription, five years, and one more.
     let until = today()
         .checked_add_months(chrono::Months::new(72))
