@@ -756,14 +756,17 @@ impl Api {
         self.make("RecordPayment", input)["payment"].take()
     }
 
-    /// Every invariant of the books holds.
+    /// Every invariant of the books holds. Statistics of what was just filled are gathered when no other test's are: a
+    /// check that takes too long without them is asked for once more, as its refusal says.
     #[track_caller]
     pub fn sound(&self) {
-        let check = self.data(
-            "{ integrityCheck { ok checks { code broken } } }",
-            json!({}),
-        );
-        assert_eq!(check["integrityCheck"]["ok"], true, "{check:#}");
+        let check = "{ integrityCheck { ok checks { code broken } } }";
+        let mut answer = self.run(check, json!({}));
+        if answer["errors"][0]["extensions"]["code"] == "TIMEOUT" {
+            answer = self.run(check, json!({}));
+        }
+        let checked = data(answer);
+        assert_eq!(checked["integrityCheck"]["ok"], true, "{checked:#}");
     }
 
     /// Matches by numbers: debit, credit, amount.
