@@ -4,7 +4,7 @@ use diesel::pg::PgConnection;
 
 use crate::domain::ids::CompanyId;
 use crate::error::Result;
-use crate::store::integrity::{CHECKS, LATEST_AUDIT, LATEST_SEALS, first_broken};
+use crate::store::integrity::{CHECKS, LATEST_AUDIT, LATEST_SEALS, first_broken, prepare};
 
 /// How far back the seals are proven.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,12 +15,14 @@ pub enum Seals {
     Latest,
 }
 
-/// Every check with its code, what it looks at, and the first fact that breaks it, if any.
+/// Every check with its code, what it looks at, and the first fact that breaks it, if any. The transaction is one that
+/// only checks: what else it reads is planned as these are.
 pub fn check(
     conn: &mut PgConnection,
     company: CompanyId,
     seals: Seals,
 ) -> Result<Vec<(&'static str, &'static str, Option<String>)>> {
+    prepare(conn)?;
     CHECKS
         .iter()
         .map(|&(code, description, statement)| {
