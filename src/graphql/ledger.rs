@@ -306,7 +306,7 @@ impl LedgerQuery {
                     &accounts.profit,
                     &accounts.loss,
                 )?;
-                let labels = charts::labels(conn, caller, &books, to)?;
+                let mut labels = charts::labels(conn, caller, &books, to)?;
                 let code = books.currency.code();
                 let sum = |part: fn(&store::ledger::Balance) -> i64| {
                     money(rows.iter().map(part).sum(), code)

@@ -58,13 +58,19 @@ pub fn options(
 /// byte leaves (R10.6); then it is streamed.
 pub async fn export(
     request: HttpRequest,
-    year: web::Path<i32>,
+    year: web::Path<String>,
     asked: web::Query<Asked>,
     endpoint: web::Data<GraphqlEndpoint>,
 ) -> HttpResponse {
     let caller = match files::permitted(&request, &endpoint, Action::ExportAccounting).await {
         Ok(caller) => caller,
         Err(refused) => return *refused,
+    };
+    let Ok(year) = year.parse() else {
+        let why = format!(
+            "`{year}` is no financial year: write the year that it is named by, such as 2026"
+        );
+        return HttpResponse::BadRequest().json(fault("BAD_USER_INPUT", &why));
     };
     let (separator, encoding) = (asked.separator.as_deref(), asked.encoding.as_deref());
     let options = match options(
@@ -79,7 +85,7 @@ pub async fn export(
         None | Some("file") => {}
         Some("description") => {
             let session = files::report_session(&request, &endpoint, caller);
-            return describe(session, *year, options).await;
+            return describe(session, year, options).await;
         }
         Some(other) => {
             let why = format!("`{other}` is no part: file or description");
@@ -89,7 +95,7 @@ pub async fn export(
     let file = Spool::new("fec");
     let path = file.path().to_owned();
     let session = files::report_session(&request, &endpoint, caller);
-    let (year, beside) = (*year, session.beside());
+    let beside = session.beside();
     let mut written = session
         .read(move |conn, caller| {
             let out = File::create(&path)

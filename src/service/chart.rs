@@ -54,9 +54,10 @@ pub fn of_year(conn: &mut PgConnection, caller: &Caller, name: Option<i32>) -> R
     Ok(listed)
 }
 
-/// The labels of accounts in a year.
+/// The labels of accounts in a year: the company's, else those of the chart.
 pub struct Labels {
-    own: HashMap<String, String>,
+    /// Those of the company, and those of the chart that were asked for: it is long, and questions repeat.
+    known: HashMap<String, String>,
     year_opens_on: NaiveDate,
 }
 
@@ -68,7 +69,7 @@ pub fn labels(
     on: NaiveDate,
 ) -> Result<Labels> {
     Ok(Labels {
-        own: store::chart::accounts(conn, caller.company)?
+        known: store::chart::accounts(conn, caller.company)?
             .into_iter()
             .map(|account| (account.number, account.label))
             .collect(),
@@ -77,12 +78,15 @@ pub fn labels(
 }
 
 impl Labels {
-    /// The company's label of an account, else that of the chart; never empty.
-    pub fn of(&self, account: &str) -> String {
-        self.own.get(account).cloned().unwrap_or_else(|| {
-            chart::account_of(account, self.year_opens_on)
-                .map_or_else(|_| account.to_owned(), |found| found.label.clone())
-        })
+    /// The company's label of an account, else that of the chart, else its number; never empty.
+    pub fn of(&mut self, account: &str) -> String {
+        if let Some(label) = self.known.get(account) {
+            return label.clone();
+        }
+        let label = chart::account_of(account, self.year_opens_on)
+            .map_or_else(|_| account.to_owned(), |found| found.label.clone());
+        self.known.insert(account.to_owned(), label.clone());
+        label
     }
 }
 

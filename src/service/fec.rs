@@ -4,7 +4,7 @@
 mod ahead;
 mod intake;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use diesel::pg::PgConnection;
@@ -89,7 +89,6 @@ pub fn export(
         writer: writer.map_err(broken)?,
         books: &books,
         labels: charts::labels(conn, caller, &books, year.ends_on)?,
-        accounts: HashMap::new(),
         journals: store::chart::journals(conn, caller.company)?
             .into_iter()
             .map(|(code, label)| (code, Journal { label, entries: 0 }))
@@ -128,8 +127,6 @@ struct Filling<'a, W: Write> {
     writer: Writer<W>,
     books: &'a Books,
     labels: Labels,
-    /// The labels of accounts that stand in it.
-    accounts: HashMap<String, String>,
     journals: BTreeMap<String, Journal>,
     /// The number of the last line's entry in the books.
     entry: i64,
@@ -152,14 +149,6 @@ impl<W: Write> Filling<'_, W> {
             journal.entries += 1;
         }
         let rank = journal.entries;
-        let account_label = match self.accounts.get(&row.account) {
-            Some(label) => label.clone(),
-            None => {
-                let label = self.labels.of(&row.account);
-                self.accounts.insert(row.account.clone(), label.clone());
-                label
-            }
-        };
         let base = self.books.currency;
         let foreign = row.currency != base.code();
         let currency_amount = match foreign {
@@ -175,8 +164,8 @@ impl<W: Write> Filling<'_, W> {
             journal: row.journal,
             journal_label: journal.label.clone(),
             posted_on: row.posted_on,
+            account_label: self.labels.of(&row.account),
             account: row.account,
-            account_label,
             auxiliary: of_client(row.client_number),
             auxiliary_label: of_client(row.client_name),
             piece: row.reference,

@@ -426,6 +426,12 @@ fn refusals_outside_graphql_have_the_same_shape() {
         let code = answer.json()["errors"][0]["extensions"]["code"].clone();
         assert!(code.is_string(), "{path}: {code}");
     }
+    let year = api.fetch("/export/fec/abc").json();
+    let message = year["errors"][0]["message"].as_str();
+    assert!(
+        message.is_some_and(|text| text.starts_with("`abc` is no financial year")),
+        "{year}"
+    );
     let wide = format!("{}\n1\n", "x".repeat(500_000));
     let answer = api.upload("/import/receivables", "text/csv", &wide);
     assert_eq!(answer.status, 400);
