@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use chrono::{Days, Utc};
+use chrono::Utc;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Answer, Api, Company, Second, codes, command, data, send, single, today};
+use crate::harness::{
+    Answer, Api, Company, Second, codes, command, data, send, single, soon, today,
+};
 use crate::idp;
 
 const PASSWORD: &str = "les trois petits cochons";
@@ -659,7 +661,7 @@ fn every_attack_of_rfc_8725_gets_the_same_answer() {
 
 /// A service account with these scopes; its id and key.
 fn account(admin: &Api, name: &str, scopes: &[&str]) -> (Value, String) {
-    let expires_on = (today() + Days::new(30)).to_string();
+    let expires_on = soon();
     let input = json!({ "name": name, "scopes": scopes, "expiresOn": expires_on });
     let made = mutate(
         admin,

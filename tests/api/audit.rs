@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::desk::mutate;
 use crate::harness::{
-    Api, Company, codes, command, day, owner, send, serving_url, tamper, texts, uuid, year,
+    Api, Company, codes, command, day, owner, send, serving_url, soon, tamper, texts, uuid, year,
 };
 
 const FIELDS: &str = "at action recordType recordId clientId actorKind actorId actor role operation requestId address transaction before after details erased ordinal seal";
@@ -222,7 +222,7 @@ fn a_fact_is_shown_as_it_was_written_whatever_became_of_it() {
 fn secrets_are_hidden_and_bank_accounts_show_their_ends() {
     let company = Company::new();
     let api = company.admin();
-    let account = json!({ "name": "Shop", "scopes": ["READ_CLIENTS"], "expiresOn": day("12-31") });
+    let account = json!({ "name": "Shop", "scopes": ["READ_CLIENTS"], "expiresOn": soon() });
     let made = mutate(
         &api,
         "createServiceAccount",
@@ -749,7 +749,7 @@ fn the_door_is_on_the_trail() {
 fn a_refused_key_is_told_once_a_minute() {
     let company = Company::new();
     let api = company.admin();
-    let account = json!({ "name": "Shop", "scopes": ["READ_CLIENTS"], "expiresOn": day("12-31") });
+    let account = json!({ "name": "Shop", "scopes": ["READ_CLIENTS"], "expiresOn": soon() });
     let made = mutate(
         &api,
         "createServiceAccount",

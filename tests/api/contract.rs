@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Company, data, day, instant, single};
+use crate::harness::{Api, Company, data, instant, single};
 
 const SCENARIO: &str = include_str!("../contract/scenario-aged-balance.json");
 
@@ -315,7 +315,7 @@ fn the_other_documents_execute() {
     }
     assert_eq!(numbers, ["FA-1", "FA-2", "FA-3", "FA-6", "FA-7", "FA-8"]);
 
-    let deduction = api.make("RecordDeduction", json!({ "invoice": { "number": "FA-7" }, "amount": "20.00", "reason": "BMAN", "recordedOn": day("12-01") }));
+    let deduction = api.make("RecordDeduction", json!({ "invoice": { "number": "FA-7" }, "amount": "20.00", "reason": "BMAN", "recordedOn": "2026-06-01" }));
     let deduction = deduction["deduction"].clone();
     assert_eq!(
         (
@@ -329,7 +329,7 @@ fn the_other_documents_execute() {
         deduction["invoice"],
         json!({ "number": "FA-7", "open": "700.00" })
     );
-    let input = json!({ "deduction": { "id": deduction["id"] }, "outcome": "REJECTED", "closedOn": day("12-02") });
+    let input = json!({ "deduction": { "id": deduction["id"] }, "outcome": "REJECTED", "closedOn": "2026-06-02" });
     assert_eq!(
         api.make("ResolveDeduction", input)["deduction"]["status"],
         "REJECTED"

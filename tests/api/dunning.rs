@@ -201,8 +201,8 @@ fn what_is_disputed_promised_or_covered_is_not_chased_r7_2() {
 #[test]
 fn scenarios_follow_the_segment_and_the_client_r7_8() {
     let api = Company::new().admin();
-    late(&api, "C001", "FA-1", 12);
-    assert_eq!(preview(&api, "C001")["claims"][0]["deservedLevel"], 2);
+    late(&api, "C001", "FA-1", 9);
+    assert_eq!(preview(&api, "C001")["claims"][0]["deservedLevel"], 1);
     api.data(
         "mutation { updateClient(input: { client: { number: \"C001\" }, segment: LARGE_GROUP }) { userErrors { message } } }",
         json!({}),

@@ -47,6 +47,7 @@ fn start() -> Server {
         "trap '' INT HUP TERM; directory=$1; shift; \"$@\"; rm -rf \"$directory\"",
         &[],
     );
+    prolong_rates(&data);
     let agent = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(60)))
@@ -58,6 +59,20 @@ fn start() -> Server {
         agent,
         _child: child,
     }
+}
+
+/// Lets the last legal rates that the migrations know hold until further notice: what states interest is tested on any
+/// day, whether or not the next half-year's are published.
+fn prolong_rates(data: &std::path::Path) {
+    use diesel::connection::{Connection, SimpleConnection};
+    let mut conn =
+        diesel::PgConnection::establish(&owner_url_on(data)).expect("the owner's connection");
+    conn.batch_execute(
+        "INSERT INTO legal_rates (kind, valid_from, value, unit, source) \
+         SELECT kind, valid_to + 1, value, unit, 'test' FROM (SELECT DISTINCT ON (kind) * FROM legal_rates ORDER BY kind, valid_from DESC) last \
+         WHERE valid_to IS NOT NULL",
+    )
+    .expect("rates");
 }
 
 /// Another server on the same data, with further settings; it stops when it is dropped.
@@ -339,8 +354,12 @@ pub fn data_dir() -> &'static std::path::Path {
 
 /// The database of the test server, as its owner.
 pub fn owner_url() -> String {
+    owner_url_on(&server().data)
+}
+
+fn owner_url_on(data: &std::path::Path) -> String {
     std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| {
-        let run = server().data.join("run");
+        let run = data.join("run");
         format!(
             "host={} port=5432 user=encours dbname=encours",
             run.display()
@@ -380,9 +399,9 @@ pub fn tamper(sql: &str) {
         .expect("the change");
 }
 
-/// The current year: its days may be posted, whatever today is.
+/// The year before this one: all its days have come, whatever today is.
 pub fn year() -> i32 {
-    today().year()
+    today().year() - 1
 }
 
 /// Today in the time zone of the companies.
@@ -392,9 +411,14 @@ pub fn today() -> NaiveDate {
         .date_naive()
 }
 
-/// A day of the current year: `"03-31"`.
+/// A day of [that year](year): `"03-31"`.
 pub fn day(month_and_day: &str) -> String {
     format!("{}-{month_and_day}", year())
+}
+
+/// A day in a month: the last of a key.
+pub fn soon() -> String {
+    (today() + chrono::Days::new(30)).to_string()
 }
 
 /// This instant, with nothing else happening around it.

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
+use chrono::{Days, NaiveDate};
 use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use serde_json::{Value, json};
 
 use super::{Ground, ISSUE};
-use crate::harness::{command_on, today, tried};
+use crate::harness::{command_on, day, tried};
 
 /// After this long a machine is not just busy.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,6 +41,11 @@ const WRITTEN: &str = "SELECT p.number, p.xmin::text AS transaction, a.request_i
  FROM payments p LEFT JOIN audit_entries a ON a.company_id = p.company_id AND a.record_type = 'PAYMENT' AND a.record_id = p.id::text \
  ORDER BY p.number";
 
+/// The day of what is written: numbers are those of its year, the day before it too.
+fn latest() -> NaiveDate {
+    day("06-15").parse().expect("a day")
+}
+
 struct Desk {
     ground: Ground,
     accountant: String,
@@ -60,7 +66,7 @@ impl Desk {
             "mutation {{ createClient(input: {{ number: \"{number}\", name: \"Client\" }}) {{ userErrors {{ code }} }} }}"
         ));
         assert_eq!(made["data"]["createClient"]["userErrors"], json!([]));
-        let input = json!({ "client": { "number": number }, "issuedOn": today().to_string(),
+        let input = json!({ "client": { "number": number }, "issuedOn": latest().to_string(),
             "lines": [{ "description": "Prestation", "quantity": "1", "unitPrice": "10.00", "vatRate": "20" }] });
         let body = json!({ "query": ISSUE, "variables": { "input": input } });
         let issued = self.ground.tried(&body).expect("an answer");
@@ -80,7 +86,7 @@ impl Desk {
         let document = "mutation($input: RecordPaymentInput!) { recordPayment(input: $input) \
             { payment { number } allocations { amount } userErrors { code field } } }";
         let mut input = json!({ "client": { "number": client }, "amount": amount, "method": "TRANSFER",
-            "allocations": [{ "debit": { "number": invoice }, "amount": amount }] });
+            "receivedOn": latest().to_string(), "allocations": [{ "debit": { "number": invoice }, "amount": amount }] });
         if let Some(key) = key {
             input["idempotencyKey"] = json!(key);
         }
@@ -271,7 +277,7 @@ fn invoices_that_wait_are_written_together_and_each_is_its_callers() {
         .expect("the counters");
     let desk = &desk;
     let issue = |token: &str, days_ago: u64, more: Value| {
-        let on = today() - chrono::Days::new(days_ago);
+        let on = latest() - Days::new(days_ago);
         let mut input = json!({ "client": { "number": "K001" }, "issuedOn": on.to_string(),
             "lines": [{ "description": "Prestation", "quantity": "1", "unitPrice": "10.00", "vatRate": "20" }] });
         for (name, value) in more.as_object().expect("fields") {
@@ -294,7 +300,7 @@ fn invoices_that_wait_are_written_together_and_each_is_its_callers() {
                 let more = match place {
                     0 => {
                         let parts = [("5.00", 10), ("7.00", 20)].map(|(amount, days)| {
-                            let on = today() + chrono::Days::new(days);
+                            let on = latest() + Days::new(days);
                             json!({ "dueOn": on.to_string(), "amount": amount })
                         });
                         json!({ "installments": parts })
