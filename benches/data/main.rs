@@ -179,7 +179,12 @@ fn main() -> anyhow::Result<()> {
     let mut owner = store::owner(&arguments.database_url)?;
     for company in &companies {
         let began = Instant::now();
-        for (code, description, broken) in integrity::check(&mut owner, *company, Seals::Every)? {
+        let results = owner
+            .build_transaction()
+            .read_only()
+            .repeatable_read()
+            .run(|conn| integrity::check(conn, *company, Seals::Every))?;
+        for (code, description, broken) in results {
             if let Some(fact) = broken {
                 bail!("{}: {description}: {code}: {fact}", company.show());
             }

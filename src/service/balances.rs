@@ -28,6 +28,7 @@ use answer::{Question, View};
 use span::day;
 use state::{Builder, OutOfRange, State};
 
+use super::integrity::Checked;
 use super::jobs::worker;
 use crate::domain::access::Caller;
 use crate::domain::ids::{CompanyId, Id};
@@ -236,13 +237,8 @@ impl Balances {
         }
     }
 
-    /// The check that memory tells what the database tells, today and a year ago: code, description, and what is
-    /// otherwise, if anything.
-    pub fn check(
-        &self,
-        conn: &mut PgConnection,
-        caller: &Caller,
-    ) -> Result<(&'static str, &'static str, Option<String>)> {
+    /// The check that memory tells what the database tells, today and a year ago.
+    pub fn check(&self, conn: &mut PgConnection, caller: &Caller) -> Result<Checked> {
         let layout = Layout {
             by_due_date: true,
             lower_bounds: vec![1, 31, 61, 91],

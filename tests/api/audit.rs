@@ -594,14 +594,14 @@ fn what_leaves_is_told() {
     assert_eq!(told[1]["recordId"], file.as_str());
     // By the command, too.
     let out = std::env::temp_dir().join(format!("fec-{}", uuid::Uuid::now_v7()));
-    let (current, out) = (year().to_string(), out.display().to_string());
+    let (name, out) = (year().to_string(), out.display().to_string());
     let export = [
         "export",
         "fec",
         "--company",
         &company.id,
         "--year",
-        &current,
+        &name,
         "--out",
         &out,
     ];

@@ -192,8 +192,8 @@ fn a_payment_plan_holds_dunning_back_while_it_is_respected_r7_2() {
 fn a_closed_scenario_takes_no_run_and_a_courtesy_notice_goes_out_before() {
     let api = Company::new().admin();
     api.client("C001");
-    // Falls due in two days: the notice of J−5 is due whatever day it is, for none moves by more than three (R7.5).
-    api.invoice("C001", "FA-1", &ago(20), &day(2), ("2000.00", "20"));
+    // Falls due tomorrow: the notice of J−5 is due whatever day it is, for none moves by more than four (R7.5).
+    api.invoice("C001", "FA-1", &ago(20), &day(1), ("2000.00", "20"));
     let found = preview(&api, "C001");
     assert_eq!(
         (&found["level"]["level"], &found["claims"][0]["claimed"]),

@@ -18,8 +18,9 @@ pub fn any_day(api: &Api) {
     mutate(api, "updateCompany", settings, "company { id }");
 }
 
-/// Days after which the first reminder is due, whatever day it is: J+3, and three more at most until a working day (R7.5).
-pub const JUST: u64 = 6;
+/// Days after which the first reminder is due, whatever day it is: J+3, and four more at most until a working day (R7.5),
+/// when Ascension is on the day before 8 May.
+pub const JUST_LATE: u64 = 7;
 
 /// A client with an address, and one invoice of 1,200.00 that is so many days late: both ids.
 pub fn late(api: &Api, client: &str, invoice: &str, days: u64) -> (String, String) {
@@ -135,9 +136,9 @@ fn every_change_has_its_record(api: &Api) {
 fn a_run_is_proposed_reviewed_validated_and_sent_r7_6() {
     let company = Company::new();
     let api = company.admin();
-    late(&api, "C001", "FA-1", JUST);
-    late(&api, "C002", "FA-2", JUST + 1);
-    late(&api, "C003", "FA-3", JUST + 2);
+    late(&api, "C001", "FA-1", JUST_LATE);
+    late(&api, "C002", "FA-2", JUST_LATE + 1);
+    late(&api, "C003", "FA-3", JUST_LATE + 2);
     // Nobody to write to.
     api.client("C004");
     api.invoice("C004", "FA-4", &ago(40), &ago(10), ("100.00", "20"));
@@ -228,8 +229,8 @@ fn a_run_is_proposed_reviewed_validated_and_sent_r7_6() {
 fn mails_leave_when_the_server_is_there_and_what_bounces_is_seen() {
     let company = Company::new();
     let api = company.admin();
-    late(&api, "C001", "FA-1", JUST);
-    let (_, invoice) = late(&api, "C002", "FA-2", JUST + 1);
+    late(&api, "C001", "FA-1", JUST_LATE);
+    let (_, invoice) = late(&api, "C002", "FA-2", JUST_LATE + 1);
     contact(&api, "C002", "second@c002.example");
     api.client("C003");
     contact(&api, "C003", "bounce@c003.example");
@@ -337,7 +338,7 @@ fn mails_leave_when_the_server_is_there_and_what_bounces_is_seen() {
 fn the_server_reminds_by_itself_when_the_company_wants_it() {
     let company = Company::new();
     let api = company.admin();
-    late(&api, "C001", "FA-1", JUST);
+    late(&api, "C001", "FA-1", JUST_LATE);
     let server = MailServer::start();
     work(&company, &server.url);
     assert_eq!(server.messages().len(), 0);

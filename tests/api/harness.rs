@@ -70,7 +70,7 @@ fn prolong_rates(data: &std::path::Path) {
     conn.batch_execute(
         "INSERT INTO legal_rates (kind, valid_from, value, unit, source) \
          SELECT kind, valid_to + 1, value, unit, 'test' FROM (SELECT DISTINCT ON (kind) * FROM legal_rates ORDER BY kind, valid_from DESC) last \
-         WHERE valid_to IS NOT NULL",
+         WHERE valid_to IS NOT NULL ON CONFLICT DO NOTHING",
     )
     .expect("rates");
 }
@@ -416,7 +416,7 @@ pub fn day(month_and_day: &str) -> String {
     format!("{}-{month_and_day}", year())
 }
 
-/// A day in a month: the last of a key.
+/// In thirty days: the last day of a key.
 pub fn soon() -> String {
     (today() + chrono::Days::new(30)).to_string()
 }
@@ -815,9 +815,10 @@ impl Api {
         (single(data["client"]["balance"].take()), items)
     }
 
-    /// A client's open items at the end of the year, in every currency.
+    /// A client's open items at the end of this year, in every currency: no effect of a write is later.
     pub fn account_items(&self, client: &str) -> Value {
-        let asked = json!({ "client": { "number": client }, "asOf": day("12-31"), "first": 50 });
+        let as_of = format!("{}-12-31", today().year());
+        let asked = json!({ "client": { "number": client }, "asOf": as_of, "first": 50 });
         self.ask("ClientAccount", asked)["client"]["openItems"]["nodes"].take()
     }
 }

@@ -345,7 +345,7 @@ fn entries_say_what_made_them_and_what_they_take_back_r2_2() {
 #[test]
 fn a_financial_year_that_begins_in_july_is_named_by_its_end() {
     let api = Company::created(&["--segregation", "off", "--year-begins", "7"]).admin();
-    let (now, before) = (year(), year() - 1);
+    let (named, before) = (year(), year() - 1);
     api.client("C001");
     let (end, start) = (format!("{before}-06-30"), format!("{before}-07-01"));
     api.invoice("C001", "FA-1", &end, &end, ("100.00", "20"));
@@ -357,17 +357,17 @@ fn a_financial_year_that_begins_in_july_is_named_by_its_end() {
     let mut found = api.data(document, json!({}));
     // The current year stands before these.
     let years = found["financialYears"].as_array_mut().expect("years");
-    assert!(years.remove(0)["name"].as_i64() > Some(now.into()));
+    assert!(years.remove(0)["name"].as_i64() > Some(named.into()));
     let expected = json!({
         "viewer": { "company": { "fiscalYearStartMonth": 7 } },
         "financialYears": [
-            { "name": now, "startsOn": start, "endsOn": format!("{now}-06-30"), "state": "OPEN", "result": null },
+            { "name": named, "startsOn": start, "endsOn": format!("{named}-06-30"), "state": "OPEN", "result": null },
             { "name": before, "startsOn": format!("{}-07-01", before - 1), "endsOn": end, "state": "LOCKED", "result": "100.00" },
         ],
         "journalEntries": { "nodes": [
             { "number": format!("{before}-000001"), "postedOn": end, "sourceKind": "INVOICE" },
-            { "number": format!("{now}-000001"), "postedOn": start, "sourceKind": "INVOICE" },
-            { "number": format!("{now}-000002"), "postedOn": start, "sourceKind": "CARRY_FORWARD" },
+            { "number": format!("{named}-000001"), "postedOn": start, "sourceKind": "INVOICE" },
+            { "number": format!("{named}-000002"), "postedOn": start, "sourceKind": "CARRY_FORWARD" },
         ] },
     });
     assert_eq!(found, expected);

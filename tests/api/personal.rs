@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::audit::{sealed, trail, verified};
-use crate::desk::{JUST, late, mutate};
+use crate::desk::{JUST_LATE, late, mutate};
 use crate::harness::{Api, Company, codes, command, day, owner, tamper, today, uuid, year};
 
 #[derive(QueryableByName)]
@@ -221,7 +221,7 @@ fn a_removed_contact_is_erased_as_well() {
 fn reminders_keep_their_addressee_as_proof_and_waiting_mails_are_not_sent_r8_6() {
     let company = Company::new();
     let api = company.admin();
-    late(&api, "C001", "FA-1", JUST);
+    late(&api, "C001", "FA-1", JUST_LATE);
     let proposed = mutate(&api, "proposeDunningRun", json!({}), "run { id }");
     let run = proposed["run"]["id"].clone();
     for step in ["validateDunningRun", "sendDunningRun"] {

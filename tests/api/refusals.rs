@@ -149,6 +149,19 @@ fn invoices_that_cannot_be_are_refused() {
     assert_eq!(state(&api), before);
 }
 
+/// Days to come are posted to the end of the current financial year, and no further (the cases of `FUTURE_PERIOD`).
+#[test]
+fn this_financial_year_is_posted_to_its_end() {
+    let api = Company::new().admin();
+    api.client("C001");
+    let end = format!("{}-12-31", today().year());
+    api.invoice("C001", "FA-1", &end, &end, ("100.00", "20"));
+    api.payment("C001", "RG-1", &end, "120.00");
+    api.allocate(&end, &[("FA-1", "RG-1", "120.00")]);
+    assert_eq!(api.account("C001", &end).1, Vec::<Value>::new());
+    api.sound();
+}
+
 #[test]
 fn clients_and_payments_that_cannot_be_are_refused() {
     let api = books();

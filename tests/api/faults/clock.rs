@@ -11,7 +11,8 @@ use crate::harness::tried;
 
 #[test]
 fn a_clock_that_jumps_posts_nothing_on_a_wrong_day() {
-    if !cfg!(target_os = "linux") {
+    // On another day (`scripts/another-day.sh`) the clocks are set already.
+    if !cfg!(target_os = "linux") || std::env::var_os("TEST_CLOCK_SECONDS").is_some() {
         return;
     }
     let place = fresh_directory();
