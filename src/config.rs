@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use encours::domain::access::Role;
+use encours::domain::identity;
 use encours::domain::ids::{CompanyId, Id};
+use encours::domain::money::Currency;
 use encours::embedded;
 use encours::http::auth::SECRET_BYTES;
 use reading::secret;
@@ -381,12 +383,12 @@ pub struct CreateCompany {
     pub name: String,
 
     /// Its SIREN: 9 digits
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = identity::siren)]
     pub siren: Option<String>,
 
     /// The currency of its books, ISO 4217
     #[arg(long, value_name = "CODE", default_value = "EUR")]
-    pub currency: String,
+    pub currency: Currency,
 
     /// Segregation of duties (séparation des tâches): whoever decides a dispute does not close it
     #[arg(long, value_enum, default_value_t = Switch::On)]

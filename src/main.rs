@@ -529,7 +529,7 @@ fn create_company(args: &CreateCompany) -> anyhow::Result<()> {
             conn,
             &args.name,
             args.siren.as_deref(),
-            &args.currency,
+            args.currency.code(),
             segregation,
             args.year_begins,
         )

@@ -449,6 +449,10 @@ impl Drop for Private {
 
 #[test]
 fn what_takes_too_long_is_504_and_what_finds_no_connection_is_503() {
+    // It locks a table: not in a database that was given to the tests.
+    if crate::harness::database().is_some() {
+        return;
+    }
     let mut private = Private::new();
     let narrow = Second::on(&private.data, &[("ENCOURS_POOL_SIZE", "1")]);
     let impatient = Second::on(&private.data, &[("ENCOURS_STATEMENT_SECONDS", "1")]);

@@ -299,7 +299,8 @@ impl Drop for Second {
     }
 }
 
-fn database() -> Option<(&'static str, String)> {
+/// The database that was given to the tests, as a setting.
+pub fn database() -> Option<(&'static str, String)> {
     std::env::var("TEST_DATABASE_URL")
         .ok()
         .map(|url| ("DATABASE_URL", url))

@@ -12,7 +12,7 @@ use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use uuid::Uuid;
 
-use crate::harness::{Company, Second, data_dir};
+use crate::harness::{Company, Second, data_dir, database};
 
 /// Far longer than anything here takes on a quiet machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -221,6 +221,28 @@ fn ran(data: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i3
     )
 }
 
+/// A private database is made by what may make one, and only when the rest of the command can be.
+#[test]
+fn a_company_that_cannot_be_makes_no_database() {
+    let directory = Directory::new();
+    for (name, value) in [
+        ("--siren", "732829321"),
+        ("--currency", "EURO"),
+        ("--year-begins", "13"),
+    ] {
+        let create = ["company", "create", "--name", "Test", name, value];
+        let (code, said) = ran(&directory.0, &create, &[]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(name) && said.contains(value), "{said}");
+    }
+    assert_eq!(
+        std::fs::read_dir(&directory.0)
+            .expect("the directory")
+            .count(),
+        0
+    );
+}
+
 #[test]
 fn every_mistake_in_the_settings_is_named_at_once() {
     let directory = Directory::new();
@@ -286,7 +308,10 @@ fn secrets_come_from_files_and_not_from_two_places() {
         "--role",
         "AUDITOR",
     ];
-    let (code, signed) = ran(data_dir(), &token, &[("ENCOURS_JWT_SECRET", SECRET)]);
+    let database = database();
+    let database = database.iter().map(|(name, url)| (*name, url.as_str()));
+    let settings: Vec<_> = database.chain([("ENCOURS_JWT_SECRET", SECRET)]).collect();
+    let (code, signed) = ran(data_dir(), &token, &settings);
     assert_eq!(code, Some(0), "{signed}");
     assert_eq!(server.status(signed.trim()), 200);
     assert_eq!(server.status(company.as_role("AUDITOR").token()), 401);
